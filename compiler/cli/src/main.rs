@@ -1,0 +1,2 @@
+//! The `bytec` program.
+fn main() {}

@@ -1,0 +1,285 @@
+//! The op table: every op, declared once, with its formula.
+//!
+//! A row gives the enum variant, its doc, the mnemonic of the text form, the operands and the attributes.
+//! What an op *does* is in exhaustive matches elsewhere: [`crate::infer`] and [`crate::eval`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::attrs::{Attr, BinaryFn, Expr, PoolKind, Real, ReduceFn, UnaryFn};
+use crate::dim::Dim;
+
+/// How often an operand appears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arity {
+    /// Exactly once.
+    One,
+    /// At most once; only the last operand may be left out.
+    Optional,
+    /// Any number of times; only the last operand may repeat.
+    Many,
+}
+
+/// One operand of a row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct OperandRow {
+    /// Its name in the docs.
+    pub name: &'static str,
+    /// How often it appears.
+    pub arity: Arity,
+}
+
+/// One row of the table, for docs, listings and tests.
+#[derive(Clone, Copy, Debug)]
+pub struct OpRow {
+    /// Which op.
+    pub kind: OpKind,
+    /// The name in the text form.
+    pub mnemonic: &'static str,
+    /// The formula and rules, as written in the table.
+    pub doc: &'static str,
+    /// Operands in order.
+    pub operands: &'static [OperandRow],
+    /// Attribute names in order.
+    pub attributes: &'static [&'static str],
+}
+
+macro_rules! arity {
+    () => {
+        Arity::One
+    };
+    (optional) => {
+        Arity::Optional
+    };
+    (many) => {
+        Arity::Many
+    };
+}
+
+macro_rules! op_table {
+    ($(
+        $(#[doc = $doc:literal])*
+        $variant:ident = $mnemonic:literal ( $($operand:ident $(: $arity:ident)?),* )
+            { $($(#[doc = $adoc:literal])* $attr:ident : $ty:ty),* $(,)? }
+    )*) => {
+        /// An op with its attributes. Its operands are edges of the graph.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub enum Op {
+            $($(#[doc = $doc])* $variant { $($(#[doc = $adoc])* $attr: $ty),* },)*
+        }
+
+        /// An op without its attributes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum OpKind {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl OpKind {
+            /// The row of the table.
+            pub fn row(self) -> &'static OpRow {
+                &TABLE[self as usize]
+            }
+        }
+
+        /// All rows, in the order of the table.
+        pub static TABLE: &[OpRow] = &[
+            $(OpRow {
+                kind: OpKind::$variant,
+                mnemonic: $mnemonic,
+                doc: concat!($($doc, "\n"),*),
+                operands: &[$(OperandRow { name: stringify!($operand), arity: arity!($($arity)?) }),*],
+                attributes: &[$(stringify!($attr)),*],
+            },)*
+        ];
+
+        impl Op {
+            /// Which op this is.
+            pub fn kind(&self) -> OpKind {
+                match self { $(Op::$variant { .. } => OpKind::$variant,)* }
+            }
+
+            /// Attribute names and their text, in the order of the table.
+            pub fn attributes(&self) -> Vec<(&'static str, String)> {
+                match self {
+                    $(Op::$variant { $($attr),* } => vec![$((stringify!($attr), Attr::print($attr))),*],)*
+                }
+            }
+
+            /// The op with this mnemonic and these attributes.
+            ///
+            /// # Errors
+            /// Says which mnemonic or attribute is unknown, missing or malformed, and what was expected.
+            pub fn parse(mnemonic: &str, attributes: &BTreeMap<&str, &str>) -> Result<Op, String> {
+                let row = TABLE
+                    .iter()
+                    .find(|row| row.mnemonic == mnemonic)
+                    .ok_or_else(|| format!("unknown op {mnemonic:?}; `bytec list ops` names them all"))?;
+                if let Some(name) = attributes.keys().find(|name| !row.attributes.contains(name)) {
+                    return Err(format!(
+                        "{mnemonic} has no attribute {name:?}, expected {}",
+                        if row.attributes.is_empty() { "none".to_owned() } else { row.attributes.join(", ") }
+                    ));
+                }
+                match row.kind {
+                    $(OpKind::$variant => Ok(Op::$variant {
+                        $($attr: parse_attribute(mnemonic, stringify!($attr), attributes)?),*
+                    }),)*
+                }
+            }
+        }
+    };
+}
+
+fn parse_attribute<T: Attr>(
+    mnemonic: &str,
+    name: &str,
+    attributes: &BTreeMap<&str, &str>,
+) -> Result<T, String> {
+    let text =
+        attributes.get(name).ok_or_else(|| format!("{mnemonic} needs the attribute {name:?}"))?;
+    T::parse(text).map_err(|why| format!("{mnemonic}, attribute {name:?}: {why}"))
+}
+
+op_table! {
+    /// The integers `start, start+1, ..` of a sample: `out[i] = start + i`, i64 `[extent]`.
+    Iota = "iota"() {
+        /// How many.
+        extent: Dim,
+        /// The first.
+        start: i64,
+    }
+    /// Rows of a table: `out[.., :] = table[ids[..], :]` with table `[rows, width]`, ids i64.
+    Gather = "gather"(table, ids) {}
+    /// `out[.., n] = f(sum_k x[.., k] * weight[n, k] + bias[n])`, where `f` applies the epilogue in order.
+    Linear = "linear"(x, weight, bias: optional) {
+        /// Functions applied to the sum, first one first.
+        epilogue: Vec<UnaryFn>,
+    }
+    /// `out[.., m, n] = sum_k a[.., m, k] * b[.., k, n]`, leading axes equal.
+    MatMul = "matmul"(a, b) {}
+    /// `out = f(x)`, element by element.
+    Unary = "unary"(x) {
+        /// The function.
+        f: UnaryFn,
+    }
+    /// `out = f(a, b)`, element by element; axes align from the last, and an axis of 1 or a missing one repeats.
+    Binary = "binary"(a, b) {
+        /// The function.
+        f: BinaryFn,
+    }
+    /// `out[.., i] = exp(x[.., i] - max_j x[.., j]) / sum_j exp(x[.., j] - max)` along the last axis.
+    Softmax = "softmax"(x) {}
+    /// `out = (x - mean) / sqrt(var + eps) * gamma + beta` along the last axis, biased variance (Ba et al. 2016).
+    LayerNorm = "layer_norm"(x, gamma, beta) {
+        /// Added to the variance.
+        eps: Real,
+    }
+    /// `out = x / max(sqrt(sum_i x_i^2), eps)` along the last axis.
+    L2Normalize = "l2_normalize"(x) {
+        /// The smallest norm divided by.
+        eps: Real,
+    }
+    /// One axis reduced and removed.
+    Reduce = "reduce"(x) {
+        /// The reduction.
+        f: ReduceFn,
+        /// The axis.
+        axis: usize,
+    }
+    /// One index of an axis; the axis is removed.
+    Select = "select"(x) {
+        /// The axis.
+        axis: usize,
+        /// The index; the axis is never shorter.
+        index: usize,
+    }
+    /// The part `start..end` of an axis.
+    Slice = "slice"(x) {
+        /// The axis.
+        axis: usize,
+        /// The first index kept.
+        start: usize,
+        /// One past the last.
+        end: usize,
+    }
+    /// The operands one after the other along an axis; other axes equal.
+    Concat = "concat"(xs: many) {
+        /// The axis.
+        axis: usize,
+    }
+    /// The same elements in the same order under another shape.
+    Reshape = "reshape"(x) {
+        /// The new extents; their product is the same.
+        shape: Vec<Dim>,
+    }
+    /// Axes in another order: axis `i` of the output is axis `perm[i]` of the input.
+    Transpose = "transpose"(x) {
+        /// A permutation of the axes.
+        perm: Vec<usize>,
+    }
+    /// Multi-head attention over one sample's own rows (Vaswani et al. 2017):
+    /// per head `out = softmax(scale * q k^T) v`; q `[Q, heads*head_size]`, k and v `[K, heads*head_size]`.
+    /// Head `h` is columns `h*head_size ..`.
+    Attention = "attention"(q, k, v) {
+        /// How many heads.
+        heads: usize,
+        /// Columns of one head.
+        head_size: usize,
+        /// Multiplies the scores.
+        scale: Real,
+    }
+    /// `layer_norm(x + residual)`.
+    AddLayerNorm = "add_layer_norm"(x, residual, gamma, beta) {
+        /// Added to the variance.
+        eps: Real,
+    }
+    /// `layer_norm(sum_i table_i[ids_i])`; the operands after beta are pairs `table_0, ids_0, table_1, ids_1, ..`.
+    EmbedLayerNorm = "embed_layer_norm"(gamma, beta, tables_and_ids: many) {
+        /// Added to the variance.
+        eps: Real,
+    }
+    /// The rows of a sample as one row: x `[rows, width]`, out `[width]`, divided by its L2 norm if `normalize` is set.
+    Pool = "pool"(x) {
+        /// How.
+        kind: PoolKind,
+        /// The smallest norm divided by, or `none`.
+        normalize: Option<Real>,
+    }
+    /// A generated chain: `out = expr(x0, x1, ..)` element by element, operands broadcast as in `binary`.
+    Pointwise = "pointwise"(xs: many) {
+        /// The expression.
+        expr: Expr,
+    }
+}
+
+impl fmt::Display for OpKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.row().mnemonic)
+    }
+}
+
+impl OpRow {
+    /// True if an op of this row may have `count` operands.
+    pub fn accepts(&self, count: usize) -> bool {
+        let fixed = self.operands.iter().filter(|o| o.arity == Arity::One).count();
+        match self.operands.last().map(|o| o.arity) {
+            Some(Arity::Many) => count >= fixed,
+            Some(Arity::Optional) => count == fixed || count == fixed + 1,
+            _ => count == fixed,
+        }
+    }
+
+    /// The operands as written in a listing: `(x, weight, bias?)`.
+    pub fn signature(&self) -> String {
+        let operands: Vec<_> = self
+            .operands
+            .iter()
+            .map(|o| match o.arity {
+                Arity::One => o.name.to_owned(),
+                Arity::Optional => format!("{}?", o.name),
+                Arity::Many => format!("{}..", o.name),
+            })
+            .collect();
+        format!("({})", operands.join(", "))
+    }
+}

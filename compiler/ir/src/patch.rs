@@ -1,0 +1,103 @@
+//! The only way to change a graph: a list of new nodes and replacements, checked as it is made, applied at once.
+
+use crate::attrs::Real;
+use crate::graph::{Def, Graph, Node, NodeId};
+use crate::infer::{InferError, infer};
+use crate::ops::Op;
+use crate::types::{DType, TensorType};
+
+/// A change to one graph, not yet made.
+#[derive(Debug)]
+pub struct Patch<'g> {
+    graph: &'g Graph,
+    added: Vec<(Node, Vec<NodeId>)>,
+    replaced: Vec<(NodeId, NodeId)>,
+    removed: Vec<NodeId>,
+}
+
+/// A patch that no longer borrows its graph.
+#[derive(Debug)]
+pub struct Change {
+    added: Vec<(Node, Vec<NodeId>)>,
+    replaced: Vec<(NodeId, NodeId)>,
+    removed: Vec<NodeId>,
+}
+
+impl<'g> Patch<'g> {
+    /// An empty change to `graph`.
+    pub fn new(graph: &'g Graph) -> Self {
+        Self { graph, added: Vec::new(), replaced: Vec::new(), removed: Vec::new() }
+    }
+
+    /// The type of a value of the graph or of this patch.
+    pub fn ty(&self, id: NodeId) -> &TensorType {
+        if self.graph.contains(id) {
+            return self.graph.ty(id);
+        }
+        let ahead = (0..self.added.len()).find(|&i| self.graph.next_id(i) == id);
+        &self.added[ahead.expect("the value belongs to the graph or to this patch")].0.ty
+    }
+
+    fn add(&mut self, node: Node, operands: Vec<NodeId>) -> NodeId {
+        let id = self.graph.next_id(self.added.len());
+        self.added.push((node, operands));
+        id
+    }
+
+    /// A new op on values of the graph or of this patch. `name` should come from a node that it replaces.
+    ///
+    /// # Errors
+    /// If the operands do not fit the op.
+    pub fn op(&mut self, name: &str, op: Op, operands: &[NodeId]) -> Result<NodeId, InferError> {
+        let types: Vec<_> = operands.iter().map(|&id| self.ty(id)).collect();
+        let ty = infer(&op, &types)?;
+        Ok(self.add(Node { name: name.to_owned(), ty, def: Def::Op(op) }, operands.to_vec()))
+    }
+
+    /// A new constant.
+    pub fn constant(&mut self, name: &str, value: f64) -> NodeId {
+        let ty = TensorType { dtype: DType::F32, shape: Vec::new() };
+        self.add(Node { name: name.to_owned(), ty, def: Def::Const(Real(value)) }, Vec::new())
+    }
+
+    /// Every use of `old`, outputs included, becomes a use of `new`. `old` stays until dead code is removed.
+    ///
+    /// # Panics
+    /// If the two differ in type: a rule must keep the type of what it replaces.
+    pub fn replace(&mut self, old: NodeId, new: NodeId) {
+        assert_eq!(self.graph.ty(old), self.ty(new), "a replacement keeps the type");
+        self.replaced.push((old, new));
+    }
+
+    /// Removes a node. By the time the patch is applied nothing may use it.
+    pub fn remove(&mut self, id: NodeId) {
+        self.removed.push(id);
+    }
+
+    /// The change, free of the borrow of the graph.
+    pub fn finish(self) -> Change {
+        Change { added: self.added, replaced: self.replaced, removed: self.removed }
+    }
+}
+
+impl Graph {
+    /// Makes the change. A new node whose name is taken gets `name.2`, `name.3`, ..; a node that replaces another of
+    /// the same name takes the name over, and the old one becomes `name.old`.
+    pub fn apply(&mut self, change: Change) {
+        let names: Vec<_> = change.added.iter().map(|(node, _)| node.name.clone()).collect();
+        let added: Vec<_> = change
+            .added
+            .into_iter()
+            .map(|(node, operands)| self.add_node(node, &operands))
+            .collect();
+        for (old, new) in change.replaced {
+            self.redirect(old, new);
+        }
+        for id in change.removed {
+            self.remove_node(id);
+        }
+        for (id, name) in added.into_iter().zip(names) {
+            self.take_name(id, name);
+        }
+    }
+}
