@@ -1,0 +1,212 @@
+//! The kernels: one closed enum, the same for every device.
+//!
+//! A kernel works on packed rows. An operand is a matrix of rows: `rows` of a ragged value are all samples' rows, one
+//! sample after the other; a per-sample value has one row a sample. All floats are of the program's dtype unless said.
+
+use serde::{Deserialize, Serialize};
+
+/// A function of one number. The formulas are those of the IR's functions of the same names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnaryFn {
+    /// `-x`
+    Neg,
+    /// `|x|`
+    Abs,
+    /// `e^x`
+    Exp,
+    /// `sqrt(x)`
+    Sqrt,
+    /// `1 / sqrt(x)`
+    Rsqrt,
+    /// The Gauss error function.
+    Erf,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `1 / (1 + e^-x)`
+    Sigmoid,
+    /// `max(x, 0)`, NaN for NaN.
+    Relu,
+    /// `x * sigmoid(x)`
+    Silu,
+    /// `x/2 * (1 + erf(x / sqrt 2))`
+    GeluErf,
+    /// `x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))`
+    GeluTanh,
+}
+
+/// A function of two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BinaryFn {
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Sub,
+    /// `a * b`
+    Mul,
+    /// `a / b`
+    Div,
+    /// The larger; NaN if either is.
+    Max,
+    /// The smaller; NaN if either is.
+    Min,
+}
+
+/// How the rows of a sample become one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolKind {
+    /// The mean of all rows.
+    Mean,
+    /// The sum of all rows.
+    Sum,
+    /// The first row.
+    Cls,
+    /// The elementwise maximum; NaN if any is.
+    Max,
+}
+
+/// Where the ids of one embedding table come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdSource {
+    /// The next operand: an integer input with one id a row.
+    Input,
+    /// The row's place in its own sample, counted from `start`.
+    Position {
+        /// The id of a sample's first row.
+        start: u32,
+    },
+}
+
+/// How an operand of a pointwise kernel meets the output's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Broadcast {
+    /// The same rows and width as the output.
+    Full,
+    /// A weight of the output's width, the same for every row.
+    Row,
+    /// A weight of one element.
+    Scalar,
+    /// One row of the output's width for each sample, repeated over the sample's rows.
+    Sample,
+}
+
+/// One instruction of a pointwise kernel; it defines the value of its own index.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Instr {
+    /// The element of operand `n`.
+    Operand(u32),
+    /// A constant, as the bits of an f32.
+    Const(u32),
+    /// A function of an earlier value.
+    Unary(UnaryFn, u32),
+    /// A function of two earlier values.
+    Binary(BinaryFn, u32, u32),
+}
+
+/// What a step computes. Each variant says its operands, in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Kernel {
+    /// `out[row] = sum_i table_i[id_i[row]]`, then LayerNorm if `eps` is set.
+    ///
+    /// Operands: for each source its table (weight, row-major `[rows, width]`) and, for [`IdSource::Input`], the ids;
+    /// then, with `eps`, gamma and beta (weights `[width]`).
+    Embed {
+        /// The tables' id sources, in the order of the sum.
+        sources: Vec<IdSource>,
+        /// Columns.
+        width: u32,
+        /// Added to the variance.
+        eps: Option<f32>,
+    },
+    /// `out[row, n] = f(sum_k x[row, k] * weight[n, k] + bias[n])`, k ascending in one f32 accumulator by fma, then the
+    /// bias, then the epilogue's functions in order.
+    ///
+    /// Operands: x; the weight `[n, k]` in the layout that its entry names; the bias (weight `[n]`) if `bias`.
+    Linear {
+        /// Columns of the output.
+        n: u32,
+        /// Columns of x.
+        k: u32,
+        /// Whether there is a bias.
+        bias: bool,
+        /// Functions applied in order.
+        epilogue: Vec<UnaryFn>,
+    },
+    /// Per sample and head `softmax(scale * q k^T) v` over the sample's own rows.
+    ///
+    /// Operands: q, k, v, each a view of `heads * head_size` columns. q's rows may count otherwise than k's and v's.
+    Attention {
+        /// How many heads; head `h` is columns `h * head_size ..`.
+        heads: u32,
+        /// Columns of a head.
+        head_size: u32,
+        /// Multiplies the scores.
+        scale: f32,
+    },
+    /// LayerNorm of each row, of `x + residual` if `residual`.
+    ///
+    /// Operands: x; the residual if `residual`; gamma and beta (weights `[width]`).
+    LayerNorm {
+        /// Columns.
+        width: u32,
+        /// Added to the variance.
+        eps: f32,
+        /// Whether a second operand is added first.
+        residual: bool,
+    },
+    /// `x / max(sqrt(sum x_i^2), eps)` of each row. Operand: x.
+    L2Normalize {
+        /// Columns.
+        width: u32,
+        /// The smallest norm divided by.
+        eps: f32,
+    },
+    /// Softmax of each row. Operand: x.
+    Softmax {
+        /// Columns.
+        width: u32,
+    },
+    /// A sample's rows as one row, then divided by its L2 norm if `normalize` is set. Operand: x, ragged.
+    /// The output has one row a sample.
+    Pool {
+        /// How.
+        pooling: PoolKind,
+        /// Columns.
+        width: u32,
+        /// The smallest norm divided by.
+        normalize: Option<f32>,
+    },
+    /// A generated elementwise chain; the last instruction is the result.
+    ///
+    /// Operands: as many as `operands`, met with the rows as each says.
+    Pointwise {
+        /// Columns of the output.
+        width: u32,
+        /// How each operand meets the rows.
+        operands: Vec<Broadcast>,
+        /// The chain.
+        body: Vec<Instr>,
+    },
+}
+
+impl Kernel {
+    /// The kernel's name, as `bytec list kernels` prints it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kernel::Embed { .. } => "embed",
+            Kernel::Linear { .. } => "linear",
+            Kernel::Attention { .. } => "attention",
+            Kernel::LayerNorm { .. } => "layer_norm",
+            Kernel::L2Normalize { .. } => "l2_normalize",
+            Kernel::Softmax { .. } => "softmax",
+            Kernel::Pool { .. } => "pool",
+            Kernel::Pointwise { .. } => "pointwise",
+        }
+    }
+}

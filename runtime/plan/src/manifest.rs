@@ -1,0 +1,101 @@
+//! What a plan says about itself: where it came from, how its texts are prepared, what was fused.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::PoolKind;
+
+/// The plan's description of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The compiler's name and version.
+    pub compiler: String,
+    /// The front end that read the model: `safetensors` or `bytec graph`.
+    pub front: String,
+    /// The model family, such as `bert`; empty for a graph.
+    pub family: String,
+    /// The architecture, such as `BertForSequenceClassification`; empty for a graph.
+    pub architecture: String,
+    /// How texts become inputs; `None` when the source has no tokenizer.
+    pub text: Option<TextSpec>,
+    /// The sentence pooling built in, if any.
+    pub pooling: Option<PoolingSpec>,
+    /// Class names by index; empty when the model has none.
+    pub labels: Vec<String>,
+    /// What the compiler did.
+    pub report: Report,
+}
+
+/// How texts become inputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextSpec {
+    /// Texts are cut to this many tokens, special tokens included.
+    pub max_tokens: u64,
+    /// Where `max_tokens` was found.
+    pub max_tokens_from: String,
+    /// The input that takes token ids.
+    pub ids: String,
+    /// The input that takes segment ids, if the model has one.
+    pub type_ids: Option<String>,
+}
+
+/// Sentence pooling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolingSpec {
+    /// How rows become one.
+    pub kind: PoolKind,
+    /// Whether the result is divided by its L2 norm.
+    pub normalize: bool,
+    /// Where this was found, such as `1_Pooling/config.json` or `--pooling`.
+    pub from: PoolingSource,
+}
+
+/// Where the pooling was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolingSource {
+    /// The folder's `modules.json`.
+    Folder,
+    /// The caller's option.
+    Option,
+}
+
+/// What the compiler did, for people to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Ops by kind in the source graph.
+    pub ops_before: BTreeMap<String, u64>,
+    /// Ops by kind in the fused graph, weight expressions left out.
+    pub ops_after: BTreeMap<String, u64>,
+    /// Ops on weights alone, done at compile time.
+    pub ops_folded: BTreeMap<String, u64>,
+    /// Each rule in order.
+    pub rules: Vec<RuleReport>,
+    /// Tensors of the checkpoint that the model does not use.
+    pub unused_tensors: Vec<String>,
+    /// Weights that hold NaN or infinity, and how many elements do.
+    pub non_finite: BTreeMap<String, u64>,
+    /// Anything else worth knowing.
+    pub notes: Vec<String>,
+}
+
+/// What one rule did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleReport {
+    /// The rule's name.
+    pub rule: String,
+    /// The values it was applied at.
+    pub applied: Vec<String>,
+    /// The values that looked right but were refused, with the reason.
+    pub refused: Vec<Refusal>,
+}
+
+/// Why a rule left a near miss alone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The value.
+    pub at: String,
+    /// The guard that failed.
+    pub reason: String,
+}
