@@ -195,18 +195,29 @@ pub enum Kernel {
     },
 }
 
-impl Kernel {
-    /// The kernel's name, as `bytec list kernels` prints it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Kernel::Embed { .. } => "embed",
-            Kernel::Linear { .. } => "linear",
-            Kernel::Attention { .. } => "attention",
-            Kernel::LayerNorm { .. } => "layer_norm",
-            Kernel::L2Normalize { .. } => "l2_normalize",
-            Kernel::Softmax { .. } => "softmax",
-            Kernel::Pool { .. } => "pool",
-            Kernel::Pointwise { .. } => "pointwise",
+macro_rules! kernel_table {
+    ($($variant:ident = $name:literal: $summary:literal,)*) => {
+        /// Name and summary of every kernel, in the order of the enum.
+        pub const KERNELS: &[(&str, &str)] = &[$(($name, $summary)),*];
+
+        impl Kernel {
+            /// The kernel's name.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Kernel::$variant { .. } => $name,)*
+                }
+            }
         }
-    }
+    };
+}
+
+kernel_table! {
+    Embed = "embed": "sum of table rows by id or position, with LayerNorm if asked",
+    Linear = "linear": "x times a constant matrix, bias, list of functions",
+    Attention = "attention": "softmax(scale * q k^T) v for each sample and head",
+    LayerNorm = "layer_norm": "LayerNorm of each row, after adding a residual if asked",
+    L2Normalize = "l2_normalize": "each row divided by its L2 norm",
+    Softmax = "softmax": "softmax of each row",
+    Pool = "pool": "mean, sum, first or maximum of a sample's rows, L2-normalised if asked",
+    Pointwise = "pointwise": "a generated chain of elementwise functions",
 }

@@ -1,0 +1,320 @@
+//! What each kernel asks of its operands and its output.
+
+use super::sizes::{elements, most_rows};
+use super::{Fault, entry, is_row_major};
+use crate::extent::Rows;
+use crate::kernel::{Broadcast, IdSource, Instr, Kernel};
+use crate::program::{Buffer, DType, InputSpec, Operand, Program, Step, WeightSpec};
+
+/// Checks a step by the rules of its kernel.
+pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
+    let output = entry(&program.buffers, "buffers", step.output)?;
+    let mut args = Args { step, program, output, next: 0 };
+    match &step.kernel {
+        Kernel::Embed { sources, width, eps } => args.embed(sources, *width, *eps),
+        Kernel::Linear { n, k, bias, epilogue: _ } => {
+            args.count(2 + usize::from(*bias))?;
+            args.matrix(output.rows, u64::from(*k))?;
+            let (_, weight) = args.weight()?;
+            args.shape(weight, &[u64::from(*n), u64::from(*k)])?;
+            if *bias {
+                args.vector(u64::from(*n))?;
+            }
+            args.writes(u64::from(*n))
+        }
+        Kernel::Attention { heads, head_size, scale } => {
+            let (heads, head_size) = (*heads, *head_size);
+            if heads == 0 || head_size == 0 {
+                return Err(Fault::NoHeads { heads, head_size });
+            }
+            number("scale", *scale, false)?;
+            let width = u64::from(heads) * u64::from(head_size);
+            args.count(3)?;
+            args.matrix(output.rows, width)?;
+            let keys = args.columns(width)?;
+            args.matrix(keys, width)?;
+            args.writes(width)
+        }
+        Kernel::LayerNorm { width, eps, residual } => {
+            number("eps", *eps, true)?;
+            let width = u64::from(*width);
+            args.count(3 + usize::from(*residual))?;
+            args.matrix(output.rows, width)?;
+            if *residual {
+                args.matrix(output.rows, width)?;
+            }
+            args.vector(width)?;
+            args.vector(width)?;
+            args.writes(width)
+        }
+        Kernel::L2Normalize { width, eps } => {
+            number("eps", *eps, true)?;
+            args.count(1)?;
+            args.matrix(output.rows, u64::from(*width))?;
+            args.writes(u64::from(*width))
+        }
+        Kernel::Softmax { width } => {
+            args.count(1)?;
+            args.matrix(output.rows, u64::from(*width))?;
+            args.writes(u64::from(*width))
+        }
+        Kernel::Pool { pooling: _, width, normalize } => {
+            if let Some(eps) = normalize {
+                number("normalize", *eps, true)?;
+            }
+            args.count(1)?;
+            if args.columns(u64::from(*width))? == Rows::PerSample {
+                return Err(Fault::PoolRows);
+            }
+            if output.rows != Rows::PerSample {
+                return Err(Fault::OutputRows { found: output.rows });
+            }
+            args.writes(u64::from(*width))
+        }
+        Kernel::Pointwise { width, operands, body } => {
+            args.count(operands.len())?;
+            for broadcast in operands {
+                match broadcast {
+                    Broadcast::Full => args.matrix(output.rows, u64::from(*width))?,
+                    Broadcast::Row => args.vector(u64::from(*width))?,
+                    Broadcast::Scalar => args.vector(1)?,
+                    Broadcast::Sample => args.matrix(Rows::PerSample, u64::from(*width))?,
+                }
+            }
+            check_body(body, operands.len())?;
+            args.writes(u64::from(*width))
+        }
+    }
+}
+
+/// A step's operands, taken one after the other.
+struct Args<'a> {
+    step: &'a Step,
+    program: &'a Program,
+    output: &'a Buffer,
+    next: usize,
+}
+
+impl<'a> Args<'a> {
+    /// The step has this many operands. Asked before any is taken.
+    fn count(&self, expected: usize) -> Result<(), Fault> {
+        let found = self.step.operands.len();
+        if found != expected {
+            return Err(Fault::OperandCount { kernel: self.step.kernel.name(), expected, found });
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> (usize, Operand) {
+        let at = self.next;
+        self.next += 1;
+        (at, self.step.operands[at])
+    }
+
+    /// The next operand is packed floats with this many columns: a view, or a whole input. Gives its rows.
+    fn columns(&mut self, expected: u64) -> Result<Rows, Fault> {
+        let program = self.program;
+        let (operand, value) = self.take();
+        let (rows, found) = match value {
+            Operand::View(view) => {
+                let buffer = entry(&program.buffers, "buffers", view.buffer)?;
+                let (width, column, columns) = (buffer.width, view.column, view.width);
+                if column.checked_add(columns).is_none_or(|end| end > width) {
+                    return Err(Fault::ViewColumns { operand, width, column, columns });
+                }
+                (buffer.rows, columns)
+            }
+            Operand::Input(input) => {
+                let input = entry(&program.inputs, "inputs", input)?;
+                if input.dtype != program.dtype {
+                    let (expected, found) = (program.dtype, input.dtype);
+                    return Err(Fault::OperandType { operand, expected, found });
+                }
+                (input.rows, input.width)
+            }
+            Operand::Weight(_) => {
+                let expected = "a view of a buffer or an input";
+                return Err(Fault::OperandSort { operand, expected, found: "a weight" });
+            }
+        };
+        if found != expected {
+            return Err(Fault::OperandWidth { operand, unit: "columns", expected, found });
+        }
+        Ok(rows)
+    }
+
+    /// The next operand is packed floats with these rows and columns.
+    fn matrix(&mut self, expected: Rows, width: u64) -> Result<(), Fault> {
+        let operand = self.next;
+        let found = self.columns(width)?;
+        if found != expected {
+            return Err(Fault::OperandRows { operand, expected, found });
+        }
+        Ok(())
+    }
+
+    /// The next operand is a weight of the program's type.
+    fn weight(&mut self) -> Result<(usize, &'a WeightSpec), Fault> {
+        let program = self.program;
+        let (operand, value) = self.take();
+        let found = match value {
+            Operand::Weight(weight) => {
+                let weight = entry(&program.weights, "weights", weight)?;
+                if weight.dtype != program.dtype {
+                    let (expected, found) = (program.dtype, weight.dtype);
+                    return Err(Fault::OperandType { operand, expected, found });
+                }
+                return Ok((operand, weight));
+            }
+            Operand::View(_) => "a view of a buffer",
+            Operand::Input(_) => "an input",
+        };
+        Err(Fault::OperandSort { operand, expected: "a weight", found })
+    }
+
+    /// The weight just taken has this shape.
+    fn shape(&self, weight: &WeightSpec, expected: &[u64]) -> Result<(), Fault> {
+        if weight.shape != expected {
+            let operand = self.next - 1;
+            let (expected, found) = (format!("{expected:?}"), weight.shape.clone());
+            return Err(Fault::WeightShape { operand, expected, found });
+        }
+        Ok(())
+    }
+
+    /// The next operand is a weight of this many elements, one after the other.
+    fn vector(&mut self, expected: u64) -> Result<(), Fault> {
+        let (operand, weight) = self.weight()?;
+        if !is_row_major(weight) {
+            return Err(Fault::WeightLayout { operand });
+        }
+        let found = elements(weight)?;
+        if found != expected {
+            return Err(Fault::OperandWidth { operand, unit: "elements", expected, found });
+        }
+        Ok(())
+    }
+
+    /// The next operand is a table of rows of this many columns. Gives its operand and how many rows it has.
+    fn table(&mut self, width: u64) -> Result<(usize, u64), Fault> {
+        let (operand, weight) = self.weight()?;
+        if !is_row_major(weight) {
+            return Err(Fault::WeightLayout { operand });
+        }
+        match weight.shape.as_slice() {
+            [rows, columns] if *columns == width => Ok((operand, *rows)),
+            found => {
+                let expected = format!("[any, {width}]");
+                Err(Fault::WeightShape { operand, expected, found: found.to_vec() })
+            }
+        }
+    }
+
+    /// The next operand is an input of one integer a row.
+    fn ids(&mut self) -> Result<(usize, &'a InputSpec), Fault> {
+        let program = self.program;
+        let (operand, value) = self.take();
+        let found = match value {
+            Operand::Input(input) => {
+                let input = entry(&program.inputs, "inputs", input)?;
+                if input.dtype != DType::I64 {
+                    let (expected, found) = (DType::I64, input.dtype);
+                    return Err(Fault::OperandType { operand, expected, found });
+                }
+                if input.width != 1 {
+                    let (expected, found) = (1, input.width);
+                    return Err(Fault::OperandWidth { operand, unit: "columns", expected, found });
+                }
+                if input.rows != self.output.rows {
+                    let (expected, found) = (self.output.rows, input.rows);
+                    return Err(Fault::OperandRows { operand, expected, found });
+                }
+                return Ok((operand, input));
+            }
+            Operand::View(_) => "a view of a buffer",
+            Operand::Weight(_) => "a weight",
+        };
+        Err(Fault::OperandSort { operand, expected: "an input of integers", found })
+    }
+
+    /// The output has as many columns as the kernel writes.
+    fn writes(&self, expected: u64) -> Result<(), Fault> {
+        let found = self.output.width;
+        if found != expected {
+            return Err(Fault::OutputWidth { expected, found });
+        }
+        Ok(())
+    }
+
+    fn embed(&mut self, sources: &[IdSource], width: u32, eps: Option<f32>) -> Result<(), Fault> {
+        if sources.is_empty() {
+            return Err(Fault::NoTables);
+        }
+        let width = u64::from(width);
+        let inputs = sources.iter().filter(|source| **source == IdSource::Input).count();
+        let norm = if eps.is_some() { 2 } else { 0 };
+        self.count(sources.len() + inputs + norm)?;
+        for source in sources {
+            let (table, rows) = self.table(width)?;
+            match source {
+                IdSource::Input => {
+                    let (operand, ids) = self.ids()?;
+                    let below = ids.below.ok_or(Fault::NoBound { operand })?;
+                    if below > rows {
+                        return Err(Fault::IdsPastTable { operand, rows, below });
+                    }
+                }
+                IdSource::Position { start } => {
+                    let most = most_rows(self.output.rows, self.program);
+                    let end = most.and_then(|most| most.checked_add(u64::from(*start)));
+                    if end.is_none_or(|end| end > rows) {
+                        let expected = end.map_or("more than 2^63".to_owned(), |n| n.to_string());
+                        return Err(Fault::PositionsPastTable {
+                            operand: table,
+                            expected,
+                            found: rows,
+                        });
+                    }
+                }
+            }
+        }
+        if let Some(eps) = eps {
+            number("eps", eps, true)?;
+            self.vector(width)?;
+            self.vector(width)?;
+        }
+        self.writes(width)
+    }
+}
+
+fn number(what: &'static str, value: f32, positive: bool) -> Result<(), Fault> {
+    if !value.is_finite() || (positive && value < 0.0) {
+        return Err(Fault::Number { what, positive, found: value.to_string() });
+    }
+    Ok(())
+}
+
+fn check_body(body: &[Instr], operands: usize) -> Result<(), Fault> {
+    if body.is_empty() {
+        return Err(Fault::NoInstructions);
+    }
+    for (at, instr) in body.iter().enumerate() {
+        let reads = match *instr {
+            Instr::Operand(found) => {
+                if found as usize >= operands {
+                    return Err(Fault::InstrOperand { at, len: operands, found });
+                }
+                [None, None]
+            }
+            Instr::Const(_) => [None, None],
+            Instr::Unary(_, a) => [Some(a), None],
+            Instr::Binary(_, a, b) => [Some(a), Some(b)],
+        };
+        for found in reads.into_iter().flatten() {
+            if found as usize >= at {
+                return Err(Fault::LaterValue { at, found });
+            }
+        }
+    }
+    Ok(())
+}
