@@ -67,7 +67,7 @@ impl PlanIndex {
             check::check(&program, weights.length).map_err(|cause| ReadError::Program {
                 entry,
                 target,
-                cause,
+                cause: Box::new(cause),
             })?;
             programs.push(program);
         }

@@ -61,7 +61,7 @@ pub enum WriteError {
         /// The program's target.
         target: String,
         /// The broken rule.
-        cause: CheckError,
+        cause: Box<CheckError>,
     },
     /// The manifest needs a tokenizer and there is none.
     #[error("the manifest says how texts become inputs: expected a tokenizer, found none")]
@@ -162,7 +162,7 @@ fn refuse_bad_contents(contents: Contents<'_>) -> Result<(), WriteError> {
         check::check(program, contents.weights.len()).map_err(|cause| WriteError::Program {
             entry,
             target,
-            cause,
+            cause: Box::new(cause),
         })?;
     }
     if contents.manifest.text.is_some() && contents.tokenizer.is_none() {

@@ -207,7 +207,7 @@ pub enum ReadError {
         /// The program's target.
         target: String,
         /// The broken rule.
-        cause: CheckError,
+        cause: Box<CheckError>,
     },
 }
 
