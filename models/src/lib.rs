@@ -1,1 +1,141 @@
-//! bytec-models
+//! The model families that bytec knows by name, each as the forward pass of one sample.
+//!
+//! In goes a [`Config`] (the fields of a `config.json`), a [`Checkpoint`] (the names, element types and shapes of its
+//! tensors) and a [`Request`]; out comes a [`Model`]: the graph, whose weights carry the names that the file uses.
+//! Nothing is guessed. A field or tensor that is missing is an error that names it and the option that supplies it.
+
+pub mod bert;
+pub mod checkpoint;
+pub mod config;
+pub mod error;
+pub mod net;
+pub mod tiny;
+
+use bytec_ir::attrs::PoolKind;
+use bytec_ir::graph::Graph;
+
+pub use checkpoint::{Checkpoint, TensorInfo};
+pub use config::Config;
+pub use error::{FieldError, ModelError, TensorProblem, TensorProblems};
+
+/// A model family: one line of [`MODELS`].
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// Its name in reports.
+    pub name: &'static str,
+    /// The values of `model_type` that mean it.
+    pub model_types: &'static [&'static str],
+    /// What it is, in one line.
+    pub summary: &'static str,
+    /// The architectures it builds, by the names that `architectures` in a config uses.
+    pub architectures: fn() -> Vec<&'static str>,
+    /// Builds the graph.
+    pub build: fn(&Config, &Checkpoint, &Request) -> Result<Model, ModelError>,
+}
+
+/// Every family.
+pub static MODELS: &[Family] = &[bert::FAMILY];
+
+/// What the caller wants beyond what the config says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// The architecture, in place of the config's `architectures`.
+    pub architecture: Option<String>,
+    /// A sentence embedding made of the rows of the encoder's result.
+    pub pooling: Option<Pooling>,
+}
+
+/// How the rows of a sample become its embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pooling {
+    /// How rows become one.
+    pub kind: PoolKind,
+    /// Whether the result is divided by its L2 norm.
+    pub normalize: bool,
+}
+
+/// What a family makes of a config and a checkpoint.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The forward pass of one sample. A weight's name is the tensor's name in the file, prefix included.
+    pub graph: Graph,
+    /// The family's name.
+    pub family: &'static str,
+    /// The architecture that was built.
+    pub architecture: String,
+    /// Class names by index; empty when there are no classes.
+    pub labels: Vec<String>,
+    /// The inputs that a tokenizer feeds, if the model reads text.
+    pub text: Option<TextInputs>,
+    /// The extent of `embedding`, or of a row of the encoder's result.
+    pub width: u64,
+    /// Tensors found under another name than today's.
+    pub aliases: Vec<Alias>,
+    /// Tensors of the file that the model has no use for by design: they aren't to be reported as unused.
+    pub ignored: Vec<String>,
+    /// Pairs of tensors that the config calls one. Whoever holds the data has to check that they are equal.
+    pub tied: Vec<Tied>,
+    /// Anything else worth knowing.
+    pub notes: Vec<String>,
+}
+
+/// The inputs that a tokenizer feeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextInputs {
+    /// The input of token ids.
+    pub ids: String,
+    /// The input of segment ids, if there is one.
+    pub type_ids: Option<String>,
+    /// The most tokens that the model can take, special tokens included.
+    pub max_tokens: u64,
+    /// The config field that says so.
+    pub max_tokens_from: String,
+}
+
+/// A tensor found under another name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// The name that was looked for first.
+    pub wanted: String,
+    /// The name in the file, which is also the weight's name in the graph.
+    pub found: String,
+}
+
+/// Two tensors that have to hold the same values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tied {
+    /// The one the graph uses.
+    pub used: String,
+    /// The other one.
+    pub other: String,
+    /// What to do if they differ.
+    pub help: String,
+}
+
+/// The family that the config's `model_type` names.
+///
+/// # Errors
+/// A missing or unknown `model_type`.
+pub fn family(config: &Config) -> Result<&'static Family, ModelError> {
+    let name = config.text("model_type", "a model family's name", MODELS[0].model_types[0])?;
+    MODELS.iter().find(|family| family.model_types.contains(&name)).ok_or_else(|| {
+        let known: Vec<_> = MODELS.iter().flat_map(|family| family.model_types).copied().collect();
+        ModelError::UnknownModelType {
+            file: config.file().to_owned(),
+            found: name.to_owned(),
+            known: known.join(", "),
+        }
+    })
+}
+
+/// Builds the graph of the family that the config names.
+///
+/// # Errors
+/// Every way in which the config, the checkpoint and the request don't fit.
+pub fn build(
+    config: &Config,
+    checkpoint: &Checkpoint,
+    request: &Request,
+) -> Result<Model, ModelError> {
+    (family(config)?.build)(config, checkpoint, request)
+}
