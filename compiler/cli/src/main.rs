@@ -1,2 +1,44 @@
-//! The `bytec` program.
-fn main() {}
+//! The `bytec` program: arguments in, the compiler and the runtime at work, reports out.
+
+mod args;
+mod compile;
+mod doctor;
+mod failure;
+mod inspect;
+mod list;
+mod plan_file;
+mod progress;
+mod run;
+mod texts;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let outcome = match &args.command {
+        Command::Compile(args) => compile::compile(args),
+        Command::Run(args) => run::run(args),
+        Command::Inspect(args) => inspect::inspect(args),
+        Command::List(args) => list::list(args),
+        Command::Doctor(args) => doctor::doctor(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has had enough: not a failure worth a message.
+        Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nothing is left to do if the terminal itself is gone.
+            let _ = writeln!(std::io::stderr(), "error: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+/// What a subcommand comes to.
+pub(crate) type Outcome = Result<(), Failure>;

@@ -1,0 +1,198 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use bytec_compiler::Target;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Compiles transformer models ahead of time and runs them on packed batches, without padding.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bytec",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 ok, 1 mismatch, 2 bad input, 3 this machine can't, 4 a defect of bytec."
+)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Compile a model into a plan.
+    Compile(CompileArgs),
+    /// Run a plan on texts or tensors.
+    Run(RunArgs),
+    /// Show what a plan holds and how it came about.
+    Inspect(InspectArgs),
+    /// List the ops, fusion rules, kernels or model families that this bytec knows.
+    List(ListArgs),
+    /// Show what this machine can run.
+    Doctor(DoctorArgs),
+}
+
+/// `bytec compile`
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  bytec compile all-MiniLM-L6-v2 -o minilm.plan
+  bytec compile bert/model.safetensors --config bert/config.json --pooling mean --normalize true -o bert.plan
+  bytec compile weights.safetensors --graph model.bytec -o model.plan --emit stages/")]
+pub(crate) struct CompileArgs {
+    /// A folder in Hugging Face layout, or a .safetensors file.
+    pub(crate) source: PathBuf,
+    /// Where to write the plan.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// What to compile for; several separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "cpu")]
+    pub(crate) target: Vec<Target>,
+    /// How token rows become a sentence embedding; `none` leaves the folder's pooling out.
+    #[arg(long)]
+    pub(crate) pooling: Option<Pooling>,
+    /// Whether the embedding is divided by its L2 norm; by default as the folder says.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) normalize: Option<bool>,
+    /// The model's config.json, if it is not beside the weights.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Supplies or overrides a field of the config, such as num_attention_heads=12; repeatable.
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = field)]
+    pub(crate) set: Vec<(String, String)>,
+    /// The architecture, such as BertModel, if the config names none or another head is wanted.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) architecture: Option<String>,
+    /// A bytec graph to compile with these weights instead of a known family.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) graph: Option<PathBuf>,
+    /// Writes every stage into this folder: graph, fused graph, schedule, plan as JSON.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) emit: Option<PathBuf>,
+    /// Threads to compile with; the plan is the same for any number.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Prints the compile report as JSON on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How token rows become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pooling {
+    /// The mean of all rows.
+    Mean,
+    /// The first row.
+    Cls,
+    /// The elementwise maximum.
+    Max,
+    /// No embedding.
+    None,
+}
+
+fn field(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected FIELD=VALUE".to_owned()),
+    }
+}
+
+/// `bytec run`
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  bytec run minilm.plan --text \"The cat sits outside\" --text \"A man is playing guitar\"
+  bytec run minilm.plan --text-file sentences.txt > embeddings.jsonl
+  bytec run bert.plan --inputs in.safetensors -o out.safetensors
+
+Tensors: --inputs holds `<sample>.<input>` and -o gets `<sample>.<output>`, without batch axis or padding.")]
+#[command(group(clap::ArgGroup::new("source").required(true).multiple(true).args(["text", "text_file", "inputs"])))]
+pub(crate) struct RunArgs {
+    /// The plan.
+    pub(crate) plan: PathBuf,
+    /// A text; repeatable. Prints one JSON line for each text.
+    #[arg(long, conflicts_with = "inputs")]
+    pub(crate) text: Vec<String>,
+    /// A file with one text a line; `-` for standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "inputs")]
+    pub(crate) text_file: Option<PathBuf>,
+    /// A safetensors file with keys `<sample>.<input name>`.
+    #[arg(long, value_name = "FILE", requires = "output")]
+    pub(crate) inputs: Option<PathBuf>,
+    /// Where to write the outputs of --inputs, with keys `<sample>.<output name>`.
+    #[arg(short, long, value_name = "FILE", requires = "inputs")]
+    pub(crate) output: Option<PathBuf>,
+    /// What to run on.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: Device,
+    /// Runs every sample in a batch of its own; the results are the same bits.
+    #[arg(long)]
+    pub(crate) alone: bool,
+    /// The most rows of one batch; more samples than fit run in several batches.
+    #[arg(long, value_name = "N", default_value_t = 16_384)]
+    pub(crate) max_batch_tokens: u64,
+    /// Refuses texts over the model's limit instead of cutting them.
+    #[arg(long)]
+    pub(crate) no_truncate: bool,
+    /// Threads to run with; by default as many as there are cores. The results are the same bits.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+/// What a plan can run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Device {
+    /// This machine's CPU.
+    Cpu,
+}
+
+/// `bytec inspect`
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  bytec inspect minilm.plan
+  bytec inspect minilm.plan --json | jq .manifest.report.rules")]
+pub(crate) struct InspectArgs {
+    /// The plan.
+    pub(crate) plan: PathBuf,
+    /// Prints everything as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `bytec list`
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: bytec list rules")]
+pub(crate) struct ListArgs {
+    /// What to list.
+    pub(crate) what: Listing,
+    /// Prints a JSON list.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Listing {
+    /// The IR's ops.
+    Ops,
+    /// The fusion rules, in order.
+    Rules,
+    /// The kernels of a plan.
+    Kernels,
+    /// The model families.
+    Models,
+}
+
+/// `bytec doctor`
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: bytec doctor minilm.plan")]
+pub(crate) struct DoctorArgs {
+    /// A plan to check against this machine.
+    pub(crate) plan: Option<PathBuf>,
+    /// Prints the findings as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,102 @@
+//! Why the program stops, and the exit code that says so.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use bytec_compiler::CompileError;
+use bytec_compiler::emit::EmitError;
+use bytec_compiler::file::FileError;
+
+/// The sort of a failure; its number is the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A file, flag, tensor or text that is not usable.
+    BadInput = 2,
+    /// The request is fine, and this machine can't.
+    Machine = 3,
+    /// A defect of bytec.
+    Internal = 4,
+}
+
+/// A failure with its message.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: Kind,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    /// Something that the user gave is not usable.
+    pub(crate) fn bad_input(error: impl Into<anyhow::Error>) -> Self {
+        Self { kind: Kind::BadInput, error: error.into() }
+    }
+
+    /// This machine can't do it.
+    pub(crate) fn machine(error: impl Into<anyhow::Error>) -> Self {
+        Self { kind: Kind::Machine, error: error.into() }
+    }
+
+    /// A defect of bytec.
+    pub(crate) fn internal(error: impl Into<anyhow::Error>) -> Self {
+        Self { kind: Kind::Internal, error: error.into() }
+    }
+
+    /// A file named on the command line that can't be read.
+    pub(crate) fn reading(path: &std::path::Path, error: &io::Error) -> Self {
+        Self::bad_input(anyhow::anyhow!("can't read {}: {error}", path.display()))
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.kind as u8)
+    }
+
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        self.error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
+    }
+}
+
+/// Standard output that can't be written.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::machine(anyhow::Error::new(error).context("can't write the output"))
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        if error.out_of_space() { Self::machine(error) } else { Self::bad_input(error) }
+    }
+}
+
+impl From<CompileError> for Failure {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Fuse(_) => Self::internal(error),
+            CompileError::Emit(error) => error.into(),
+            CompileError::Threads { .. } => Self::machine(error),
+            CompileError::Front(_) | CompileError::Pack(_) | CompileError::Schedule(_) => {
+                Self::bad_input(error)
+            }
+        }
+    }
+}
+
+impl From<EmitError> for Failure {
+    fn from(error: EmitError) -> Self {
+        match error {
+            EmitError::File(error) => error.into(),
+            EmitError::Weight(_) => Self::bad_input(error),
+            EmitError::Write(_) => Self::internal(error),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The last stage: steps and weights to a plan.
+
+pub mod file;
+mod weights;
+
+use std::io::Write;
+use std::path::Path;
+
+use bytec_ir::Graph;
+use bytec_ir::eval::EvalError;
+use bytec_plan::manifest::Manifest;
+use bytec_plan::program::Program;
+use bytec_plan::weights::WeightTable;
+use bytec_plan::writer::{Contents, WriteError, write};
+use thiserror::Error;
+
+use crate::front::weights::Weights;
+use crate::schedule::Schedule;
+
+/// A plan that could not be made.
+#[derive(Debug, Error)]
+pub enum EmitError {
+    /// A weight could not be read or folded.
+    #[error(transparent)]
+    Weight(#[from] EvalError),
+    /// The plan could not be put together.
+    #[error(transparent)]
+    Write(WriteError),
+    /// The file could not be written.
+    #[error(transparent)]
+    File(#[from] file::FileError),
+}
+
+/// A plan whose weights are ready; writing it is all that is left.
+pub struct Emitted<'w> {
+    /// The plan's description of itself.
+    pub manifest: Manifest,
+    /// Its programs.
+    pub programs: Vec<Program>,
+    weights: WeightTable<'w>,
+    tokenizer: Option<&'w [u8]>,
+}
+
+/// Lays the weights out and completes the programs.
+///
+/// # Errors
+/// A weight that can't be read or folded.
+pub fn emit<'w>(
+    graph: &Graph,
+    schedules: Vec<(&str, Schedule)>,
+    weights: &'w Weights,
+    tokenizer: Option<&'w [u8]>,
+    manifest: Manifest,
+) -> Result<Emitted<'w>, EmitError> {
+    let mut table = WeightTable::new();
+    let mut programs = Vec::new();
+    for (entry, schedule) in schedules {
+        let mut specs = Vec::new();
+        for packed in weights::pack(graph, &schedule.weights, weights)? {
+            let place = table.add(packed.bytes);
+            let mut spec = packed.spec;
+            (spec.offset, spec.bytes, spec.hash) = (place.offset, place.bytes, place.hash);
+            specs.push(spec);
+        }
+        programs.push(schedule.into_program(entry, specs));
+    }
+    Ok(Emitted { manifest, programs, weights: table, tokenizer })
+}
+
+impl Emitted<'_> {
+    /// Writes the plan to `path`, whole or not at all; returns its bytes.
+    ///
+    /// # Errors
+    /// If the file can't be written; then `path` is as it was.
+    pub fn write_file(&self, path: &Path) -> Result<u64, EmitError> {
+        file::replace(path, |out| {
+            self.write(out).map_err(|error| match error {
+                EmitError::Write(WriteError::Io(source)) => {
+                    EmitError::File(file::FileError { path: path.to_owned(), source })
+                }
+                other => other,
+            })
+        })
+    }
+
+    /// Writes the plan's bytes; returns how many.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn write(&self, out: &mut dyn Write) -> Result<u64, EmitError> {
+        let contents = Contents {
+            manifest: &self.manifest,
+            programs: &self.programs,
+            weights: &self.weights,
+            tokenizer: self.tokenizer,
+        };
+        write(contents, out).map_err(EmitError::Write)
+    }
+}

@@ -1,0 +1,138 @@
+//! The bytes of a program's weights: read or folded, then laid out as their kernels want them.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use bytec_ir::eval::{Data, EvalError, Tensor, WeightSource, eval_node};
+use bytec_ir::{Def, Graph, NodeId, Real};
+use bytec_plan::program::{DType, Layout, WeightSpec};
+use rayon::prelude::*;
+
+use crate::front::weights::Weights;
+use crate::schedule::WeightUse;
+
+/// A weight ready to be placed: its spec still lacks the place and the hash.
+pub(super) struct Packed<'w> {
+    pub(super) spec: WeightSpec,
+    pub(super) bytes: Cow<'w, [u8]>,
+}
+
+/// All weights of a program, in order.
+///
+/// # Errors
+/// A tensor that can't be read, or an expression that can't be computed.
+pub(super) fn pack<'w>(
+    graph: &Graph,
+    uses: &[WeightUse],
+    weights: &'w Weights,
+) -> Result<Vec<Packed<'w>>, EvalError> {
+    uses.par_iter().map(|wanted| pack_one(graph, wanted, weights)).collect()
+}
+
+fn pack_one<'w>(
+    graph: &Graph,
+    wanted: &WeightUse,
+    weights: &'w Weights,
+) -> Result<Packed<'w>, EvalError> {
+    let node = graph.node(wanted.value);
+    let shape: Vec<u64> = node.ty.shape.iter().filter_map(|dim| dim.as_fixed()).collect();
+    let values = match node.def {
+        Def::Weight => weights.f32(&node.name).map_err(|why| EvalError::weight(&node.name, why))?,
+        _ => Cow::Owned(folded(graph, wanted.value, weights)?),
+    };
+    let bytes = match wanted.layout {
+        Layout::RowMajor => match values {
+            Cow::Borrowed(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Cow::Owned(values) => Cow::Owned(bytemuck::cast_slice(&values).to_vec()),
+        },
+        Layout::Panels { width } => {
+            let panels = panels(&values, shape[0] as usize, shape[1] as usize, width as usize);
+            Cow::Owned(bytemuck::cast_slice(&panels).to_vec())
+        }
+    };
+    let mut sources = BTreeSet::new();
+    collect_sources(graph, wanted.value, &mut sources);
+    let spec = WeightSpec {
+        name: node.name.clone(),
+        sources: sources.into_iter().collect(),
+        formula: if node.def == Def::Weight { String::new() } else { formula(graph, wanted.value) },
+        shape,
+        dtype: DType::F32,
+        layout: wanted.layout,
+        offset: 0,
+        bytes: bytes.len() as u64,
+        hash: String::new(),
+    };
+    Ok(Packed { spec, bytes })
+}
+
+/// `[n, k]` row-major as panels `[ceil(n / width)][k][width]`, missing outputs zero.
+fn panels(values: &[f32], n: usize, k: usize, width: usize) -> Vec<f32> {
+    let mut packed = vec![0.0; n.div_ceil(width) * k * width];
+    for (panel, outputs) in packed.chunks_mut(k * width).enumerate() {
+        for (column, row) in values.chunks(k).skip(panel * width).take(width).enumerate() {
+            for (i, &value) in row.iter().enumerate() {
+                outputs[i * width + column] = value;
+            }
+        }
+    }
+    packed
+}
+
+/// The value of an expression over weights, computed in f64 and rounded once.
+fn folded(graph: &Graph, id: NodeId, weights: &Weights) -> Result<Vec<f32>, EvalError> {
+    match value(graph, id, weights)?.data {
+        Data::Float(values) => Ok(values.into_iter().map(|x| x as f32).collect()),
+        Data::Int(values) => Ok(values.into_iter().map(|x| x as f32).collect()),
+    }
+}
+
+fn value(graph: &Graph, id: NodeId, weights: &Weights) -> Result<Tensor, EvalError> {
+    let node = graph.node(id);
+    match &node.def {
+        Def::Weight => weights.tensor(&node.name),
+        Def::Const(Real(number)) => Ok(Tensor { shape: Vec::new(), data: Data::Float(vec![*number]) }),
+        Def::Op(op) => {
+            let operands: Result<Vec<_>, _> = graph
+                .operands(id)
+                .into_iter()
+                .map(|operand| value(graph, operand, weights))
+                .collect();
+            let operands = operands?;
+            eval_node(op, &operands.iter().collect::<Vec<_>>())
+        }
+        Def::Input { .. } => unreachable!("pack places what depends on an input with the samples"),
+    }
+}
+
+fn collect_sources(graph: &Graph, id: NodeId, found: &mut BTreeSet<String>) {
+    if graph.node(id).def == Def::Weight {
+        found.insert(graph.name(id).to_owned());
+    }
+    for operand in graph.operands(id) {
+        collect_sources(graph, operand, found);
+    }
+}
+
+/// The expression as `concat(a, b, c) {axis = 0}`.
+fn formula(graph: &Graph, id: NodeId) -> String {
+    let Some(op) = graph.op(id) else { return graph.name(id).to_owned() };
+    let operands: Vec<_> = graph.operands(id).into_iter().map(|x| formula(graph, x)).collect();
+    let attributes: Vec<_> =
+        op.attributes().into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let attributes =
+        if attributes.is_empty() { String::new() } else { format!(" {{{}}}", attributes.join(", ")) };
+    format!("{}({}){attributes}", op.kind(), operands.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panels_interleave_outputs_and_pad_with_zeros() {
+        // Three outputs of two inputs, in panels of two outputs.
+        let packed = panels(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, 2, 2);
+        assert_eq!(packed, [1.0, 3.0, 2.0, 4.0, 5.0, 0.0, 6.0, 0.0]);
+    }
+}

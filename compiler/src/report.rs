@@ -1,0 +1,82 @@
+//! What a compilation tells about itself: the manifest, the report, and every stage as text.
+
+use std::collections::BTreeMap;
+
+use bytec_ir::{Graph, NodeId};
+use bytec_plan::manifest::{Manifest, Report, RuleReport};
+use rayon::prelude::*;
+
+use crate::Stages;
+use crate::emit::Emitted;
+use crate::front::Loaded;
+use crate::fuse::pack::{Packed, Placement};
+use crate::schedule::Schedule;
+
+/// The manifest of a model, its report still empty.
+pub(crate) fn manifest(model: &Loaded) -> Manifest {
+    Manifest {
+        compiler: concat!("bytec ", env!("CARGO_PKG_VERSION")).to_owned(),
+        front: model.front.to_owned(),
+        family: model.family.clone(),
+        architecture: model.architecture.clone(),
+        text: model.text.clone(),
+        pooling: model.pooling,
+        labels: model.labels.clone(),
+        report: Report::default(),
+    }
+}
+
+/// What was read, fused and left out.
+pub(crate) fn report(model: &Loaded, packed: &Packed, rules: Vec<RuleReport>) -> Report {
+    let shared = |id: NodeId| packed.placement[&id] == Placement::Shared;
+    Report {
+        ops_before: count_ops(&model.graph, |_| true),
+        ops_after: count_ops(&packed.graph, |id| !shared(id)),
+        ops_folded: count_ops(&packed.graph, shared),
+        rules,
+        unused_tensors: model.unused_tensors.clone(),
+        non_finite: non_finite(model, &packed.graph),
+        notes: model.notes.clone(),
+    }
+}
+
+fn count_ops(graph: &Graph, counts: impl Fn(NodeId) -> bool) -> BTreeMap<String, u64> {
+    let mut ops = BTreeMap::new();
+    for id in graph.ids().filter(|&id| counts(id)) {
+        if let Some(op) = graph.op(id) {
+            *ops.entry(op.kind().to_string()).or_insert(0) += 1;
+        }
+    }
+    ops
+}
+
+/// The weights that hold NaN or infinity, and how many elements do.
+fn non_finite(model: &Loaded, graph: &Graph) -> BTreeMap<String, u64> {
+    let names: Vec<_> = graph.weights().into_iter().map(|id| graph.name(id).to_owned()).collect();
+    names
+        .into_par_iter()
+        .map(|name| {
+            let count = model.weights.non_finite(&name);
+            (name, count)
+        })
+        .filter(|&(_, count)| count > 0)
+        .collect()
+}
+
+/// The graphs and schedules as text.
+pub(crate) fn stages(graph: &Graph, fused: &Graph, schedules: &[Schedule]) -> Stages {
+    let schedules: Vec<_> = schedules.iter().map(|schedule| schedule.to_text(fused)).collect();
+    Stages {
+        files: vec![
+            ("1.graph.ir".to_owned(), graph.to_string()),
+            ("2.fused.ir".to_owned(), fused.to_string()),
+            ("3.schedule.txt".to_owned(), schedules.join("\n")),
+        ],
+    }
+}
+
+/// The plan as JSON.
+pub(crate) fn plan_stage(emitted: &Emitted<'_>) -> (String, String) {
+    let text = bytec_plan::json::pretty(&emitted.manifest, &emitted.programs);
+    ("5.plan.json".to_owned(), text)
+}

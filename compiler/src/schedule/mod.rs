@@ -1,0 +1,103 @@
+//! The third stage: from a packed graph to steps.
+//!
+//! [`order`] fixes the order, [`select`] gives every op its kernel and says why, [`memory`] lays the values out in the
+//! arena. What comes out is a program without its weights' bytes: [`crate::emit`] adds those.
+
+mod functions;
+pub mod memory;
+pub mod order;
+pub mod select;
+mod shapes;
+mod text;
+
+use bytec_ir::{Graph, NodeId};
+use bytec_plan::extent::Extent;
+use bytec_plan::program::{Buffer, InputSpec, Layout, OutputSpec, Program, Slot, Step, SymbolSpec};
+use thiserror::Error;
+
+use crate::fuse::pack::Packed;
+use crate::target::Target;
+
+/// A graph that can't be scheduled.
+#[derive(Debug, Error)]
+pub enum ScheduleError {
+    /// Ops that no kernel of the target computes, all of them.
+    #[error("no kernel of target {target} computes:\n{}", .ops.join("\n"))]
+    NoKernel {
+        /// The target.
+        target: Target,
+        /// Each op with its value's name, its type, and what is missing.
+        ops: Vec<String>,
+    },
+}
+
+/// A weight that steps read, before it has bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightUse {
+    /// The value in the fused graph: a weight, or an expression over weights.
+    pub value: NodeId,
+    /// How the kernel wants it laid out.
+    pub layout: Layout,
+}
+
+/// A program whose weights are still values of the graph.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// What it is for.
+    pub target: Target,
+    /// Symbols that samples bind.
+    pub symbols: Vec<SymbolSpec>,
+    /// Distinct extents of ragged rows.
+    pub extents: Vec<Extent>,
+    /// What samples bring.
+    pub inputs: Vec<InputSpec>,
+    /// What the program gives out.
+    pub outputs: Vec<OutputSpec>,
+    /// The weights, in order of first use.
+    pub weights: Vec<WeightUse>,
+    /// Values in the arena.
+    pub buffers: Vec<Buffer>,
+    /// Parts of the arena.
+    pub slots: Vec<Slot>,
+    /// The launches.
+    pub steps: Vec<Step>,
+}
+
+/// Orders, selects and lays out.
+///
+/// # Errors
+/// Ops that no kernel computes, all at once.
+pub fn schedule(packed: &Packed, target: Target) -> Result<Schedule, ScheduleError> {
+    let order = order::order(&packed.graph);
+    let mut schedule = select::select(packed, &order, target)?;
+    memory::assign(&mut schedule);
+    Ok(schedule)
+}
+
+impl Schedule {
+    /// The program, once its weights are known.
+    pub fn into_program(
+        self,
+        entry: &str,
+        weights: Vec<bytec_plan::program::WeightSpec>,
+    ) -> Program {
+        Program {
+            entry: entry.to_owned(),
+            target: self.target.device().to_owned(),
+            dtype: self.target.dtype(),
+            symbols: self.symbols,
+            extents: self.extents,
+            inputs: self.inputs,
+            outputs: self.outputs,
+            weights,
+            buffers: self.buffers,
+            slots: self.slots,
+            steps: self.steps,
+        }
+    }
+
+    /// The schedule for people to read, one line a step.
+    pub fn to_text(&self, graph: &Graph) -> String {
+        text::render(self, graph)
+    }
+}
