@@ -4,8 +4,6 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-use crate::dim::Dim;
-
 /// A real number that compares and hashes by its bits, so that ops can be map keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Real(pub f64);
@@ -24,17 +22,13 @@ impl Hash for Real {
     }
 }
 
-/// The shortest decimal that reads back to the same bits.
+/// The shortest decimal that reads back to the same bits; a NaN other than the usual one by its bits, `nan(0x..)`.
 impl fmt::Display for Real {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_nan() && self.0.to_bits() != f64::NAN.to_bits() {
+            return write!(f, "nan({:#x})", self.0.to_bits());
+        }
         write!(f, "{:?}", self.0)
-    }
-}
-
-impl FromStr for Real {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Real).map_err(|_| format!("{text:?} is not a number"))
     }
 }
 
@@ -160,6 +154,30 @@ pub enum Expr {
     Binary(BinaryFn, Box<Expr>, Box<Expr>),
 }
 
+/// The deepest nesting of an expression that the text form reads and [`crate::infer`] accepts.
+pub const MAX_EXPR_DEPTH: usize = 256;
+
+impl Expr {
+    /// The levels of nesting: 1 for an operand or a constant.
+    pub fn depth(&self) -> usize {
+        match self {
+            Expr::Arg(_) | Expr::Const(_) => 1,
+            Expr::Unary(_, x) => 1 + x.depth(),
+            Expr::Binary(_, a, b) => 1 + a.depth().max(b.depth()),
+        }
+    }
+
+    /// How many operands it takes: one more than the highest that it names.
+    pub fn arity(&self) -> usize {
+        match self {
+            Expr::Arg(i) => i.saturating_add(1),
+            Expr::Const(_) => 0,
+            Expr::Unary(_, x) => x.arity(),
+            Expr::Binary(_, a, b) => a.arity().max(b.arity()),
+        }
+    }
+}
+
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -168,58 +186,5 @@ impl fmt::Display for Expr {
             Expr::Unary(function, x) => write!(f, "{function}({x})"),
             Expr::Binary(function, a, b) => write!(f, "{function}({a}, {b})"),
         }
-    }
-}
-
-/// An attribute's type: how it is printed and read.
-pub(crate) trait Attr: Sized {
-    fn print(&self) -> String;
-    fn parse(text: &str) -> Result<Self, String>;
-}
-
-macro_rules! attr_by_display {
-    ($($t:ty),*) => {$(
-        impl Attr for $t {
-            fn print(&self) -> String {
-                self.to_string()
-            }
-            fn parse(text: &str) -> Result<Self, String> {
-                text.parse().map_err(|e| format!("{e}"))
-            }
-        }
-    )*};
-}
-
-attr_by_display!(usize, i64, Real, UnaryFn, BinaryFn, ReduceFn, PoolKind, Dim, Expr);
-
-/// A list prints as `[a, b]`.
-impl<T: Attr> Attr for Vec<T> {
-    fn print(&self) -> String {
-        let items: Vec<_> = self.iter().map(Attr::print).collect();
-        format!("[{}]", items.join(", "))
-    }
-    fn parse(text: &str) -> Result<Self, String> {
-        let inner = text
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .ok_or_else(|| format!("{text:?} is not a list, expected [..]"))?;
-        crate::text::split_top_level(inner).into_iter().map(T::parse).collect()
-    }
-}
-
-/// An absent value prints as `none`.
-impl<T: Attr> Attr for Option<T> {
-    fn print(&self) -> String {
-        self.as_ref().map_or_else(|| "none".to_owned(), Attr::print)
-    }
-    fn parse(text: &str) -> Result<Self, String> {
-        if text == "none" { Ok(None) } else { T::parse(text).map(Some) }
-    }
-}
-
-impl FromStr for Expr {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        Err(format!("{text:?} is not an expression"))
     }
 }

@@ -67,7 +67,7 @@ impl Builder {
 
     fn add(&mut self, name: String, ty: TensorType, def: Def, operands: &[NodeId]) -> NodeId {
         let id = self.graph.add_node(Node { name: name.clone(), ty, def }, operands);
-        self.graph.take_name(id, name);
+        self.graph.name_apart(id, &name);
         id
     }
 
@@ -76,16 +76,18 @@ impl Builder {
         self.add(name.to_owned(), ty, Def::Input { default }, &[])
     }
 
-    /// A tensor of the checkpoint, by its name there. The same name gives the same value.
+    /// A tensor of the checkpoint, by its name there. The same name and shape give the same value; the same name with
+    /// another shape gives a graph that [`crate::verify::verify`] refuses.
     pub fn weight(
         &mut self,
         name: &str,
         shape: impl IntoIterator<Item = impl Into<Dim>>,
     ) -> NodeId {
-        if let Some(id) = self.graph.weights().into_iter().find(|&id| self.graph.name(id) == name) {
-            return id;
+        let ty = TensorType::new(DType::F32, shape);
+        match self.graph.weight(name) {
+            Some(id) if *self.graph.ty(id) == ty => id,
+            _ => self.graph.add_node(Node { name: name.to_owned(), ty, def: Def::Weight }, &[]),
         }
-        self.add(name.to_owned(), TensorType::new(DType::F32, shape), Def::Weight, &[])
     }
 
     /// A number.
@@ -174,7 +176,7 @@ impl Builder {
         heads: usize,
         head_size: usize,
     ) -> Built {
-        let width = Dim::from(heads * head_size);
+        let width = Dim::from(heads) * Dim::from(head_size);
         let rows = self.graph.ty(q).shape.first().cloned().unwrap_or_else(|| Dim::fixed(1));
         let q = self.split_heads("query.heads", q, heads, head_size, &[1, 0, 2])?;
         let k = self.split_heads("key.heads", k, heads, head_size, &[1, 2, 0])?;

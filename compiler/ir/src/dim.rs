@@ -2,6 +2,10 @@
 //!
 //! A [`Dim`] is kept in one canonical form, a polynomial with integer coefficients over *atoms*, so that two equal
 //! expressions compare equal: `L + L` is `2*L`, and `H*W` is `W*H`.
+//!
+//! Coefficients are 64-bit. The operators `+`, `-` and `*` saturate, and a saturated size is past every limit of
+//! [`crate::verify`]; where sizes come from outside, [`Dim::checked_add`], [`Dim::checked_sub`] and [`Dim::checked_mul`]
+//! say that a result can't be held.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,6 +13,15 @@ use std::ops::{Add, Mul, Sub};
 use std::sync::Arc;
 
 use thiserror::Error;
+
+use crate::text::{is_identifier, quote};
+use crate::types::SymbolRange;
+
+/// The most terms of a dimension that is read or inferred: `H*W + 1` has two.
+pub const MAX_TERMS: usize = 64;
+
+/// The most factors of a term that is read or inferred: `H*W` has two.
+pub const MAX_DEGREE: u32 = 16;
 
 /// A size that every sample brings with it, such as `L` tokens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,15 +33,16 @@ impl Symbol {
         Self(Arc::from(name))
     }
 
-    /// Its name, as printed in the text form.
+    /// Its name.
     pub fn name(&self) -> &str {
         &self.0
     }
 }
 
+/// As in the text form: a name that is not an identifier is quoted.
 impl fmt::Display for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        if is_identifier(&self.0) { f.write_str(&self.0) } else { quote(&self.0, f) }
     }
 }
 
@@ -41,8 +55,8 @@ pub enum DimError {
     /// The expression names a symbol that the sample does not bind.
     #[error("symbol {0} has no value")]
     Unbound(Symbol),
-    /// The value is negative or does not fit in 64 bits.
-    #[error("{0} is not a size (negative, or past 64 bits)")]
+    /// The value is negative, does not fit in 64 bits, or divides by zero.
+    #[error("{0} is not a size for this sample (negative, past 64 bits, or divided by zero)")]
     OutOfRange(String),
 }
 
@@ -67,11 +81,15 @@ pub struct Dim {
 }
 
 impl Dim {
-    /// The number `n`.
+    /// The number `n`; past `i64::MAX` it saturates.
     pub fn fixed(n: u64) -> Self {
+        Self::constant(i64::try_from(n).unwrap_or(i64::MAX))
+    }
+
+    fn constant(n: i64) -> Self {
         let mut terms = BTreeMap::new();
         if n != 0 {
-            terms.insert(Monomial::new(), n as i64);
+            terms.insert(Monomial::new(), n);
         }
         Self { terms }
     }
@@ -85,22 +103,66 @@ impl Dim {
         Self { terms: BTreeMap::from([(Monomial::from([(atom, 1)]), 1)]) }
     }
 
-    /// `ceil(self / divisor)`, a number when `self` is one.
+    /// `ceil(self / divisor)`, a number when `self` is one. A divisor of 0 gives a dimension without a value.
     pub fn ceil_div(&self, divisor: u64) -> Self {
         match self.as_fixed() {
             _ if divisor == 1 => self.clone(),
-            Some(n) => Self::fixed(n.div_ceil(divisor)),
-            None => Self::atom(Atom::CeilDiv(Box::new(self.clone()), divisor)),
+            Some(n) if divisor != 0 => Self::fixed(n.div_ceil(divisor)),
+            _ => Self::atom(Atom::CeilDiv(Box::new(self.clone()), divisor)),
         }
     }
 
-    /// `floor(self / divisor)`, a number when `self` is one.
+    /// `floor(self / divisor)`, a number when `self` is one. A divisor of 0 gives a dimension without a value.
     pub fn floor_div(&self, divisor: u64) -> Self {
         match self.as_fixed() {
             _ if divisor == 1 => self.clone(),
-            Some(n) => Self::fixed(n / divisor),
-            None => Self::atom(Atom::FloorDiv(Box::new(self.clone()), divisor)),
+            Some(n) if divisor != 0 => Self::fixed(n / divisor),
+            _ => Self::atom(Atom::FloorDiv(Box::new(self.clone()), divisor)),
         }
+    }
+
+    /// `self + other`, or `None` past 64 bits or [`MAX_TERMS`].
+    pub fn checked_add(&self, other: &Dim) -> Option<Dim> {
+        self.sum(other, false).exact()
+    }
+
+    /// `self - other`, or `None` past 64 bits or [`MAX_TERMS`].
+    pub fn checked_sub(&self, other: &Dim) -> Option<Dim> {
+        self.sum(other, true).exact()
+    }
+
+    /// `self * other`, or `None` past 64 bits, [`MAX_TERMS`] or [`MAX_DEGREE`].
+    pub fn checked_mul(&self, other: &Dim) -> Option<Dim> {
+        if self.terms.len() > MAX_TERMS || other.terms.len() > MAX_TERMS {
+            return None;
+        }
+        self.product(other).exact()
+    }
+
+    fn sum(&self, other: &Dim, negate: bool) -> Outcome {
+        let mut sum = Outcome { dim: self.clone(), saturated: false };
+        for (monomial, &coefficient) in &other.terms {
+            let signed = if negate { coefficient.checked_neg() } else { Some(coefficient) };
+            sum.saturated |= signed.is_none();
+            sum.accumulate(monomial.clone(), signed.unwrap_or(i64::MAX));
+        }
+        sum
+    }
+
+    fn product(&self, other: &Dim) -> Outcome {
+        let mut product = Outcome { dim: Dim { terms: BTreeMap::new() }, saturated: false };
+        for (left, &a) in &self.terms {
+            for (right, &b) in &other.terms {
+                let mut monomial = left.clone();
+                for (atom, &power) in right {
+                    let sum = monomial.entry(atom.clone()).or_insert(0);
+                    *sum = sum.saturating_add(power);
+                }
+                product.saturated |= a.checked_mul(b).is_none();
+                product.accumulate(monomial, a.saturating_mul(b));
+            }
+        }
+        product
     }
 
     /// The number this is, if it holds no symbol.
@@ -145,6 +207,7 @@ impl Dim {
                     Atom::Symbol(symbol) => {
                         *bindings.get(symbol).ok_or_else(|| DimError::Unbound(symbol.clone()))?
                     }
+                    Atom::CeilDiv(_, 0) | Atom::FloorDiv(_, 0) => return Err(out_of_range()),
                     Atom::CeilDiv(dim, divisor) => dim.eval(bindings)?.div_ceil(*divisor),
                     Atom::FloorDiv(dim, divisor) => dim.eval(bindings)? / divisor,
                 };
@@ -155,6 +218,72 @@ impl Dim {
             sum = sum.checked_add(product).ok_or_else(out_of_range)?;
         }
         u64::try_from(sum).map_err(|_| out_of_range())
+    }
+
+    /// Numbers that the value never goes below or above while the symbols keep to these ranges. They are exact where
+    /// every coefficient is positive, and may be too wide elsewhere. `None` if a symbol is not in `symbols`, a rounded
+    /// division has no value somewhere in the ranges, or a number is past 128 bits.
+    pub fn bounds(&self, symbols: &[SymbolRange]) -> Option<(i128, i128)> {
+        let (mut low, mut high) = (0i128, 0i128);
+        for (monomial, &coefficient) in &self.terms {
+            let (mut least, mut most) = (1i128, 1i128);
+            for (atom, &power) in monomial {
+                let (atom_least, atom_most) = atom.bounds(symbols)?;
+                least = least.checked_mul(atom_least.checked_pow(power)?)?;
+                most = most.checked_mul(atom_most.checked_pow(power)?)?;
+            }
+            let ends = [least, most].map(|end| end.checked_mul(i128::from(coefficient)));
+            let (a, b) = (ends[0]?, ends[1]?);
+            low = low.checked_add(a.min(b))?;
+            high = high.checked_add(a.max(b))?;
+        }
+        Some((low, high))
+    }
+}
+
+impl Atom {
+    /// As [`Dim::bounds`]; never negative.
+    fn bounds(&self, symbols: &[SymbolRange]) -> Option<(i128, i128)> {
+        let (dim, divisor) = match self {
+            Atom::Symbol(symbol) => {
+                let range = symbols.iter().find(|range| range.symbol == *symbol)?;
+                return Some((range.min.into(), range.max.into()));
+            }
+            Atom::CeilDiv(dim, divisor) | Atom::FloorDiv(dim, divisor) => (dim, *divisor),
+        };
+        let (low, high) = dim.bounds(symbols)?;
+        if low < 0 || divisor == 0 {
+            return None;
+        }
+        let divisor = i128::from(divisor);
+        let up = if matches!(self, Atom::CeilDiv(..)) { divisor - 1 } else { 0 };
+        Some((low.checked_add(up)? / divisor, high.checked_add(up)? / divisor))
+    }
+}
+
+/// A result, and whether it had to be cut off at 64 bits.
+struct Outcome {
+    dim: Dim,
+    saturated: bool,
+}
+
+impl Outcome {
+    fn accumulate(&mut self, monomial: Monomial, coefficient: i64) {
+        let terms = &mut self.dim.terms;
+        let held = terms.get(&monomial).copied().unwrap_or(0);
+        self.saturated |= held.checked_add(coefficient).is_none();
+        match held.saturating_add(coefficient) {
+            0 => terms.remove(&monomial),
+            sum => terms.insert(monomial, sum),
+        };
+    }
+
+    fn exact(self) -> Option<Dim> {
+        let degree = |monomial: &Monomial| monomial.values().map(|&p| u64::from(p)).sum::<u64>();
+        let fits = !self.saturated
+            && self.dim.terms.len() <= MAX_TERMS
+            && self.dim.terms.keys().all(|monomial| degree(monomial) <= u64::from(MAX_DEGREE));
+        fits.then_some(self.dim)
     }
 }
 
@@ -170,49 +299,24 @@ impl From<usize> for Dim {
     }
 }
 
-fn accumulate(terms: &mut BTreeMap<Monomial, i64>, monomial: Monomial, coefficient: i64) {
-    let sum = terms.get(&monomial).copied().unwrap_or(0).saturating_add(coefficient);
-    if sum == 0 {
-        terms.remove(&monomial);
-    } else {
-        terms.insert(monomial, sum);
-    }
-}
-
 impl Add for Dim {
     type Output = Dim;
-    fn add(mut self, other: Dim) -> Dim {
-        for (monomial, coefficient) in other.terms {
-            accumulate(&mut self.terms, monomial, coefficient);
-        }
-        self
+    fn add(self, other: Dim) -> Dim {
+        self.sum(&other, false).dim
     }
 }
 
 impl Sub for Dim {
     type Output = Dim;
-    fn sub(mut self, other: Dim) -> Dim {
-        for (monomial, coefficient) in other.terms {
-            accumulate(&mut self.terms, monomial, -coefficient);
-        }
-        self
+    fn sub(self, other: Dim) -> Dim {
+        self.sum(&other, true).dim
     }
 }
 
 impl Mul for Dim {
     type Output = Dim;
     fn mul(self, other: Dim) -> Dim {
-        let mut terms = BTreeMap::new();
-        for (left, a) in &self.terms {
-            for (right, b) in &other.terms {
-                let mut monomial = left.clone();
-                for (atom, power) in right {
-                    *monomial.entry(atom.clone()).or_insert(0) += power;
-                }
-                accumulate(&mut terms, monomial, a.saturating_mul(*b));
-            }
-        }
-        Dim { terms }
+        self.product(&other).dim
     }
 }
 
@@ -256,12 +360,5 @@ impl fmt::Display for Dim {
             }
         }
         Ok(())
-    }
-}
-
-impl std::str::FromStr for Dim {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Dim::fixed).or_else(|_| Ok(Dim::symbol(text)))
     }
 }

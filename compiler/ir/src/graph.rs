@@ -68,6 +68,8 @@ pub struct Graph {
     index: Vec<Option<NodeIndex>>,
     symbols: Vec<SymbolRange>,
     outputs: Vec<Output>,
+    weights: BTreeMap<String, NodeId>,
+    values: BTreeMap<String, NodeId>,
 }
 
 impl Graph {
@@ -106,6 +108,16 @@ impl Graph {
     /// The name of a value.
     pub fn name(&self, id: NodeId) -> &str {
         &self.node(id).name
+    }
+
+    /// The value called `name` that is not a weight.
+    pub fn value(&self, name: &str) -> Option<NodeId> {
+        self.values.get(name).copied()
+    }
+
+    /// The weight called `name`.
+    pub fn weight(&self, name: &str) -> Option<NodeId> {
+        self.weights.get(name).copied()
     }
 
     /// The op that defines a value, if an op does.
@@ -226,6 +238,7 @@ impl Graph {
 
     pub(crate) fn add_node(&mut self, node: Node, operands: &[NodeId]) -> NodeId {
         let id = self.next_id(0);
+        self.names_of(node.def == Def::Weight).entry(node.name.clone()).or_insert(id);
         let index = self.graph.add_node((id, node));
         self.index.push(Some(index));
         for (position, &operand) in operands.iter().enumerate() {
@@ -234,11 +247,12 @@ impl Graph {
         id
     }
 
-    /// Makes every use of `old`, outputs included, a use of `new`.
-    pub(crate) fn redirect(&mut self, old: NodeId, new: NodeId) {
+    /// Makes every use of `old`, outputs included, a use of `new`; the nodes of `except` keep their operands.
+    pub(crate) fn redirect(&mut self, old: NodeId, new: NodeId, except: &[NodeId]) {
         let uses: Vec<_> = self
             .graph
             .edges_directed(self.at(old), Direction::Outgoing)
+            .filter(|edge| !except.contains(&self.graph[edge.target()].0))
             .map(|edge| (edge.id(), edge.target(), *edge.weight()))
             .collect();
         for (edge, user, position) in uses {
@@ -251,33 +265,53 @@ impl Graph {
     }
 
     pub(crate) fn remove_node(&mut self, id: NodeId) {
+        self.forget_name(id);
         let index = self.at(id);
         self.graph.remove_node(index);
         self.index[id.0 as usize] = None;
     }
 
-    /// Gives `id` the name `wanted`, or `wanted.2`, `wanted.3`, .. if a node that is still used has it.
-    /// A node that nothing uses any more yields its name and becomes `name.old`.
-    pub(crate) fn take_name(&mut self, id: NodeId, wanted: String) {
+    /// Gives `id` the name `wanted`, or `wanted.2`, `wanted.3`, .. if another node of its sort has it.
+    pub(crate) fn name_apart(&mut self, id: NodeId, wanted: &str) {
         let weight = self.node(id).def == Def::Weight;
-        let holder = |graph: &Self, name: &str| {
-            graph.ids().find(|&other| {
-                other != id
-                    && graph.name(other) == name
-                    && (graph.node(other).def == Def::Weight) == weight
-            })
-        };
-        let mut name = wanted.clone();
+        let mut name = wanted.to_owned();
         let mut count = 1;
-        while let Some(other) = holder(self, &name) {
-            if self.use_count(other) == 0 && matches!(self.node(other).def, Def::Op(_)) {
-                let index = self.at(other);
-                self.graph[index].1.name = format!("{name}.old{}", other.0);
-                break;
-            }
+        while self.names_of(weight).get(&name).is_some_and(|&holder| holder != id) {
             count += 1;
             name = format!("{wanted}.{count}");
         }
+        self.rename(id, name);
+    }
+
+    /// As [`Graph::name_apart`], but an op that nothing uses any more yields its name and becomes `wanted.old`.
+    pub(crate) fn take_name(&mut self, id: NodeId, wanted: &str) {
+        let weight = self.node(id).def == Def::Weight;
+        if let Some(&holder) = self.names_of(weight).get(wanted)
+            && holder != id
+            && self.use_count(holder) == 0
+            && self.op(holder).is_some()
+        {
+            self.name_apart(holder, &format!("{wanted}.old"));
+        }
+        self.name_apart(id, wanted);
+    }
+
+    fn names_of(&mut self, weight: bool) -> &mut BTreeMap<String, NodeId> {
+        if weight { &mut self.weights } else { &mut self.values }
+    }
+
+    fn forget_name(&mut self, id: NodeId) {
+        let Node { name, def, .. } = self.node(id).clone();
+        let names = self.names_of(def == Def::Weight);
+        if names.get(&name) == Some(&id) {
+            names.remove(&name);
+        }
+    }
+
+    fn rename(&mut self, id: NodeId, name: String) {
+        self.forget_name(id);
+        let weight = self.node(id).def == Def::Weight;
+        self.names_of(weight).entry(name.clone()).or_insert(id);
         let index = self.at(id);
         self.graph[index].1.name = name;
     }

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::attrs::MAX_EXPR_DEPTH;
 use crate::dim::Dim;
 use crate::ops::{Op, OpKind};
 use crate::types::{DType, Shape, TensorType};
@@ -47,7 +48,17 @@ fn result_type(op: &Op, xs: &[&TensorType]) -> Outcome {
             Ok(xs[0].clone())
         }
         Op::Binary { .. } => broadcast(xs),
-        Op::Pointwise { .. } => broadcast(xs),
+        Op::Pointwise { expr } => {
+            if expr.arity() > xs.len() || expr.depth() > MAX_EXPR_DEPTH {
+                return Err(format!(
+                    "expr takes {} operands, nested {} deep; expected at most {} operands and {MAX_EXPR_DEPTH} levels",
+                    expr.arity(),
+                    expr.depth(),
+                    xs.len()
+                ));
+            }
+            broadcast(xs)
+        }
         Op::LayerNorm { .. } => layer_norm(xs[0], xs[1], xs[2]),
         Op::AddLayerNorm { .. } => {
             same(xs[0], xs[1], "x and residual")?;
@@ -219,7 +230,9 @@ fn concat(xs: &[&TensorType], axis: usize) -> Outcome {
         if x.rank() != first.rank() || without_axis(x, axis)? != rest {
             return Err(format!("operands must agree outside axis {axis}, found {first} and {x}"));
         }
-        extent = extent + x.shape[axis].clone();
+        extent = extent
+            .checked_add(&x.shape[axis])
+            .ok_or_else(|| format!("axis {axis} of the result is too large"))?;
     }
     let mut shape = first.shape.clone();
     shape[axis] = extent;
@@ -228,12 +241,11 @@ fn concat(xs: &[&TensorType], axis: usize) -> Outcome {
 
 fn reshape(x: &TensorType, shape: &[Dim]) -> Outcome {
     let result = TensorType { dtype: x.dtype, shape: shape.to_vec() };
-    if result.elements() != x.elements() {
-        return Err(format!(
-            "{x} has {} elements, {result} has {}",
-            x.elements(),
-            result.elements()
-        ));
+    let (Some(before), Some(after)) = (x.checked_elements(), result.checked_elements()) else {
+        return Err(format!("{x} or {result} has too many elements to count"));
+    };
+    if before != after {
+        return Err(format!("{x} has {before} elements, {result} has {after}"));
     }
     Ok(result)
 }
@@ -249,7 +261,11 @@ fn transpose(x: &TensorType, perm: &[usize]) -> Outcome {
 }
 
 fn attention(xs: &[&TensorType], heads: usize, head_size: usize) -> Outcome {
-    let width = Dim::from(heads * head_size);
+    let width = heads
+        .checked_mul(head_size)
+        .filter(|&width| width > 0)
+        .map(Dim::from)
+        .ok_or_else(|| format!("{heads} heads of {head_size} columns are not a width"))?;
     for (name, x) in ["q", "k", "v"].iter().zip(xs) {
         float(x)?;
         if x.dtype != xs[0].dtype || x.rank() != 2 || x.shape[1] != width {

@@ -3,11 +3,11 @@
 //! A row gives the enum variant, its doc, the mnemonic of the text form, the operands and the attributes.
 //! What an op *does* is in exhaustive matches elsewhere: [`crate::infer`] and [`crate::eval`].
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::attrs::{Attr, BinaryFn, Expr, PoolKind, Real, ReduceFn, UnaryFn};
+use crate::attrs::{BinaryFn, Expr, PoolKind, Real, ReduceFn, UnaryFn};
 use crate::dim::Dim;
+use crate::text::{Attr, Cursor, ParseError};
 
 /// How often an operand appears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,39 +105,25 @@ macro_rules! op_table {
                 }
             }
 
-            /// The op with this mnemonic and these attributes.
-            ///
-            /// # Errors
-            /// Says which mnemonic or attribute is unknown, missing or malformed, and what was expected.
-            pub fn parse(mnemonic: &str, attributes: &BTreeMap<&str, &str>) -> Result<Op, String> {
-                let row = TABLE
-                    .iter()
-                    .find(|row| row.mnemonic == mnemonic)
-                    .ok_or_else(|| format!("unknown op {mnemonic:?}; `bytec list ops` names them all"))?;
-                if let Some(name) = attributes.keys().find(|name| !row.attributes.contains(name)) {
-                    return Err(format!(
-                        "{mnemonic} has no attribute {name:?}, expected {}",
-                        if row.attributes.is_empty() { "none".to_owned() } else { row.attributes.join(", ") }
-                    ));
-                }
-                match row.kind {
-                    $(OpKind::$variant => Ok(Op::$variant {
-                        $($attr: parse_attribute(mnemonic, stringify!($attr), attributes)?),*
-                    }),)*
+            /// Reads ` {name = value, ..}` after the mnemonic and operands of an op of this kind.
+            pub(crate) fn read(kind: OpKind, cursor: &mut Cursor<'_>) -> Result<Op, ParseError> {
+                match kind {
+                    $(OpKind::$variant => {
+                        $(let mut $attr: Option<$ty> = None;)*
+                        cursor.attributes(kind.row(), |_name, _cursor| {
+                            match _name {
+                                $(stringify!($attr) => Ok(_cursor.set_once(_name, &mut $attr)?),)*
+                                _ => Ok(()),
+                            }
+                        })?;
+                        Ok(Op::$variant {
+                            $($attr: $attr.ok_or_else(|| cursor.missing(kind, stringify!($attr)))?),*
+                        })
+                    })*
                 }
             }
         }
     };
-}
-
-fn parse_attribute<T: Attr>(
-    mnemonic: &str,
-    name: &str,
-    attributes: &BTreeMap<&str, &str>,
-) -> Result<T, String> {
-    let text =
-        attributes.get(name).ok_or_else(|| format!("{mnemonic} needs the attribute {name:?}"))?;
-    T::parse(text).map_err(|why| format!("{mnemonic}, attribute {name:?}: {why}"))
 }
 
 op_table! {
@@ -249,6 +235,17 @@ op_table! {
     Pointwise = "pointwise"(xs: many) {
         /// The expression.
         expr: Expr,
+    }
+}
+
+impl Op {
+    /// The dimensions among the attributes.
+    pub fn dims(&self) -> &[Dim] {
+        match self {
+            Op::Iota { extent, .. } => std::slice::from_ref(extent),
+            Op::Reshape { shape } => shape,
+            _ => &[],
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The only way to change a graph: a list of new nodes and replacements, checked as it is made, applied at once.
 
+use std::collections::BTreeSet;
+
 use crate::attrs::Real;
 use crate::graph::{Def, Graph, Node, NodeId};
 use crate::infer::{InferError, infer};
@@ -18,6 +20,7 @@ pub struct Patch<'g> {
 /// A patch that no longer borrows its graph.
 #[derive(Debug)]
 pub struct Change {
+    first: NodeId,
     added: Vec<(Node, Vec<NodeId>)>,
     replaced: Vec<(NodeId, NodeId)>,
     removed: Vec<NodeId>,
@@ -60,7 +63,9 @@ impl<'g> Patch<'g> {
         self.add(Node { name: name.to_owned(), ty, def: Def::Const(Real(value)) }, Vec::new())
     }
 
-    /// Every use of `old`, outputs included, becomes a use of `new`. `old` stays until dead code is removed.
+    /// Every use of `old`, outputs included, becomes a use of `new`; only the patch's own nodes keep the operands that
+    /// they were made with, so that `new` may be computed from `old`. `old` stays until dead code is removed.
+    /// Replacements are made in order.
     ///
     /// # Panics
     /// If the two differ in type: a rule must keep the type of what it replaces.
@@ -69,21 +74,26 @@ impl<'g> Patch<'g> {
         self.replaced.push((old, new));
     }
 
-    /// Removes a node. By the time the patch is applied nothing may use it.
+    /// Removes a node. Once the replacements are made nothing else that stays may use it.
     pub fn remove(&mut self, id: NodeId) {
         self.removed.push(id);
     }
 
     /// The change, free of the borrow of the graph.
     pub fn finish(self) -> Change {
-        Change { added: self.added, replaced: self.replaced, removed: self.removed }
+        let first = self.graph.next_id(0);
+        Change { first, added: self.added, replaced: self.replaced, removed: self.removed }
     }
 }
 
 impl Graph {
-    /// Makes the change. A new node whose name is taken gets `name.2`, `name.3`, ..; a node that replaces another of
-    /// the same name takes the name over, and the old one becomes `name.old`.
+    /// Makes the change. A new node takes over the name of an op that nothing uses any more, which becomes `name.old`;
+    /// if another node has the name, the new one becomes `name.2`, `name.3`, ..
+    ///
+    /// # Panics
+    /// If the graph has grown since the patch was begun, or if a removed node is still used.
     pub fn apply(&mut self, change: Change) {
+        assert_eq!(self.next_id(0), change.first, "a change is for the graph that it was made of");
         let names: Vec<_> = change.added.iter().map(|(node, _)| node.name.clone()).collect();
         let added: Vec<_> = change
             .added
@@ -91,13 +101,21 @@ impl Graph {
             .map(|(node, operands)| self.add_node(node, &operands))
             .collect();
         for (old, new) in change.replaced {
-            self.redirect(old, new);
+            self.redirect(old, new, &added);
         }
-        for id in change.removed {
+        let removed: BTreeSet<_> = change.removed.into_iter().collect();
+        for &id in &removed {
+            let used =
+                self.is_output(id) || self.users(id).iter().any(|user| !removed.contains(user));
+            assert!(!used, "{} is removed but still used", self.name(id));
+        }
+        for id in removed {
             self.remove_node(id);
         }
         for (id, name) in added.into_iter().zip(names) {
-            self.take_name(id, name);
+            if self.contains(id) {
+                self.take_name(id, &name);
+            }
         }
     }
 }

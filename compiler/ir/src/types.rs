@@ -56,6 +56,9 @@ impl FromStr for DType {
     }
 }
 
+/// The most axes of a value.
+pub const MAX_RANK: usize = 8;
+
 /// The extents of a value, outermost first. Empty for a scalar.
 pub type Shape = Vec<Dim>;
 
@@ -79,7 +82,12 @@ impl TensorType {
         self.shape.len()
     }
 
-    /// The product of the extents.
+    /// The product of the extents, or `None` past the limits of [`Dim::checked_mul`].
+    pub fn checked_elements(&self) -> Option<Dim> {
+        self.shape.iter().try_fold(Dim::fixed(1), |product, dim| product.checked_mul(dim))
+    }
+
+    /// The product of the extents. In a graph that has been verified it is exact.
     pub fn elements(&self) -> Dim {
         self.shape.iter().cloned().fold(Dim::fixed(1), |product, dim| product * dim)
     }
