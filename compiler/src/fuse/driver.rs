@@ -1,0 +1,145 @@
+//! Applies rules to a graph until nothing changes, and keeps a record of what they said.
+
+use std::collections::BTreeMap;
+
+use bytec_ir::graph::{Graph, NodeId};
+use bytec_ir::verify::{VerifyError, verify};
+use bytec_plan::manifest::{Refusal, RuleReport};
+use thiserror::Error;
+
+use super::{Outcome, Rule};
+
+/// A fault of a rule, not of the model: the graph that came in was well formed.
+#[derive(Debug, Error)]
+pub enum FuseError {
+    /// A change broke an invariant of the graph.
+    #[error(
+        "the rule {rule} broke the graph at %{at}; leave the rule out and report this: {source}"
+    )]
+    Invalid {
+        /// The rule.
+        rule: &'static str,
+        /// The value it was applied at.
+        at: String,
+        /// The invariant.
+        source: VerifyError,
+    },
+    /// Rules keep changing the graph, which directional rules can't do for long.
+    #[error(
+        "after {changes} changes the rules still find something to do, the last one {rule}; leave that rule out and report this"
+    )]
+    Restless {
+        /// How many changes were made.
+        changes: usize,
+        /// The rule that was applied last.
+        rule: &'static str,
+    },
+}
+
+/// Applies each rule in order, to every node in topological order until it no longer applies, and repeats the list until
+/// no rule changes anything. The result and the reports depend on the graph alone.
+///
+/// A refusal is reported if it still stands in the end: the value is there and the rule was not applied to it later.
+///
+/// # Errors
+/// A rule broke the graph, or the rules do not come to rest.
+pub fn run(source: &Graph, rules: &[&dyn Rule]) -> Result<(Graph, Vec<RuleReport>), FuseError> {
+    let mut pass = Pass { graph: source.clone(), changes: 0, limit: 8 * (source.len() + 8) };
+    let mut logs: Vec<Log> = rules.iter().map(|_| Log::default()).collect();
+    loop {
+        let before = pass.changes;
+        for (rule, log) in rules.iter().zip(&mut logs) {
+            while pass.sweep(*rule, log)? {}
+        }
+        if pass.changes == before {
+            break;
+        }
+    }
+    let reports =
+        rules.iter().zip(logs).map(|(rule, log)| log.report(rule.name(), &pass.graph)).collect();
+    Ok((pass.graph, reports))
+}
+
+/// What one rule has said so far.
+#[derive(Default)]
+struct Log {
+    applied: Vec<String>,
+    /// By name of the value: the node it was then, and the reason.
+    refused: BTreeMap<String, (NodeId, String)>,
+}
+
+impl Log {
+    fn report(self, rule: &str, graph: &Graph) -> RuleReport {
+        let names: Vec<_> = graph.ids().map(|id| graph.name(id)).collect();
+        let refused = self
+            .refused
+            .into_iter()
+            .filter(|(at, _)| names.contains(&at.as_str()))
+            .map(|(at, (_, reason))| Refusal { at, reason })
+            .collect();
+        RuleReport { rule: rule.to_owned(), applied: self.applied, refused }
+    }
+}
+
+struct Pass {
+    graph: Graph,
+    changes: usize,
+    limit: usize,
+}
+
+impl Pass {
+    /// One visit of every node; true if anything changed.
+    fn sweep(&mut self, rule: &dyn Rule, log: &mut Log) -> Result<bool, FuseError> {
+        let mut changed = false;
+        for at in self.graph.topological() {
+            if !self.graph.contains(at) {
+                continue;
+            }
+            let name = self.graph.name(at).to_owned();
+            match rule.apply(&self.graph, at) {
+                Outcome::NoMatch => {
+                    // Another rule may have rewritten the value since, which leaves the refusal standing.
+                    if log.refused.get(&name).is_some_and(|(node, _)| *node == at) {
+                        log.refused.remove(&name);
+                    }
+                }
+                Outcome::Refused(reason) => {
+                    log.refused.insert(name, (at, reason));
+                }
+                Outcome::Applied(change) => {
+                    self.apply(rule, &name, change)?;
+                    log.refused.remove(&name);
+                    log.applied.push(name);
+                    changed = true;
+                }
+            }
+        }
+        if changed {
+            self.check(rule, log.applied.last().map_or("", String::as_str))?;
+        }
+        Ok(changed)
+    }
+
+    fn apply(
+        &mut self,
+        rule: &dyn Rule,
+        at: &str,
+        change: bytec_ir::patch::Change,
+    ) -> Result<(), FuseError> {
+        self.graph.apply(change);
+        self.changes += 1;
+        if self.changes > self.limit {
+            return Err(FuseError::Restless { changes: self.changes, rule: rule.name() });
+        }
+        // In release builds once a sweep is enough; while developing, the exact place is worth the time.
+        if cfg!(debug_assertions) { self.check(rule, at) } else { Ok(()) }
+    }
+
+    fn check(&self, rule: &dyn Rule, at: &str) -> Result<(), FuseError> {
+        verify(&self.graph).map_err(|source| FuseError::Invalid {
+            rule: rule.name(),
+            at: at.to_owned(),
+            source,
+        })
+    }
+}

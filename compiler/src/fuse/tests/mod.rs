@@ -1,0 +1,6 @@
+//! Tests of all rules together. What a rule does alone is in its own doc, which [`examples`] runs.
+
+mod bert;
+mod examples;
+mod reports;
+mod soundness;
