@@ -121,16 +121,17 @@ where
 
         progress.stage("emit");
         let mut stages = report::stages(&model.graph, &fused, &schedules);
-        let manifest = Manifest {
-            report: report::report(&model, &packed, rules),
-            ..report::manifest(&model)
-        };
+        let manifest =
+            Manifest { report: report::report(&model, &packed, rules), ..report::manifest(&model) };
         let entries = schedules.into_iter().map(|schedule| ("forward", schedule)).collect();
         let tokenizer = model.tokenizer.as_deref();
         let emitted = emit::emit(&fused, entries, &model.weights, tokenizer, manifest)
             .map_err(CompileError::from)?;
         stages.files.push(report::plan_stage(&emitted));
-        progress.done(format!("{} weights", emitted.programs.iter().map(|p| p.weights.len()).sum::<usize>()));
+        progress.done(format!(
+            "{} weights",
+            emitted.programs.iter().map(|p| p.weights.len()).sum::<usize>()
+        ));
         finish(&emitted, stages)
     })
 }

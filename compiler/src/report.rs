@@ -59,7 +59,7 @@ fn non_finite(model: &Loaded, graph: &Graph) -> BTreeMap<String, u64> {
             let count = model.weights.non_finite(&name);
             (name, count)
         })
-        .filter(|&(_, count)| count > 0)
+        .filter(|(_, count)| *count > 0)
         .collect()
 }
 
@@ -77,6 +77,6 @@ pub(crate) fn stages(graph: &Graph, fused: &Graph, schedules: &[Schedule]) -> St
 
 /// The plan as JSON.
 pub(crate) fn plan_stage(emitted: &Emitted<'_>) -> (String, String) {
-    let text = bytec_plan::json::pretty(&emitted.manifest, &emitted.programs);
+    let text = bytec_plan::json::render(&emitted.manifest, &emitted.programs);
     ("5.plan.json".to_owned(), text)
 }

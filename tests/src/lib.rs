@@ -1,1 +1,14 @@
-//! bytec-tests
+//! What the workspace's tests share: where things are, golden data and its error bound, a plan made in memory.
+
+pub mod golden;
+pub mod plans;
+pub mod program;
+pub mod tensors;
+
+use std::path::PathBuf;
+
+/// The root of the workspace.
+pub fn root() -> PathBuf {
+    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().map(PathBuf::from).unwrap_or(tests)
+}

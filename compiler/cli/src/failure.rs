@@ -95,7 +95,7 @@ impl From<EmitError> for Failure {
     fn from(error: EmitError) -> Self {
         match error {
             EmitError::File(error) => error.into(),
-            EmitError::Weight(_) => Self::bad_input(error),
+            EmitError::Weight(_) | EmitError::Fold(_) => Self::bad_input(error),
             EmitError::Write(_) => Self::internal(error),
         }
     }

@@ -14,15 +14,19 @@ use bytec_plan::weights::WeightTable;
 use bytec_plan::writer::{Contents, WriteError, write};
 use thiserror::Error;
 
+use crate::front::FrontError;
 use crate::front::weights::Weights;
 use crate::schedule::Schedule;
 
 /// A plan that could not be made.
 #[derive(Debug, Error)]
 pub enum EmitError {
-    /// A weight could not be read or folded.
+    /// A weight could not be read.
     #[error(transparent)]
-    Weight(#[from] EvalError),
+    Weight(#[from] FrontError),
+    /// An expression over weights could not be computed.
+    #[error("can't compute a weight: {0}")]
+    Fold(#[from] EvalError),
     /// The plan could not be put together.
     #[error(transparent)]
     Write(WriteError),

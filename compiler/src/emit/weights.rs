@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use bytec_ir::eval::{Data, EvalError, Tensor, WeightSource, eval_node};
+use bytec_ir::dim::Bindings;
+use bytec_ir::eval::{Data, Tensor, WeightSource, eval_node};
 use bytec_ir::{Def, Graph, NodeId, Real};
 use bytec_plan::program::{DType, Layout, WeightSpec};
 use rayon::prelude::*;
 
+use super::EmitError;
 use crate::front::weights::Weights;
 use crate::schedule::WeightUse;
 
@@ -25,7 +27,7 @@ pub(super) fn pack<'w>(
     graph: &Graph,
     uses: &[WeightUse],
     weights: &'w Weights,
-) -> Result<Vec<Packed<'w>>, EvalError> {
+) -> Result<Vec<Packed<'w>>, EmitError> {
     uses.par_iter().map(|wanted| pack_one(graph, wanted, weights)).collect()
 }
 
@@ -33,11 +35,11 @@ fn pack_one<'w>(
     graph: &Graph,
     wanted: &WeightUse,
     weights: &'w Weights,
-) -> Result<Packed<'w>, EvalError> {
+) -> Result<Packed<'w>, EmitError> {
     let node = graph.node(wanted.value);
     let shape: Vec<u64> = node.ty.shape.iter().filter_map(|dim| dim.as_fixed()).collect();
     let values = match node.def {
-        Def::Weight => weights.f32(&node.name).map_err(|why| EvalError::weight(&node.name, why))?,
+        Def::Weight => weights.f32(&node.name)?,
         _ => Cow::Owned(folded(graph, wanted.value, weights)?),
     };
     let bytes = match wanted.layout {
@@ -80,18 +82,20 @@ fn panels(values: &[f32], n: usize, k: usize, width: usize) -> Vec<f32> {
 }
 
 /// The value of an expression over weights, computed in f64 and rounded once.
-fn folded(graph: &Graph, id: NodeId, weights: &Weights) -> Result<Vec<f32>, EvalError> {
+fn folded(graph: &Graph, id: NodeId, weights: &Weights) -> Result<Vec<f32>, EmitError> {
     match value(graph, id, weights)?.data {
         Data::Float(values) => Ok(values.into_iter().map(|x| x as f32).collect()),
         Data::Int(values) => Ok(values.into_iter().map(|x| x as f32).collect()),
     }
 }
 
-fn value(graph: &Graph, id: NodeId, weights: &Weights) -> Result<Tensor, EvalError> {
+fn value(graph: &Graph, id: NodeId, weights: &Weights) -> Result<Tensor, EmitError> {
     let node = graph.node(id);
     match &node.def {
-        Def::Weight => weights.tensor(&node.name),
-        Def::Const(Real(number)) => Ok(Tensor { shape: Vec::new(), data: Data::Float(vec![*number]) }),
+        Def::Weight => Ok(weights.tensor(&node.name)?),
+        Def::Const(Real(number)) => {
+            Ok(Tensor { shape: Vec::new(), data: Data::Float(vec![*number]) })
+        }
         Def::Op(op) => {
             let operands: Result<Vec<_>, _> = graph
                 .operands(id)
@@ -99,7 +103,7 @@ fn value(graph: &Graph, id: NodeId, weights: &Weights) -> Result<Tensor, EvalErr
                 .map(|operand| value(graph, operand, weights))
                 .collect();
             let operands = operands?;
-            eval_node(op, &operands.iter().collect::<Vec<_>>())
+            Ok(eval_node(op, &operands.iter().collect::<Vec<_>>(), &Bindings::new())?)
         }
         Def::Input { .. } => unreachable!("pack places what depends on an input with the samples"),
     }
@@ -120,8 +124,11 @@ fn formula(graph: &Graph, id: NodeId) -> String {
     let operands: Vec<_> = graph.operands(id).into_iter().map(|x| formula(graph, x)).collect();
     let attributes: Vec<_> =
         op.attributes().into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
-    let attributes =
-        if attributes.is_empty() { String::new() } else { format!(" {{{}}}", attributes.join(", ")) };
+    let attributes = if attributes.is_empty() {
+        String::new()
+    } else {
+        format!(" {{{}}}", attributes.join(", "))
+    };
     format!("{}({}){attributes}", op.kind(), operands.join(", "))
 }
 

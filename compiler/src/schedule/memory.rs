@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytec_plan::extent::Rows;
-use bytec_plan::program::{Buffer, Need, Operand, Slot};
+use bytec_plan::program::{Need, Operand, Slot};
 
 use super::Schedule;
 
@@ -114,7 +114,7 @@ pub(crate) fn clashes(schedule: &Schedule) -> Vec<(String, String)> {
     let born: BTreeMap<u32, usize> =
         schedule.steps.iter().enumerate().map(|(i, step)| (step.output, i)).collect();
     let mut found = Vec::new();
-    let name = |buffer: u32| -> &Buffer { &schedule.buffers[buffer as usize] };
+    let name = |buffer: u32| &schedule.buffers[buffer as usize];
     for (&a, &born_a) in &born {
         for (&b, &born_b) in &born {
             let end_a = last_use[&a].unwrap_or(usize::MAX);

@@ -13,7 +13,7 @@ use bytec_plan::program::{
 };
 
 use super::functions::{chain, pooling, unary};
-use super::shapes::{Extents, Matrix};
+use super::shapes::{Extents, Matrix, row_axes};
 use super::{Schedule, ScheduleError, WeightUse};
 use crate::fuse::pack::{Packed, Placement};
 use crate::target::Target;
@@ -28,7 +28,11 @@ type Choice = (Kernel, Vec<Operand>, String);
 ///
 /// # Errors
 /// All ops that no kernel computes.
-pub fn select(packed: &Packed, order: &[NodeId], target: Target) -> Result<Schedule, ScheduleError> {
+pub fn select(
+    packed: &Packed,
+    order: &[NodeId],
+    target: Target,
+) -> Result<Schedule, ScheduleError> {
     let mut selector = Selector::new(packed);
     for &id in order {
         selector.visit(id);
@@ -41,7 +45,11 @@ pub fn select(packed: &Packed, order: &[NodeId], target: Target) -> Result<Sched
         .graph
         .symbols()
         .iter()
-        .map(|range| SymbolSpec { name: range.symbol.name().to_owned(), min: range.min, max: range.max })
+        .map(|range| SymbolSpec {
+            name: range.symbol.name().to_owned(),
+            min: range.min,
+            max: range.max,
+        })
         .collect();
     Ok(Schedule {
         target,
@@ -153,7 +161,12 @@ impl<'a> Selector<'a> {
             Ok(view) => {
                 self.values.insert(id, view);
             }
-            Err(why) => self.missing.push(format!("  {} at %{} ({}): {why}", op.kind(), graph.name(id), graph.ty(id))),
+            Err(why) => self.missing.push(format!(
+                "  {} at %{} ({}): {why}",
+                op.kind(),
+                graph.name(id),
+                graph.ty(id)
+            )),
         }
     }
 
@@ -164,8 +177,7 @@ impl<'a> Selector<'a> {
         match op {
             Op::Slice { axis, start, end } => {
                 let x = operands[0];
-                let ragged = matches!(self.placement(x), Placement::Ragged { .. });
-                let column_axis = usize::from(ragged);
+                let column_axis = row_axes(self.placement(x), graph.ty(x));
                 if *axis != column_axis || graph.ty(x).rank() != column_axis + 1 {
                     return Err("only columns of [rows, width] can be sliced".to_owned());
                 }
@@ -183,7 +195,12 @@ impl<'a> Selector<'a> {
         }
     }
 
-    fn push_step(&mut self, name: &str, matrix: Matrix, (kernel, operands, reason): Choice) -> View {
+    fn push_step(
+        &mut self,
+        name: &str,
+        matrix: Matrix,
+        (kernel, operands, reason): Choice,
+    ) -> View {
         let output = self.buffers.len() as u32;
         self.buffers.push(Buffer {
             name: name.to_owned(),
@@ -221,7 +238,8 @@ impl<'a> Selector<'a> {
                     bias: xs.len() > 2,
                     epilogue: epilogue.iter().map(|&f| unary(f)).collect(),
                 };
-                let reason = format!("the weight is constant: panels of {PANEL_WIDTH} outputs, k ascending");
+                let reason =
+                    format!("the weight is constant: panels of {PANEL_WIDTH} outputs, k ascending");
                 Ok((kernel, operands, reason))
             }
             Op::Attention { heads, head_size, scale } => {
@@ -276,7 +294,9 @@ impl<'a> Selector<'a> {
             | Op::Slice { .. }
             | Op::Concat { .. }
             | Op::Reshape { .. }
-            | Op::Transpose { .. } => Err("it did not fuse into an op that has a kernel".to_owned()),
+            | Op::Transpose { .. } => {
+                Err("it did not fuse into an op that has a kernel".to_owned())
+            }
         }
     }
 
@@ -292,10 +312,9 @@ impl<'a> Selector<'a> {
                 sources.push(IdSource::Position { start });
                 continue;
             }
-            let index = *self
-                .input_index
-                .get(&pair[1])
-                .ok_or_else(|| format!("ids %{} are neither an input nor positions", graph.name(pair[1])))?;
+            let index = *self.input_index.get(&pair[1]).ok_or_else(|| {
+                format!("ids %{} are neither an input nor positions", graph.name(pair[1]))
+            })?;
             let ids = self.matrix(pair[1])?;
             if ids != (Matrix { rows: out.rows, width: 1 }) {
                 return Err(format!("ids %{} must hold one id a row", graph.name(pair[1])));
@@ -357,14 +376,23 @@ impl<'a> Selector<'a> {
     }
 
     /// A value as rows to read, with its width; it must have these rows and, if given, this width.
-    fn rows_of(&mut self, id: NodeId, rows: Rows, width: Option<u64>) -> Result<(Operand, u64), String> {
+    fn rows_of(
+        &mut self,
+        id: NodeId,
+        rows: Rows,
+        width: Option<u64>,
+    ) -> Result<(Operand, u64), String> {
         let graph = &self.packed.graph;
         if *self.placement(id) == Placement::Shared {
             return Err(format!("%{} is a weight where rows are read", graph.name(id)));
         }
         let matrix = self.matrix(id)?;
         if matrix.rows != rows || width.is_some_and(|width| width != matrix.width) {
-            return Err(format!("%{} ({}) does not have the rows that are read", graph.name(id), graph.ty(id)));
+            return Err(format!(
+                "%{} ({}) does not have the rows that are read",
+                graph.name(id),
+                graph.ty(id)
+            ));
         }
         if let Some(&index) = self.input_index.get(&id) {
             return Ok((Operand::Input(index), matrix.width));
@@ -459,8 +487,7 @@ impl<'a> Selector<'a> {
         }
         let (operands, broadcasts) = self.broadcast(&[id], matrix)?;
         let body = vec![Instr::Operand(0)];
-        let kernel =
-            Kernel::Pointwise { width: matrix.width as u32, operands: broadcasts, body };
+        let kernel = Kernel::Pointwise { width: matrix.width as u32, operands: broadcasts, body };
         let reason = "an output is a buffer of its own".to_owned();
         Ok(self.push_step(graph.name(id), matrix, (kernel, operands, reason)).buffer)
     }

@@ -6,6 +6,16 @@ use bytec_plan::extent::{Extent, Rows, Term};
 
 use crate::fuse::pack::Placement;
 
+/// How many leading axes of a value count its rows: for a ragged one, those that differ from sample to sample.
+pub(crate) fn row_axes(placement: &Placement, ty: &TensorType) -> usize {
+    match placement {
+        Placement::Ragged { .. } => {
+            ty.shape.iter().take_while(|dim| dim.as_fixed().is_none()).count()
+        }
+        Placement::PerSample | Placement::Shared => 0,
+    }
+}
+
 /// The symbols and ragged extents of a program while it is being selected.
 #[derive(Debug, Default)]
 pub(crate) struct Extents {
@@ -66,17 +76,19 @@ impl Extents {
     }
 
     /// The packed matrix of a value, or why it is none.
-    pub(crate) fn matrix(&mut self, placement: &Placement, ty: &TensorType) -> Result<Matrix, String> {
-        let columns = match placement {
-            Placement::Ragged { .. } => &ty.shape[1..],
-            Placement::PerSample | Placement::Shared => &ty.shape[..],
-        };
+    pub(crate) fn matrix(
+        &mut self,
+        placement: &Placement,
+        ty: &TensorType,
+    ) -> Result<Matrix, String> {
+        let columns = &ty.shape[row_axes(placement, ty)..];
         let mut width = 1u64;
         for dim in columns {
             let extent = dim.as_fixed().ok_or_else(|| {
                 format!("{ty} has rows of {dim} elements, which differ from sample to sample")
             })?;
-            width = width.checked_mul(extent).ok_or_else(|| format!("{ty} has too many columns"))?;
+            width =
+                width.checked_mul(extent).ok_or_else(|| format!("{ty} has too many columns"))?;
         }
         if width == 0 || u32::try_from(width).is_err() {
             return Err(format!("{ty} has {width} columns, expected 1 to {}", u32::MAX));

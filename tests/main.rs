@@ -1,0 +1,4 @@
+//! Tests that need more than one crate, in one binary.
+
+mod boundaries;
+mod tidy;
