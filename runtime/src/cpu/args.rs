@@ -1,0 +1,148 @@
+//! What a kernel gets: its operands as slices, the result's memory, the threads.
+
+use std::mem::size_of;
+
+use bytec_plan::extent::Rows;
+use bytec_plan::program::{DType, Operand, Program, Step};
+
+use super::isa::Isa;
+use super::matrix::Matrix;
+use super::threads::Threads;
+use crate::arena::{Line, Others, floats_mut};
+use crate::batch::{Offsets, PackedBatch};
+use crate::bytes::WeightBytes;
+
+/// Memory of one thread, for numbers that don't outlive a task.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    lines: Vec<Line>,
+}
+
+impl Scratch {
+    /// Room for at least `numbers` numbers; `None` if there is no memory for them.
+    pub(crate) fn reserve(&mut self, numbers: usize) -> Option<()> {
+        crate::arena::grow(&mut self.lines, numbers)
+    }
+
+    /// All of it.
+    pub(crate) fn numbers(&mut self) -> &mut [f32] {
+        floats_mut(&mut self.lines)
+    }
+}
+
+/// A step on its way through its kernel.
+///
+/// `bytec_plan::check` has made sure that operands are of the sorts, types and sizes that the kernel names, so the
+/// methods below don't fail for a program that was loaded.
+pub(crate) struct Args<'a> {
+    pub(crate) program: &'a Program,
+    pub(crate) step: &'a Step,
+    pub(crate) batch: &'a PackedBatch,
+    pub(crate) weights: WeightBytes<'a>,
+    pub(crate) others: Others<'a>,
+    /// The result: `rows` rows of `width` numbers.
+    pub(crate) out: &'a mut [f32],
+    pub(crate) out_rows: Rows,
+    pub(crate) rows: usize,
+    pub(crate) width: usize,
+    pub(crate) isa: Isa,
+    pub(crate) threads: &'a Threads,
+    pub(crate) scratch: &'a mut [Scratch],
+    /// Bounds of bands of rows, kept between runs.
+    pub(crate) bounds: &'a mut Vec<usize>,
+    /// The sample of each band.
+    pub(crate) owners: &'a mut Vec<usize>,
+}
+
+impl<'a> Args<'a> {
+    /// What does not change while the kernel writes its result.
+    pub(crate) fn operands(&self) -> Operands<'a> {
+        Operands {
+            program: self.program,
+            step: self.step,
+            batch: self.batch,
+            weights: self.weights,
+            others: self.others,
+        }
+    }
+}
+
+/// The operands of a step.
+#[derive(Clone, Copy)]
+pub(crate) struct Operands<'a> {
+    program: &'a Program,
+    step: &'a Step,
+    pub(crate) batch: &'a PackedBatch,
+    weights: WeightBytes<'a>,
+    others: Others<'a>,
+}
+
+impl<'a> Operands<'a> {
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.step.operands.len()
+    }
+
+    /// A weight's numbers, as they lie.
+    pub(crate) fn weight(&self, operand: usize) -> &'a [f32] {
+        match self.step.operands[operand] {
+            Operand::Weight(weight) => {
+                let weight = &self.program.weights[weight as usize];
+                debug_assert_eq!(weight.dtype, DType::F32, "the plan's check asks for floats");
+                let start = weight.offset as usize;
+                let bytes = &self.weights.0[start..start + weight.bytes as usize];
+                bytemuck::cast_slice(bytes)
+            }
+            other => unreachable!("the plan's check asks for a weight, found {other:?}"),
+        }
+    }
+
+    /// The kind of rows of a packed operand.
+    pub(crate) fn rows(&self, operand: usize) -> Rows {
+        rows(self.program, self.step, operand)
+    }
+
+    /// A packed operand's rows by sample.
+    pub(crate) fn offsets(&self, operand: usize) -> Offsets<'a> {
+        self.batch.offsets(self.rows(operand))
+    }
+
+    /// A packed operand.
+    pub(crate) fn matrix(&self, operand: usize) -> Matrix<'a> {
+        match self.step.operands[operand] {
+            Operand::View(view) => {
+                let buffer = &self.program.buffers[view.buffer as usize];
+                let rows = self.batch.rows(buffer.rows);
+                let stride = buffer.width as usize;
+                let data = self.others.slot(buffer.slot as usize);
+                Matrix::new(data, rows, stride, view.column as usize, view.width as usize)
+            }
+            Operand::Input(input) => {
+                let spec = &self.program.inputs[input as usize];
+                let (rows, width) = (self.batch.rows(spec.rows), spec.width as usize);
+                Matrix::new(self.batch.floats(input as usize), rows, width, 0, width)
+            }
+            Operand::Weight(_) => unreachable!("the plan's check asks for packed rows"),
+        }
+    }
+
+    /// An operand of one integer a row.
+    pub(crate) fn ids(&self, operand: usize) -> &'a [i64] {
+        match self.step.operands[operand] {
+            Operand::Input(input) => self.batch.integers(input as usize),
+            other => unreachable!("the plan's check asks for an input, found {other:?}"),
+        }
+    }
+}
+
+/// The kind of rows of a packed operand.
+pub(crate) fn rows(program: &Program, step: &Step, operand: usize) -> Rows {
+    match step.operands[operand] {
+        Operand::View(view) => program.buffers[view.buffer as usize].rows,
+        Operand::Input(input) => program.inputs[input as usize].rows,
+        Operand::Weight(_) => unreachable!("the plan's check asks for packed rows"),
+    }
+}
+
+/// Numbers of a result that are worth a task of their own.
+pub(crate) const TASK: usize = (32 << 10) / size_of::<f32>();

@@ -1,0 +1,81 @@
+//! The CPU device: one file per kernel, and the dispatch to them.
+
+mod args;
+mod attention;
+mod embed;
+mod gemm;
+pub mod isa;
+mod l2_normalize;
+mod layer_norm;
+pub mod linear;
+pub mod math;
+pub mod matrix;
+mod pointwise;
+mod pool;
+mod softmax;
+pub mod threads;
+
+use bytec_plan::kernel::Kernel;
+use bytec_plan::program::{Layout, Operand, Program, Step};
+
+pub(crate) use self::args::{Args, Scratch};
+use crate::batch::PackedBatch;
+use crate::error::EngineError;
+
+pub use self::gemm::PANEL;
+
+/// Checks what `bytec_plan::check` leaves to the device: that linears have the layout which these kernels read.
+///
+/// # Errors
+/// The step and the layout found.
+pub(crate) fn accepts(program: &Program) -> Result<(), EngineError> {
+    for step in &program.steps {
+        if let (Kernel::Linear { .. }, Some(Operand::Weight(weight))) =
+            (&step.kernel, step.operands.get(1))
+            && let Some(weight) = program.weights.get(*weight as usize)
+            && weight.layout != (Layout::Panels { width: PANEL as u32 })
+        {
+            return Err(EngineError::WeightLayout {
+                step: step.name.clone(),
+                weight: weight.name.clone(),
+                expected: PANEL,
+                found: weight.layout,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The numbers of scratch that one thread needs for a step; `None` if they don't fit in memory.
+pub(crate) fn scratch(step: &Step, program: &Program, batch: &PackedBatch) -> Option<usize> {
+    match &step.kernel {
+        Kernel::Attention { head_size, .. } => {
+            attention::scratch(*head_size as usize, step, program, batch)
+        }
+        Kernel::Pointwise { body, .. } => pointwise::scratch(body),
+        Kernel::Embed { .. }
+        | Kernel::Linear { .. }
+        | Kernel::LayerNorm { .. }
+        | Kernel::L2Normalize { .. }
+        | Kernel::Softmax { .. }
+        | Kernel::Pool { .. } => Some(0),
+    }
+}
+
+/// Runs a step.
+pub(crate) fn run(kernel: &Kernel, args: Args<'_>) {
+    match kernel {
+        Kernel::Embed { sources, width: _, eps } => embed::run(args, sources, *eps),
+        Kernel::Linear { n, k, bias, epilogue } => {
+            linear::run(args, *n as usize, *k as usize, *bias, epilogue);
+        }
+        Kernel::Attention { heads: _, head_size, scale } => {
+            attention::run(args, *head_size as usize, *scale);
+        }
+        Kernel::LayerNorm { width: _, eps, residual } => layer_norm::run(args, *eps, *residual),
+        Kernel::L2Normalize { width: _, eps } => l2_normalize::run(args, *eps),
+        Kernel::Softmax { width: _ } => softmax::run(args),
+        Kernel::Pool { pooling, width: _, normalize } => pool::run(args, *pooling, *normalize),
+        Kernel::Pointwise { width: _, operands, body } => pointwise::run(args, operands, body),
+    }
+}
