@@ -4,8 +4,8 @@
 //! 2. **Types**: an op has the operands that its row of the table takes, and its type is the inferred one; a constant is
 //!    a scalar of type f32; inputs, weights and constants have no operands.
 //! 3. **Names**: every value has one, unique among the weights or among all other values.
-//! 4. **Outputs**: there is at least one; their names are unique and not empty; each is a float of this graph that
-//!    depends on an input.
+//! 4. **Outputs**: there is at least one; their names are unique and not empty; each is a value of floats in this graph
+//!    that depends on the sample, by an input or by a symbol.
 //! 5. **Symbols**: each is declared once, is an identifier, has limits `1 <= min <= max`, and is declared if a type or
 //!    an attribute uses it.
 //! 6. **Binding**: each symbol is an axis of an input without default, so that every sample says what it is worth.
@@ -16,11 +16,10 @@
 //!    gives is a row of the table that it reaches.
 //! 10. **Numbers**: an eps is finite and not negative, a scale is finite.
 
-mod ids;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use thiserror::Error;
@@ -28,6 +27,7 @@ use thiserror::Error;
 use crate::attrs::Real;
 use crate::dim::Dim;
 use crate::graph::{Def, Graph, NodeId};
+use crate::ids::{Lookup, lookups};
 use crate::infer::infer;
 use crate::ops::Op;
 use crate::text::is_identifier;
@@ -45,7 +45,7 @@ pub enum Invariant {
     Types,
     /// Names are unique.
     Names,
-    /// Outputs are floats that depend on an input.
+    /// Outputs are floats that depend on the sample.
     Outputs,
     /// Symbols are declared, with limits.
     Symbols,
@@ -214,7 +214,7 @@ impl Check<'_> {
                 "expected at least one output, found none",
             );
         }
-        let fed = self.depends_on_input();
+        let fed = self.depends_on_sample();
         let mut seen = BTreeSet::new();
         for output in self.graph.outputs() {
             let mut report = |problem: String| {
@@ -237,19 +237,21 @@ impl Check<'_> {
             }
             if !fed.contains(&output.value) {
                 report(
-                    "expected a value that depends on an input, found one that depends on none"
+                    "expected a value that depends on the sample, found one that is always the same"
                         .to_owned(),
                 );
             }
         }
     }
 
-    /// The values that depend on an input, inputs included.
-    fn depends_on_input(&self) -> BTreeSet<NodeId> {
+    /// The values that differ from sample to sample, in elements or in size.
+    fn depends_on_sample(&self) -> BTreeSet<NodeId> {
         let mut fed = BTreeSet::new();
         for id in self.graph.topological() {
-            let input = matches!(self.graph.node(id).def, Def::Input { .. });
-            if input || self.graph.operands(id).iter().any(|operand| fed.contains(operand)) {
+            let node = self.graph.node(id);
+            let own = matches!(node.def, Def::Input { .. })
+                || node.ty.shape.iter().any(|dim| dim.as_fixed().is_none());
+            if own || self.graph.operands(id).iter().any(|operand| fed.contains(operand)) {
                 fed.insert(id);
             }
         }
@@ -395,28 +397,42 @@ impl Check<'_> {
     }
 
     fn indices(&mut self) {
-        let mut reached = BTreeMap::new();
-        for id in self.graph.topological() {
-            let Some(op) = self.graph.op(id) else { continue };
-            let problems = match op {
-                Op::Select { axis, index } => {
-                    let extent = &self.graph.ty(self.graph.operands(id)[0]).shape[*axis];
-                    ids::selected(self.graph, *index, extent).err().into_iter().collect()
+        for id in self.graph.ids().collect::<Vec<_>>() {
+            if let Some(Op::Select { axis, index }) = self.graph.op(id) {
+                let extent = &self.graph.ty(self.graph.operands(id)[0]).shape[*axis];
+                let least = extent.bounds(self.graph.symbols()).map(|(least, _)| least);
+                if least.is_none_or(|least| least <= *index as i128) {
+                    let problem = format!(
+                        "expected an axis longer than the index {index}, found {extent}, which may be shorter"
+                    );
+                    self.report(Invariant::Indices, self.at(id), problem);
                 }
-                Op::Gather {} => {
-                    let operands = self.graph.operands(id);
-                    ids::gathered(self.graph, operands[0], operands[1], &mut reached)
-                }
-                Op::EmbedLayerNorm { .. } => self.graph.operands(id)[2..]
-                    .chunks(2)
-                    .flat_map(|pair| ids::gathered(self.graph, pair[0], pair[1], &mut reached))
-                    .collect(),
-                _ => Vec::new(),
-            };
-            for problem in problems {
-                let at = self.at(id);
-                self.report(Invariant::Indices, at, problem);
             }
         }
+        for lookup in lookups(self.graph) {
+            if let Some(problem) = self.outside(&lookup) {
+                self.report(Invariant::Indices, self.at(lookup.at), problem);
+            }
+        }
+    }
+
+    /// What is wrong with the ids that an `iota` or a default gives. What a sample brings is checked when it comes.
+    fn outside(&self, lookup: &Lookup) -> Option<String> {
+        let (start, extent) = match &self.graph.node(lookup.source).def {
+            Def::Op(Op::Iota { extent, start }) => (*start, extent.clone()),
+            Def::Input { default: Some(n) } => (*n, Dim::fixed(1)),
+            _ => return None,
+        };
+        let rows = &self.graph.ty(lookup.table).shape[0];
+        // What is left of the table past the last id, but for the start.
+        let left = rows.checked_sub(&extent).and_then(|left| left.bounds(self.graph.symbols()));
+        let inside = start >= 0 && left.is_some_and(|(least, _)| least >= i128::from(start));
+        (!inside).then(|| {
+            format!(
+                "expected ids that are rows of {}, which has {rows}; {} gives {start} to {start} + {extent} - 1",
+                self.at(lookup.table),
+                self.at(lookup.source),
+            )
+        })
     }
 }
