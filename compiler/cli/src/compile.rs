@@ -32,13 +32,14 @@ pub(crate) fn compile(args: &CompileArgs) -> Outcome {
     }
     let begun = Instant::now();
     let mut bar = Bar::compiling(args.json);
-    let outcome = bytec_compiler::compile(&args.source, &options(args), &mut bar, |emitted, stages| {
-        if let Some(folder) = &args.emit {
-            write_stages(folder, &stages)?;
-        }
-        let bytes = emitted.write_file(&args.output)?;
-        report(args, emitted, bytes, begun.elapsed().as_secs_f64())
-    });
+    let outcome =
+        bytec_compiler::compile(&args.source, &options(args), &mut bar, |emitted, stages| {
+            if let Some(folder) = &args.emit {
+                write_stages(folder, &stages)?;
+            }
+            let bytes = emitted.write_file(&args.output)?;
+            report(args, emitted, bytes, begun.elapsed().as_secs_f64())
+        });
     bar.finish();
     outcome
 }
@@ -104,7 +105,12 @@ fn report(args: &CompileArgs, emitted: &Emitted<'_>, bytes: u64, seconds: f64) -
         "{}: {:.1} MB for {}, {} ops fused into {} in {seconds:.2} s",
         args.output.display(),
         bytes as f64 / 1e6,
-        emitted.programs.iter().map(|program| program.target.as_str()).collect::<Vec<_>>().join(", "),
+        emitted
+            .programs
+            .iter()
+            .map(|program| program.target.as_str())
+            .collect::<Vec<_>>()
+            .join(", "),
         fused(&manifest.report.ops_before),
         fused(&manifest.report.ops_after),
     )?;

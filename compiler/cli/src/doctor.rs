@@ -37,7 +37,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Outcome {
         cpu: Cpu {
             architecture: std::env::consts::ARCH,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
-            path: bytec_runtime::cpu::Isa::detect().to_string(),
+            path: bytec_runtime::Isa::best().name().to_owned(),
         },
         programs: match &args.plan {
             Some(path) => plan_file::read(path)?
@@ -60,7 +60,11 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Outcome {
     } else {
         writeln!(out, "bytec {}", findings.version)?;
         let cpu = &findings.cpu;
-        writeln!(out, "cpu    {}, {} threads, kernels for {}", cpu.architecture, cpu.threads, cpu.path)?;
+        writeln!(
+            out,
+            "cpu    {}, {} threads, kernels for {}",
+            cpu.architecture, cpu.threads, cpu.path
+        )?;
         for program in &findings.programs {
             let verdict = if program.runs_here { "runs here" } else { "does not run here" };
             writeln!(out, "plan   {} for {}: {verdict}", program.entry, program.target)?;

@@ -42,8 +42,13 @@ pub(crate) fn inspect(args: &InspectArgs) -> Outcome {
             .iter()
             .map(|program| ProgramReport { arena_bytes: arena(program), program })
             .collect();
-        let inspection =
-            Inspection { format: index.format, bytes, sections, manifest: &index.manifest, programs };
+        let inspection = Inspection {
+            format: index.format,
+            bytes,
+            sections,
+            manifest: &index.manifest,
+            programs,
+        };
         serde_json::to_writer_pretty(&mut out, &inspection).map_err(Failure::internal)?;
         writeln!(out)?;
         return Ok(());
@@ -112,7 +117,13 @@ fn ops(out: &mut impl Write, manifest: &Manifest) -> io::Result<()> {
         writeln!(out, "  {kind:<18} {before:>6}  {after:>6}")?;
     }
     let total = |ops: &BTreeMap<String, u64>| ops.values().sum::<u64>();
-    writeln!(out, "  {:<18} {:>6}  {:>6}", "total", total(&report.ops_before), total(&report.ops_after))?;
+    writeln!(
+        out,
+        "  {:<18} {:>6}  {:>6}",
+        "total",
+        total(&report.ops_before),
+        total(&report.ops_after)
+    )?;
     if !report.ops_folded.is_empty() {
         let folded: Vec<_> =
             report.ops_folded.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
@@ -133,7 +144,13 @@ fn rules(out: &mut impl Write, rules: &[RuleReport]) -> io::Result<()> {
 }
 
 fn show_program(out: &mut impl Write, program: &Program) -> io::Result<()> {
-    writeln!(out, "\nprogram {} for {} in {}", program.entry, program.target, program.dtype.name())?;
+    writeln!(
+        out,
+        "\nprogram {} for {} in {}",
+        program.entry,
+        program.target,
+        program.dtype.name()
+    )?;
     let symbols: Vec<_> = program.symbols.iter().map(|symbol| symbol.name.as_str()).collect();
     for symbol in &program.symbols {
         writeln!(out, "  symbol  {} from {} to {}", symbol.name, symbol.min, symbol.max)?;
@@ -146,10 +163,21 @@ fn show_program(out: &mut impl Write, program: &Program) -> io::Result<()> {
         let default = input.default.map_or(String::new(), |value| format!(", {value} if left out"));
         let below = input.below.map_or(String::new(), |below| format!(", below {below}"));
         let dtype = input.dtype.name();
-        writeln!(out, "  input   {}: {dtype}[{}]{below}{default}", input.name, shape(&input.shape))?;
+        writeln!(
+            out,
+            "  input   {}: {dtype}[{}]{below}{default}",
+            input.name,
+            shape(&input.shape)
+        )?;
     }
     for output in &program.outputs {
-        writeln!(out, "  output  {}: {}[{}]", output.name, program.dtype.name(), shape(&output.shape))?;
+        writeln!(
+            out,
+            "  output  {}: {}[{}]",
+            output.name,
+            program.dtype.name(),
+            shape(&output.shape)
+        )?;
     }
     let mut kernels: BTreeMap<&str, u64> = BTreeMap::new();
     for step in &program.steps {

@@ -43,10 +43,9 @@ fn items(what: Listing) -> Vec<Item> {
             .map(|row| item(&format!("{}{}", row.mnemonic, row.signature()), row.doc))
             .collect(),
         Listing::Rules => RULES.iter().map(|rule| item(rule.name(), rule.summary())).collect(),
-        Listing::Kernels => bytec_plan::kernel::KERNELS
-            .iter()
-            .map(|&(name, summary)| item(name, summary))
-            .collect(),
+        Listing::Kernels => {
+            bytec_plan::kernel::KERNELS.iter().map(|&(name, summary)| item(name, summary)).collect()
+        }
         Listing::Models => MODELS
             .iter()
             .map(|family| {

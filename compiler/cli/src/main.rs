@@ -9,6 +9,7 @@ mod list;
 mod plan_file;
 mod progress;
 mod run;
+mod tensors;
 mod texts;
 
 use std::io::Write;

@@ -1,0 +1,105 @@
+//! `bytec run --inputs`: safetensors in, safetensors out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytec_compiler::file;
+use bytec_compiler::front::header::{self, Entry};
+use bytec_runtime::Engine;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, serialize};
+
+use crate::Outcome;
+use crate::args::RunArgs;
+use crate::failure::Failure;
+use crate::run::{Item, Tensor, Values, in_batches};
+
+/// A result: its key, shape and bytes.
+struct Computed {
+    key: String,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+pub(crate) fn run(args: &RunArgs, engine: &Engine, inputs: &Path) -> Outcome {
+    let Some(output) = &args.output else {
+        return Err(Failure::bad_input(anyhow::anyhow!("--inputs needs -o FILE")));
+    };
+    let (keys, items) = read(inputs)?;
+    let mut results = Vec::new();
+    in_batches(args, engine, &items, |first, outputs| {
+        for name in outputs.names() {
+            let Some(values) = outputs.get(name) else { continue };
+            for sample in 0..values.len() {
+                let (Some(data), Some(shape)) = (values.sample(sample), values.shape(sample))
+                else {
+                    continue;
+                };
+                results.push(Computed {
+                    key: format!("{}.{name}", keys[first + sample]),
+                    shape: shape.iter().map(|&extent| extent as usize).collect(),
+                    bytes: data.iter().flat_map(|value| value.to_le_bytes()).collect(),
+                });
+            }
+        }
+        Ok(())
+    })?;
+    let views: Result<Vec<_>, _> = results
+        .iter()
+        .map(|result| {
+            let view = TensorView::new(Dtype::F32, result.shape.clone(), &result.bytes)?;
+            Ok::<_, safetensors::SafeTensorError>((&result.key, view))
+        })
+        .collect();
+    let bytes = views.and_then(|views| serialize(views, None)).map_err(Failure::internal)?;
+    file::replace(output, |out| {
+        out.write_all(&bytes)
+            .map_err(|source| file::FileError { path: output.clone(), source }.into())
+    })
+}
+
+/// The samples of a file, in the order of their keys: numbers by value, then other names.
+fn read(path: &Path) -> Result<(Vec<String>, Vec<Item>), Failure> {
+    let bytes = std::fs::read(path).map_err(|error| Failure::reading(path, &error))?;
+    let bad =
+        |problem: String| Failure::bad_input(anyhow::anyhow!("{}: {problem}", path.display()));
+    let header = header::parse(&bytes).map_err(|error| bad(error.to_string()))?;
+    let mut samples: BTreeMap<(u64, String), Vec<Tensor>> = BTreeMap::new();
+    for (key, entry) in &header.tensors {
+        let (sample, name) = key
+            .split_once('.')
+            .filter(|(sample, name)| !sample.is_empty() && !name.is_empty())
+            .ok_or_else(|| bad(format!("expected keys <sample>.<input name>, found {key:?}")))?;
+        let tensor = Tensor {
+            name: name.to_owned(),
+            shape: entry.shape.clone(),
+            values: values(key, entry, &bytes[entry.bytes.clone()]).map_err(&bad)?,
+        };
+        let number = sample.parse().unwrap_or(u64::MAX);
+        samples.entry((number, sample.to_owned())).or_default().push(tensor);
+    }
+    if samples.is_empty() {
+        return Err(bad("expected samples with keys <sample>.<input name>, found none".to_owned()));
+    }
+    let keys: Vec<String> = samples.keys().map(|(_, sample)| sample.clone()).collect();
+    let items = samples
+        .into_iter()
+        .map(|((_, sample), tensors)| Item { label: format!("sample {sample}"), tensors })
+        .collect();
+    Ok((keys, items))
+}
+
+fn values(key: &str, entry: &Entry, bytes: &[u8]) -> Result<Values, String> {
+    match entry.dtype.as_str() {
+        "I64" => {
+            Ok(Values::I64(bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b)).collect()))
+        }
+        "I32" => {
+            Ok(Values::I32(bytes.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b)).collect()))
+        }
+        "F32" => {
+            Ok(Values::F32(bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()))
+        }
+        other => Err(format!("{key}: expected elements of I64, I32 or F32, found {other}")),
+    }
+}
