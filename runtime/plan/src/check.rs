@@ -35,7 +35,8 @@ pub const MAX_NAME: usize = 1024;
 /// The first rule that is broken, and where.
 pub fn check(program: &Program, weight_section: u64) -> Result<(), CheckError> {
     check_names(program)?;
-    let here = |fault| at("program", 0, Some(&program.entry), fault);
+    let here =
+        |fault| CheckError { place: Place { table: "program", index: None, name: None }, fault };
     if program.dtype != DType::F32 {
         return Err(here(Fault::BufferType { found: program.dtype.name() }));
     }
@@ -71,7 +72,7 @@ pub fn check(program: &Program, weight_section: u64) -> Result<(), CheckError> {
 }
 
 fn at(table: &'static str, index: usize, name: Option<&str>, fault: Fault) -> CheckError {
-    CheckError { place: Place { table, index, name: name.map(str::to_owned) }, fault }
+    CheckError { place: Place { table, index: Some(index), name: name.map(str::to_owned) }, fault }
 }
 
 fn check_names(program: &Program) -> Result<(), CheckError> {
@@ -84,8 +85,8 @@ fn check_names(program: &Program) -> Result<(), CheckError> {
         ("output", names(&program.outputs, |output| &output.name)),
     ];
     let shared = [
-        ("program entry", vec![program.entry.as_str()]),
-        ("program target", vec![program.target.as_str()]),
+        ("entry", vec![program.entry.as_str()]),
+        ("target", vec![program.target.as_str()]),
         ("weight", names(&program.weights, |weight| &weight.name)),
         ("buffer", names(&program.buffers, |buffer| &buffer.name)),
         ("step", names(&program.steps, |step| &step.name)),

@@ -1,5 +1,7 @@
 //! Sizes that depend on the batch.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// A size of one sample: an expression over the program's symbols.
@@ -47,7 +49,8 @@ impl Extent {
                 u64::try_from(sum).ok()
             }
             Extent::CeilDiv(extent, divisor) => {
-                (*divisor != 0).then_some(extent.eval(symbols)?.div_ceil(*divisor))
+                let size = extent.eval(symbols)?;
+                (*divisor != 0).then(|| size.div_ceil(*divisor))
             }
             Extent::FloorDiv(extent, divisor) => extent.eval(symbols)?.checked_div(*divisor),
         }
@@ -92,4 +95,13 @@ pub enum Rows {
     PerSample,
     /// As many rows a sample as the program's extent of this index says; samples one after the other.
     Ragged(u32),
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rows::PerSample => f.write_str("one row a sample"),
+            Rows::Ragged(extent) => write!(f, "rows by extent {extent}"),
+        }
+    }
 }

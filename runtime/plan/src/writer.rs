@@ -76,8 +76,8 @@ pub enum WriteError {
         /// How many bytes it has.
         found: u64,
     },
-    /// The section has no JSON form.
-    #[error("{section}: no JSON form: {cause}")]
+    /// The section has no JSON form that can be read back.
+    #[error("{section}: expected JSON that can be read back, found: {cause}")]
     Json {
         /// Which section.
         section: SectionId,

@@ -20,15 +20,18 @@ pub struct CheckError {
 pub struct Place {
     /// Which table, such as `step`.
     pub table: &'static str,
-    /// The index in the table.
-    pub index: usize,
+    /// The index in the table; `None` for the program itself.
+    pub index: Option<usize>,
     /// The name there, if the table has names.
     pub name: Option<String>,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.table, self.index)?;
+        f.write_str(self.table)?;
+        if let Some(index) = self.index {
+            write!(f, " {index}")?;
+        }
         match &self.name {
             // A name may be as long as the file: the message shows its beginning.
             Some(name) => write!(f, " `{}`", name.chars().take(80).collect::<String>()),
@@ -166,7 +169,7 @@ pub enum Fault {
         found: String,
     },
     /// A slot counts the same rows twice.
-    #[error("expected one need for each kind of rows, found two for {rows:?}")]
+    #[error("expected one need for each kind of rows, found two for {rows}")]
     NeedTwice {
         /// The rows.
         rows: Rows,
@@ -264,7 +267,7 @@ pub enum Fault {
         found: u64,
     },
     /// An operand has other rows.
-    #[error("operand {operand}: expected rows {expected:?}, found {found:?}")]
+    #[error("operand {operand}: expected {expected}, found {found}")]
     OperandRows {
         /// The operand.
         operand: usize,
@@ -298,7 +301,7 @@ pub enum Fault {
         found: u64,
     },
     /// The output has other rows than the kernel writes.
-    #[error("output: expected one row a sample, found {found:?}")]
+    #[error("output: expected one row a sample, found {found}")]
     OutputRows {
         /// Rows of the buffer.
         found: Rows,
@@ -334,7 +337,7 @@ pub enum Fault {
     PositionsPastTable {
         /// The table's operand.
         operand: usize,
-        /// The first position past the longest sample; `more than 2^63` if it is out of reach.
+        /// The first position past the longest sample; `2^64 or more` if it is out of reach.
         expected: String,
         /// Rows of the table.
         found: u64,

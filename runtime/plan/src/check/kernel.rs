@@ -268,7 +268,7 @@ impl<'a> Args<'a> {
                     let most = most_rows(self.output.rows, self.program);
                     let end = most.and_then(|most| most.checked_add(u64::from(*start)));
                     if end.is_none_or(|end| end > rows) {
-                        let expected = end.map_or("more than 2^63".to_owned(), |n| n.to_string());
+                        let expected = end.map_or("2^64 or more".to_owned(), |n| n.to_string());
                         return Err(Fault::PositionsPastTable {
                             operand: table,
                             expected,

@@ -24,7 +24,7 @@ pub(super) fn weight_bytes(weight: &WeightSpec) -> Result<u64, Fault> {
     stored.checked_mul(weight.dtype.bytes()).ok_or(Fault::TooLarge)
 }
 
-/// The most rows of one sample; `None` if they are out of reach of 127 bits. Extents must have been checked.
+/// The most rows of one sample; `None` for 2^64 or more. Extents must have been checked.
 pub(super) fn most_rows(rows: Rows, program: &Program) -> Option<u64> {
     match rows {
         Rows::PerSample => Some(1),

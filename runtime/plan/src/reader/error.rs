@@ -3,7 +3,7 @@
 use crate::check::CheckError;
 use crate::header::SectionId;
 
-/// Why a file was refused. The checks run in the order of the variants.
+/// Why a file was refused. The variants stand in the order of the checks.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -142,6 +142,14 @@ pub enum ReadError {
         /// Bytes of the file.
         file: u64,
     },
+    /// A byte between sections is not zero.
+    #[error("expected zeros between sections, found {found:#04x} at byte {at}")]
+    Padding {
+        /// Where.
+        at: u64,
+        /// The byte.
+        found: u8,
+    },
     /// The file goes on after the last section.
     #[error(
         "expected the last section to end the file at byte {expected}, found its end at byte {found}"
@@ -151,14 +159,6 @@ pub enum ReadError {
         expected: u64,
         /// Where the last section ends.
         found: u64,
-    },
-    /// A byte between sections is not zero.
-    #[error("expected zeros between sections, found {found:#04x} at byte {at}")]
-    Padding {
-        /// Where.
-        at: u64,
-        /// The byte.
-        found: u8,
     },
     /// A section's bytes were changed.
     #[error("{section} is damaged: expected BLAKE3 {expected}, found {found}")]
