@@ -186,7 +186,7 @@ fn embed() {
             p.outputs[1].shape[0] = p.extents[0].clone();
         },
         expect![
-            "step 0 `embedded`: operand 2: expected more than 2^63 rows in the table, for the longest sample, found 8"
+            "step 0 `embedded`: operand 2: expected 2^64 or more rows in the table, for the longest sample, found 8"
         ],
     );
     // As many rows as the table has: 8 for halves of at most 16.
