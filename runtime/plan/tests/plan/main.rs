@@ -1,4 +1,7 @@
 //! The plan format from outside: what is written is read, and nothing else is.
+//!
+//! Messages are compared whole; `UPDATE_EXPECT=1 cargo test -p bytec-plan` renews them. They stand in braces, because
+//! rustfmt wraps long strings in brackets, and wrapped ones can't be renewed.
 
 mod assemble;
 mod extent;

@@ -89,23 +89,21 @@ fn entry(index: usize, field: usize) -> usize {
 #[test]
 fn files_that_are_no_plans() {
     let plan = sample::plan();
-    refused(&[], expect!["expected a plan, whose header alone has 64 bytes, found a file of 0"]);
+    refused(&[], expect! {"expected a plan, whose header alone has 64 bytes, found a file of 0"});
     refused(
         &plan[..63],
-        expect!["expected a plan, whose header alone has 64 bytes, found a file of 63"],
+        expect! {"expected a plan, whose header alone has 64 bytes, found a file of 63"},
     );
     let mut file = plan.clone();
     file[..8].copy_from_slice(b"%PDF-1.7");
     refused(
         &file,
-        expect![
-            "expected a plan, which begins with 89 62 79 74 65 63 0d 0a, found 25 50 44 46 2d 31 2e 37"
-        ],
+        expect! {"expected a plan, which begins with 89 62 79 74 65 63 0d 0a, found 25 50 44 46 2d 31 2e 37"},
     );
-    refused(&plan[..1000], expect!["the plan is cut off: expected 7684 bytes, found 1000"]);
+    refused(&plan[..1000], expect! {"the plan is cut off: expected 7684 bytes, found 1000"});
     let mut file = plan;
     file.push(0);
-    refused(&file, expect!["expected the plan to end after 7684 bytes, found 7685"]);
+    refused(&file, expect! {"expected the plan to end after 7684 bytes, found 7685"});
 }
 
 #[test]
@@ -113,21 +111,15 @@ fn versions() {
     let two = 2u32.to_le_bytes();
     refused(
         &sealed(assemble::MIN_READER_AT, &two),
-        expect![
-            "the plan has format 1 and needs a reader of at least 2, this one reads up to 1: update bytec, or compile the plan again"
-        ],
+        expect! {"the plan has format 1 and needs a reader of at least 2, this one reads up to 1: update bytec, or compile the plan again"},
     );
     refused(
         &sealed(assemble::MIN_READER_AT, &[0]),
-        expect![
-            "expected a format from 1 and its oldest reader no newer than it, found format 1, reader 0"
-        ],
+        expect! {"expected a format from 1 and its oldest reader no newer than it, found format 1, reader 0"},
     );
     refused(
         &sealed(assemble::FORMAT_AT, &[0]),
-        expect![
-            "expected a format from 1 and its oldest reader no newer than it, found format 0, reader 1"
-        ],
+        expect! {"expected a format from 1 and its oldest reader no newer than it, found format 0, reader 1"},
     );
     // A later format that this reader still understands.
     let later = PlanIndex::read(&sealed(assemble::FORMAT_AT, &two)).unwrap();
@@ -138,54 +130,48 @@ fn versions() {
 fn headers_and_tables() {
     refused(
         &sealed(assemble::RESERVED_AT, &[7]),
-        expect!["expected zero in the header's reserved field, found 7"],
+        expect! {"expected zero in the header's reserved field, found 7"},
     );
     let mut file = sample::plan();
     file[assemble::COUNT_AT..assemble::COUNT_AT + 4].fill(0xff);
     refused(
         &file,
-        expect!["expected at most 136 sections in a file of this size, found 4294967295"],
+        expect! {"expected at most 136 sections in a file of this size, found 4294967295"},
     );
     let mut file = sample::plan();
     file[40] ^= 1;
     refused(
         &file,
-        expect![
-            "the header is damaged: expected BLAKE3 7c3339403e7206332585f3f5947f3ee995c3237f6522a228f14ec4dfd0eb15d9, found 7c3339403e7206332485f3f5947f3ee995c3237f6522a228f14ec4dfd0eb15d9"
-        ],
+        expect! {"the header is damaged: expected BLAKE3 7c3339403e7206332585f3f5947f3ee995c3237f6522a228f14ec4dfd0eb15d9, found 7c3339403e7206332485f3f5947f3ee995c3237f6522a228f14ec4dfd0eb15d9"},
     );
 
     refused(
         &sealed(entry(0, 0), &[9]),
-        expect!["entry 0 of the section table: expected a kind from 1 to 4, found 9"],
+        expect! {"entry 0 of the section table: expected a kind from 1 to 4, found 9"},
     );
     refused(
         &sealed(entry(1, 4), &[1]),
-        expect!["entry 1 of the section table: expected index 0, found 1"],
+        expect! {"entry 1 of the section table: expected index 0, found 1"},
     );
     refused(
         &sealed(entry(2, 0), &[1]),
-        expect!["entry 2 of the section table: expected one section `manifest`, found a second"],
+        expect! {"entry 2 of the section table: expected one section `manifest`, found a second"},
     );
     refused(
         &sealed(entry(0, 16), &(65u64 << 20).to_le_bytes()),
-        expect!["manifest: expected at most 67108864 bytes, found 68157440"],
+        expect! {"manifest: expected at most 67108864 bytes, found 68157440"},
     );
     refused(
         &sealed(entry(1, 8), &256u64.to_le_bytes()),
-        expect!["program 0: expected to begin at byte 1024, found 256"],
+        expect! {"program 0: expected to begin at byte 1024, found 256"},
     );
     refused(
         &sealed(entry(3, 16), &u64::MAX.to_le_bytes()),
-        expect![
-            "weights: expected to end by byte 7684, found 18446744073709551615 bytes from byte 6144"
-        ],
+        expect! {"weights: expected to end by byte 7684, found 18446744073709551615 bytes from byte 6144"},
     );
     refused(
         &sealed(entry(3, 16), &256u64.to_le_bytes()),
-        expect![
-            "expected the last section to end the file at byte 7684, found its end at byte 6400"
-        ],
+        expect! {"expected the last section to end the file at byte 7684, found its end at byte 6400"},
     );
 }
 
@@ -194,27 +180,23 @@ fn padding_and_sections() {
     let mut file = sample::plan();
     assert_eq!(file[300], 0, "padding between the table and the manifest");
     file[300] = 1;
-    refused(&file, expect!["expected zeros between sections, found 0x01 at byte 300"]);
+    refused(&file, expect! {"expected zeros between sections, found 0x01 at byte 300"});
 
     let mut file = sample::plan();
     *file.last_mut().unwrap() ^= 1;
     refused(
         &file,
-        expect![
-            "weights is damaged: expected BLAKE3 f012cc196491a91a6537ed6cc678f3a5b066c7deaedb6f6c5bddccf12af7dfa5, found 75370cc0eec7d66efb2482bc1eae55a2078634daef59cdad567aa59108162092"
-        ],
+        expect! {"weights is damaged: expected BLAKE3 f012cc196491a91a6537ed6cc678f3a5b066c7deaedb6f6c5bddccf12af7dfa5, found 75370cc0eec7d66efb2482bc1eae55a2078634daef59cdad567aa59108162092"},
     );
 
     for (kind, message) in [
-        (MANIFEST, expect!["expected a section `manifest`, found none"]),
-        (PROGRAM, expect!["expected a section `program 0`, found none"]),
+        (MANIFEST, expect! {"expected a section `manifest`, found none"}),
+        (PROGRAM, expect! {"expected a section `program 0`, found none"}),
         (
             TOKENIZER,
-            expect![
-                "the manifest says how texts become inputs: expected a section `tokenizer`, found none"
-            ],
+            expect! {"the manifest says how texts become inputs: expected a section `tokenizer`, found none"},
         ),
-        (WEIGHTS, expect!["expected a section `weights`, found none"]),
+        (WEIGHTS, expect! {"expected a section `weights`, found none"}),
     ] {
         let mut parts = parts(&sample::plan());
         parts.retain(|part| part.0 != kind);
@@ -237,49 +219,41 @@ fn json_and_programs() {
     };
     refused(
         &edit(MANIFEST, "\"front\"", "\"back\""),
-        expect!["manifest: missing field `front` at line 1 column 381"],
+        expect! {"manifest: missing field `front` at line 1 column 381"},
     );
     refused(
         &edit(PROGRAM, "\"layer_norm\"", "\"batch_norm\""),
-        expect![
-            "program 0: unknown variant `batch_norm`, expected one of `embed`, `linear`, `attention`, `layer_norm`, `l2_normalize`, `softmax`, `pool`, `pointwise` at line 1 column 3330"
-        ],
+        expect! {"program 0: unknown variant `batch_norm`, expected one of `embed`, `linear`, `attention`, `layer_norm`, `l2_normalize`, `softmax`, `pool`, `pointwise` at line 1 column 3330"},
     );
     refused(
         &edit(PROGRAM, "\"symbols\":[", "\"symbols\":[["),
-        expect!["program 0: invalid type: map, expected a string at line 1 column 60"],
+        expect! {"program 0: invalid type: map, expected a string at line 1 column 60"},
     );
     refused(
         &edit(PROGRAM, "\"output\":1", "\"output\":99"),
-        expect![
-            "program `forward` for `cpu`: step 1 `qkv`: expected an index of buffers below 9, found 99"
-        ],
+        expect! {"program `forward` for `cpu`: step 1 `qkv`: expected an index of buffers below 9, found 99"},
     );
     let deep = format!("\"extents\":[{}", "{\"ceil_div\":[".repeat(100_000));
     refused(
         &edit(PROGRAM, "\"extents\":[", &deep),
-        expect!["program 0: recursion limit exceeded at line 1 column 919"],
+        expect! {"program 0: recursion limit exceeded at line 1 column 919"},
     );
 
     let mut twice = good.clone();
     twice.insert(2, (PROGRAM, 1, good[1].2.clone()));
     refused(
         &assemble(&twice),
-        expect!["expected one program for each entry and target, found two for `forward` on `cpu`"],
+        expect! {"expected one program for each entry and target, found two for `forward` on `cpu`"},
     );
 
     let mut unaligned = edit(PROGRAM, "\"offset\":256", "\"offset\":257");
     refused(
         &unaligned,
-        expect![
-            "program `forward` for `cpu`: weight 1 `positions`: expected an offset that is a multiple of 256, found 257"
-        ],
+        expect! {"program `forward` for `cpu`: weight 1 `positions`: expected an offset that is a multiple of 256, found 257"},
     );
     unaligned = edit(PROGRAM, "\"offset\":256", "\"offset\":18446744073709551360");
     refused(
         &unaligned,
-        expect![
-            "program `forward` for `cpu`: weight 1 `positions`: expected to end inside the weight section of 1540 bytes, found 128 bytes from 18446744073709551360"
-        ],
+        expect! {"program `forward` for `cpu`: weight 1 `positions`: expected to end inside the weight section of 1540 bytes, found 128 bytes from 18446744073709551360"},
     );
 }

@@ -29,33 +29,31 @@ fn operands_by_count_and_sort() {
     }
     breaks(
         |p| p.steps[3].operands.truncate(3),
-        expect!["step 3 `normed`: expected 4 operands for layer_norm, found 3"],
+        expect! {"step 3 `normed`: expected 4 operands for layer_norm, found 3"},
     );
     breaks(
         |p| p.steps[1].operands[0] = Operand::Weight(0),
-        expect!["step 1 `qkv`: operand 0: expected a view of a buffer or an input, found a weight"],
+        expect! {"step 1 `qkv`: operand 0: expected a view of a buffer or an input, found a weight"},
     );
     breaks(
         |p| p.steps[1].operands[1] = view(0, 0, 4),
-        expect!["step 1 `qkv`: operand 1: expected a weight, found a view of a buffer"],
+        expect! {"step 1 `qkv`: operand 1: expected a weight, found a view of a buffer"},
     );
     breaks(
         |p| p.steps[1].operands[1] = Operand::Input(0),
-        expect!["step 1 `qkv`: operand 1: expected a weight, found an input"],
+        expect! {"step 1 `qkv`: operand 1: expected a weight, found an input"},
     );
     breaks(
         |p| p.steps[1].operands[0] = Operand::Input(0),
-        expect!["step 1 `qkv`: operand 0: expected elements of f32, found i64"],
+        expect! {"step 1 `qkv`: operand 0: expected elements of f32, found i64"},
     );
     breaks(
         |p| p.steps[0].operands[1] = Operand::Weight(0),
-        expect!["step 0 `embedded`: operand 1: expected an input of integers, found a weight"],
+        expect! {"step 0 `embedded`: operand 1: expected an input of integers, found a weight"},
     );
     breaks(
         |p| p.steps[0].operands[1] = view(0, 0, 4),
-        expect![
-            "step 0 `embedded`: operand 1: expected an input of integers, found a view of a buffer"
-        ],
+        expect! {"step 0 `embedded`: operand 1: expected an input of integers, found a view of a buffer"},
     );
     breaks(
         |p| {
@@ -66,7 +64,7 @@ fn operands_by_count_and_sort() {
                 w
             }
         },
-        expect!["step 0 `embedded`: operand 3: expected elements of f32, found i64"],
+        expect! {"step 0 `embedded`: operand 3: expected elements of f32, found i64"},
     );
     keeps(with_floats);
 }
@@ -75,15 +73,15 @@ fn operands_by_count_and_sort() {
 fn operands_by_size() {
     breaks(
         |p| p.steps[1].operands[0] = view(0, 0, 3),
-        expect!["step 1 `qkv`: operand 0: expected 4 columns, found 3"],
+        expect! {"step 1 `qkv`: operand 0: expected 4 columns, found 3"},
     );
     breaks(
         |p| p.steps[3].operands[1] = view(5, 0, 4),
-        expect!["step 3 `normed`: operand 1: expected rows by extent 0, found one row a sample"],
+        expect! {"step 3 `normed`: operand 1: expected rows by extent 0, found one row a sample"},
     );
     breaks(
         |p| p.steps[3].operands[2] = Operand::Weight(5),
-        expect!["step 3 `normed`: operand 2: expected 4 elements, found 12"],
+        expect! {"step 3 `normed`: operand 2: expected 4 elements, found 12"},
     );
     breaks(
         |p| {
@@ -92,9 +90,7 @@ fn operands_by_size() {
             weight.layout = Layout::Panels { width: 4 };
             p.weights[0] = weight;
         },
-        expect![
-            "step 0 `embedded`: operand 0: expected a weight in row-major layout, found panels"
-        ],
+        expect! {"step 0 `embedded`: operand 0: expected a weight in row-major layout, found panels"},
     );
     breaks(
         |p| {
@@ -103,9 +99,7 @@ fn operands_by_size() {
             weight.layout = Layout::Panels { width: 8 };
             p.weights[2] = weight;
         },
-        expect![
-            "step 0 `embedded`: operand 3: expected a weight in row-major layout, found panels"
-        ],
+        expect! {"step 0 `embedded`: operand 3: expected a weight in row-major layout, found panels"},
     );
 }
 
@@ -113,70 +107,58 @@ fn operands_by_size() {
 fn embed() {
     breaks(
         with!(0, Kernel::Embed { sources, .. } => sources.clear()),
-        expect!["step 0 `embedded`: expected at least one table, found none"],
+        expect! {"step 0 `embedded`: expected at least one table, found none"},
     );
     breaks(
         |p| p.steps[0].operands[0] = Operand::Weight(2),
-        expect!["step 0 `embedded`: operand 0: expected a weight of shape [any, 4], found [4]"],
+        expect! {"step 0 `embedded`: operand 0: expected a weight of shape [any, 4], found [4]"},
     );
     breaks(
         with!(0, Kernel::Embed { width, .. } => *width = 5),
-        expect!["step 0 `embedded`: operand 0: expected a weight of shape [any, 5], found [6, 4]"],
+        expect! {"step 0 `embedded`: operand 0: expected a weight of shape [any, 5], found [6, 4]"},
     );
     breaks(
         with!(0, Kernel::Embed { eps, .. } => *eps = Some(f32::INFINITY)),
-        expect!["step 0 `embedded`: expected eps to be finite and not negative, found inf"],
+        expect! {"step 0 `embedded`: expected eps to be finite and not negative, found inf"},
     );
     breaks(
         |p| p.inputs[0].below = None,
-        expect![
-            "step 0 `embedded`: operand 1: expected an input with a bound on its ids, found none"
-        ],
+        expect! {"step 0 `embedded`: operand 1: expected an input with a bound on its ids, found none"},
     );
     breaks(
         |p| p.inputs[0].below = Some(7),
-        expect![
-            "step 0 `embedded`: operand 1: expected ids below 6, the rows of the table, found ids below 7"
-        ],
+        expect! {"step 0 `embedded`: operand 1: expected ids below 6, the rows of the table, found ids below 7"},
     );
     breaks(
         |p| {
             p.inputs[0].rows = Rows::PerSample;
             p.inputs[0].shape.clear();
         },
-        expect!["step 0 `embedded`: operand 1: expected rows by extent 0, found one row a sample"],
+        expect! {"step 0 `embedded`: operand 1: expected rows by extent 0, found one row a sample"},
     );
     breaks(
         |p| {
             p.inputs[0].width = 2;
             p.inputs[0].shape.push(Extent::Fixed(2));
         },
-        expect!["step 0 `embedded`: operand 1: expected 1 columns, found 2"],
+        expect! {"step 0 `embedded`: operand 1: expected 1 columns, found 2"},
     );
     breaks(
         |p| p.symbols[0].max = 9,
-        expect![
-            "step 0 `embedded`: operand 2: expected 9 rows in the table, for the longest sample, found 8"
-        ],
+        expect! {"step 0 `embedded`: operand 2: expected 9 rows in the table, for the longest sample, found 8"},
     );
     let start = |start| with_sources(IdSource::Position { start });
     breaks(
         start(1),
-        expect![
-            "step 0 `embedded`: operand 2: expected 9 rows in the table, for the longest sample, found 8"
-        ],
+        expect! {"step 0 `embedded`: operand 2: expected 9 rows in the table, for the longest sample, found 8"},
     );
     breaks(
         start(u32::MAX),
-        expect![
-            "step 0 `embedded`: operand 2: expected 4294967303 rows in the table, for the longest sample, found 8"
-        ],
+        expect! {"step 0 `embedded`: operand 2: expected 4294967303 rows in the table, for the longest sample, found 8"},
     );
     breaks(
         |p| p.extents[0] = product(&[0, 0, 0]),
-        expect![
-            "input 0 `input_ids`: expected a shape of as many elements as its rows hold: 512 in a sample of L = 8, found 8"
-        ],
+        expect! {"input 0 `input_ids`: expected a shape of as many elements as its rows hold: 512 in a sample of L = 8, found 8"},
     );
     breaks(
         |p| {
@@ -185,9 +167,7 @@ fn embed() {
             p.inputs[0].shape[0] = p.extents[0].clone();
             p.outputs[1].shape[0] = p.extents[0].clone();
         },
-        expect![
-            "step 0 `embedded`: operand 2: expected 2^64 or more rows in the table, for the longest sample, found 8"
-        ],
+        expect! {"step 0 `embedded`: operand 2: expected 2^64 or more rows in the table, for the longest sample, found 8"},
     );
     // As many rows as the table has: 8 for halves of at most 16.
     keeps(|p| {
@@ -203,9 +183,7 @@ fn embed() {
             p.inputs[0].shape[0] = p.extents[0].clone();
             p.outputs[1].shape[0] = p.extents[0].clone();
         },
-        expect![
-            "step 0 `embedded`: operand 2: expected 9 rows in the table, for the longest sample, found 8"
-        ],
+        expect! {"step 0 `embedded`: operand 2: expected 9 rows in the table, for the longest sample, found 8"},
     );
 }
 
@@ -225,27 +203,27 @@ fn product(symbols: &[u32]) -> Extent {
 fn linear() {
     breaks(
         with!(1, Kernel::Linear { n, .. } => *n = 11),
-        expect!["step 1 `qkv`: operand 1: expected a weight of shape [11, 4], found [12, 4]"],
+        expect! {"step 1 `qkv`: operand 1: expected a weight of shape [11, 4], found [12, 4]"},
     );
     breaks(
         with!(1, Kernel::Linear { k, .. } => *k = 5),
-        expect!["step 1 `qkv`: operand 0: expected 5 columns, found 4"],
+        expect! {"step 1 `qkv`: operand 0: expected 5 columns, found 4"},
     );
     breaks(
         |p| p.steps[1].operands[1] = Operand::Weight(0),
-        expect!["step 1 `qkv`: operand 1: expected a weight of shape [12, 4], found [6, 4]"],
+        expect! {"step 1 `qkv`: operand 1: expected a weight of shape [12, 4], found [6, 4]"},
     );
     breaks(
         |p| p.steps[1].operands[2] = Operand::Weight(2),
-        expect!["step 1 `qkv`: operand 2: expected 12 elements, found 4"],
+        expect! {"step 1 `qkv`: operand 2: expected 12 elements, found 4"},
     );
     breaks(
         |p| p.steps[1].output = 5,
-        expect!["step 1 `qkv`: operand 0: expected one row a sample, found rows by extent 0"],
+        expect! {"step 1 `qkv`: operand 0: expected one row a sample, found rows by extent 0"},
     );
     breaks(
         |p| p.steps[1].output = 2,
-        expect!["step 1 `qkv`: output: expected 12 columns, found 4"],
+        expect! {"step 1 `qkv`: output: expected 12 columns, found 4"},
     );
 }
 
@@ -253,35 +231,31 @@ fn linear() {
 fn attention() {
     breaks(
         with!(2, Kernel::Attention { heads, .. } => *heads = 0),
-        expect![
-            "step 2 `attended`: expected at least one head of at least one column, found 0 heads of 2"
-        ],
+        expect! {"step 2 `attended`: expected at least one head of at least one column, found 0 heads of 2"},
     );
     breaks(
         with!(2, Kernel::Attention { head_size, .. } => *head_size = 0),
-        expect![
-            "step 2 `attended`: expected at least one head of at least one column, found 2 heads of 0"
-        ],
+        expect! {"step 2 `attended`: expected at least one head of at least one column, found 2 heads of 0"},
     );
     breaks(
         with!(2, Kernel::Attention { heads, head_size, .. } => {
             *heads = u32::MAX;
             *head_size = u32::MAX;
         }),
-        expect!["step 2 `attended`: operand 0: expected 18446744065119617025 columns, found 4"],
+        expect! {"step 2 `attended`: operand 0: expected 18446744065119617025 columns, found 4"},
     );
     breaks(
         with!(2, Kernel::Attention { scale, .. } => *scale = f32::NAN),
-        expect!["step 2 `attended`: expected scale to be finite, found NaN"],
+        expect! {"step 2 `attended`: expected scale to be finite, found NaN"},
     );
     keeps(with!(2, Kernel::Attention { scale, .. } => *scale = -1.0));
     breaks(
         |p| p.steps[2].operands[0] = view(5, 0, 4),
-        expect!["step 2 `attended`: operand 0: expected rows by extent 0, found one row a sample"],
+        expect! {"step 2 `attended`: operand 0: expected rows by extent 0, found one row a sample"},
     );
     breaks(
         |p| p.steps[2].operands[2] = view(5, 0, 4),
-        expect!["step 2 `attended`: operand 2: expected rows by extent 0, found one row a sample"],
+        expect! {"step 2 `attended`: operand 2: expected rows by extent 0, found one row a sample"},
     );
 }
 
@@ -289,27 +263,27 @@ fn attention() {
 fn norms() {
     breaks(
         with!(3, Kernel::LayerNorm { eps, .. } => *eps = -1.0),
-        expect!["step 3 `normed`: expected eps to be finite and not negative, found -1"],
+        expect! {"step 3 `normed`: expected eps to be finite and not negative, found -1"},
     );
     breaks(
         with!(3, Kernel::LayerNorm { width, .. } => *width = 3),
-        expect!["step 3 `normed`: operand 0: expected 3 columns, found 4"],
+        expect! {"step 3 `normed`: operand 0: expected 3 columns, found 4"},
     );
     breaks(
         with!(3, Kernel::LayerNorm { residual, .. } => *residual = false),
-        expect!["step 3 `normed`: expected 3 operands for layer_norm, found 4"],
+        expect! {"step 3 `normed`: expected 3 operands for layer_norm, found 4"},
     );
     breaks(
         with!(8, Kernel::L2Normalize { eps, .. } => *eps = f32::NAN),
-        expect!["step 8 `last`: expected eps to be finite and not negative, found NaN"],
+        expect! {"step 8 `last`: expected eps to be finite and not negative, found NaN"},
     );
     breaks(
         with!(8, Kernel::L2Normalize { width, .. } => *width = 0),
-        expect!["step 8 `last`: operand 0: expected 0 columns, found 4"],
+        expect! {"step 8 `last`: operand 0: expected 0 columns, found 4"},
     );
     breaks(
         with!(7, Kernel::Softmax { width } => *width = 5),
-        expect!["step 7 `shares`: operand 0: expected 5 columns, found 4"],
+        expect! {"step 7 `shares`: operand 0: expected 5 columns, found 4"},
     );
 }
 
@@ -317,13 +291,11 @@ fn norms() {
 fn pool() {
     breaks(
         with!(5, Kernel::Pool { normalize, .. } => *normalize = Some(f32::NEG_INFINITY)),
-        expect!["step 5 `embedding`: expected normalize to be finite and not negative, found -inf"],
+        expect! {"step 5 `embedding`: expected normalize to be finite and not negative, found -inf"},
     );
     breaks(
         |p| p.buffers[4].rows = Rows::PerSample,
-        expect![
-            "buffer 4 `scaled`: expected slot 0 to have 16 bytes for each of its rows, found 0"
-        ],
+        expect! {"buffer 4 `scaled`: expected slot 0 to have 16 bytes for each of its rows, found 0"},
     );
     breaks(
         |p| {
@@ -336,9 +308,7 @@ fn pool() {
                 .push(bytec_plan::program::Need { rows: Rows::PerSample, bytes_per_row: 16 });
             p.steps[4].operands[0] = view(4, 0, 4);
         },
-        expect![
-            "step 4 `embedding`: operand 0: expected ragged rows to pool, found one row a sample"
-        ],
+        expect! {"step 4 `embedding`: operand 0: expected ragged rows to pool, found one row a sample"},
     );
     breaks(
         |p| {
@@ -346,7 +316,7 @@ fn pool() {
             p.slots[3].needs[0].rows = RAGGED;
             p.outputs[0].shape.insert(0, Extent::Symbol(0));
         },
-        expect!["step 5 `embedding`: output: expected one row a sample, found rows by extent 0"],
+        expect! {"step 5 `embedding`: output: expected one row a sample, found rows by extent 0"},
     );
 }
 
@@ -354,44 +324,42 @@ fn pool() {
 fn pointwise() {
     breaks(
         with!(4, Kernel::Pointwise { body, .. } => body.clear()),
-        expect!["step 4 `scaled`: expected at least one instruction, found none"],
+        expect! {"step 4 `scaled`: expected at least one instruction, found none"},
     );
     breaks(
         with!(4, Kernel::Pointwise { body, .. } => body[0] = Instr::Operand(3)),
-        expect!["step 4 `scaled`: instruction 0: expected an operand below 3, found 3"],
+        expect! {"step 4 `scaled`: instruction 0: expected an operand below 3, found 3"},
     );
     breaks(
         with!(4, Kernel::Pointwise { body, .. } => body[7] = Instr::Unary(UnaryFn::Neg, 7)),
-        expect!["step 4 `scaled`: instruction 7: expected to read an earlier instruction, found 7"],
+        expect! {"step 4 `scaled`: instruction 7: expected to read an earlier instruction, found 7"},
     );
     breaks(
         with!(4, Kernel::Pointwise { body, .. } => body[0] = Instr::Unary(UnaryFn::Neg, 0)),
-        expect!["step 4 `scaled`: instruction 0: expected to read an earlier instruction, found 0"],
+        expect! {"step 4 `scaled`: instruction 0: expected to read an earlier instruction, found 0"},
     );
     breaks(
         with!(4, Kernel::Pointwise { operands, .. } => operands[0] = Broadcast::Row),
-        expect!["step 4 `scaled`: operand 0: expected a weight, found a view of a buffer"],
+        expect! {"step 4 `scaled`: operand 0: expected a weight, found a view of a buffer"},
     );
     breaks(
         with!(4, Kernel::Pointwise { operands, .. } => operands[0] = Broadcast::Sample),
-        expect!["step 4 `scaled`: operand 0: expected one row a sample, found rows by extent 0"],
+        expect! {"step 4 `scaled`: operand 0: expected one row a sample, found rows by extent 0"},
     );
     breaks(
         with!(4, Kernel::Pointwise { operands, .. } => operands[1] = Broadcast::Full),
-        expect![
-            "step 4 `scaled`: operand 1: expected a view of a buffer or an input, found a weight"
-        ],
+        expect! {"step 4 `scaled`: operand 1: expected a view of a buffer or an input, found a weight"},
     );
     breaks(
         with!(4, Kernel::Pointwise { operands, .. } => operands[1] = Broadcast::Scalar),
-        expect!["step 4 `scaled`: operand 1: expected 1 elements, found 4"],
+        expect! {"step 4 `scaled`: operand 1: expected 1 elements, found 4"},
     );
     breaks(
         with!(6, Kernel::Pointwise { operands, .. } => operands[1] = Broadcast::Full),
-        expect!["step 6 `centred`: operand 1: expected rows by extent 0, found one row a sample"],
+        expect! {"step 6 `centred`: operand 1: expected rows by extent 0, found one row a sample"},
     );
     breaks(
         with!(6, Kernel::Pointwise { width, .. } => *width = 3),
-        expect!["step 6 `centred`: operand 0: expected 3 columns, found 4"],
+        expect! {"step 6 `centred`: operand 0: expected 3 columns, found 4"},
     );
 }

@@ -110,21 +110,21 @@ fn contents_that_would_not_be_read_are_not_written() {
     let (program, table) = sample::program();
     let manifest = sample::manifest();
     let some = Some(TOKENIZER);
-    refused(&manifest, &[], &table, some, expect!["expected 1 to 1021 programs, found 0"]);
+    refused(&manifest, &[], &table, some, expect! {"expected 1 to 1021 programs, found 0"});
     let twice = [program.clone(), program.clone()];
     refused(
         &manifest,
         &twice,
         &table,
         some,
-        expect!["expected one program for each entry and target, found two for `forward` on `cpu`"],
+        expect! {"expected one program for each entry and target, found two for `forward` on `cpu`"},
     );
     refused(
         &manifest,
         std::slice::from_ref(&program),
         &table,
         None,
-        expect!["the manifest says how texts become inputs: expected a tokenizer, found none"],
+        expect! {"the manifest says how texts become inputs: expected a tokenizer, found none"},
     );
     let empty = WeightTable::new();
     refused(
@@ -132,9 +132,7 @@ fn contents_that_would_not_be_read_are_not_written() {
         std::slice::from_ref(&program),
         &empty,
         some,
-        expect![
-            "program `forward` for `cpu`: weight 0 `words`: expected to end inside the weight section of 0 bytes, found 96 bytes from 0"
-        ],
+        expect! {"program `forward` for `cpu`: weight 0 `words`: expected to end inside the weight section of 0 bytes, found 96 bytes from 0"},
     );
     let large = vec![b' '; (64 << 20) + 1];
     refused(
@@ -142,7 +140,7 @@ fn contents_that_would_not_be_read_are_not_written() {
         std::slice::from_ref(&program),
         &table,
         Some(&large),
-        expect!["tokenizer: expected at most 67108864 bytes, found 67108865"],
+        expect! {"tokenizer: expected at most 67108864 bytes, found 67108865"},
     );
     let mut deep = program.clone();
     for _ in 0..200 {
@@ -153,9 +151,7 @@ fn contents_that_would_not_be_read_are_not_written() {
         &[deep],
         &table,
         some,
-        expect![
-            "program 0: expected JSON that can be read back, found: recursion limit exceeded at line 1 column 919"
-        ],
+        expect! {"program 0: expected JSON that can be read back, found: recursion limit exceeded at line 1 column 919"},
     );
     let mut nan = program;
     nan.steps[2].kernel =
@@ -165,9 +161,7 @@ fn contents_that_would_not_be_read_are_not_written() {
         &[nan],
         &table,
         some,
-        expect![
-            "program `forward` for `cpu`: step 2 `attended`: expected scale to be finite, found NaN"
-        ],
+        expect! {"program `forward` for `cpu`: step 2 `attended`: expected scale to be finite, found NaN"},
     );
 }
 
