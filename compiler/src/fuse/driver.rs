@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bytec_ir::graph::{Graph, NodeId};
+use bytec_ir::graph::Graph;
+use bytec_ir::patch::Change;
 use bytec_ir::verify::{VerifyError, verify};
 use bytec_plan::manifest::{Refusal, RuleReport};
 use thiserror::Error;
@@ -39,7 +40,8 @@ pub enum FuseError {
 /// Applies each rule in order, to every node in topological order until it no longer applies, and repeats the list until
 /// no rule changes anything. The result and the reports depend on the graph alone.
 ///
-/// A refusal is reported if it still stands in the end: the value is there and the rule was not applied to it later.
+/// A refusal is reported if it still stands in the end: the rule was not applied to the value later. It stands too if
+/// another rule made something of the value meanwhile, since that is not what the refusing rule was for.
 ///
 /// # Errors
 /// A rule broke the graph, or the rules do not come to rest.
@@ -55,8 +57,7 @@ pub fn run(source: &Graph, rules: &[&dyn Rule]) -> Result<(Graph, Vec<RuleReport
             break;
         }
     }
-    let reports =
-        rules.iter().zip(logs).map(|(rule, log)| log.report(rule.name(), &pass.graph)).collect();
+    let reports = rules.iter().zip(logs).map(|(rule, log)| log.report(rule.name())).collect();
     Ok((pass.graph, reports))
 }
 
@@ -64,19 +65,13 @@ pub fn run(source: &Graph, rules: &[&dyn Rule]) -> Result<(Graph, Vec<RuleReport
 #[derive(Default)]
 struct Log {
     applied: Vec<String>,
-    /// By name of the value: the node it was then, and the reason.
-    refused: BTreeMap<String, (NodeId, String)>,
+    /// The first reason, by name of the value.
+    refused: BTreeMap<String, String>,
 }
 
 impl Log {
-    fn report(self, rule: &str, graph: &Graph) -> RuleReport {
-        let names: Vec<_> = graph.ids().map(|id| graph.name(id)).collect();
-        let refused = self
-            .refused
-            .into_iter()
-            .filter(|(at, _)| names.contains(&at.as_str()))
-            .map(|(at, (_, reason))| Refusal { at, reason })
-            .collect();
+    fn report(self, rule: &str) -> RuleReport {
+        let refused = self.refused.into_iter().map(|(at, reason)| Refusal { at, reason }).collect();
         RuleReport { rule: rule.to_owned(), applied: self.applied, refused }
     }
 }
@@ -97,14 +92,10 @@ impl Pass {
             }
             let name = self.graph.name(at).to_owned();
             match rule.apply(&self.graph, at) {
-                Outcome::NoMatch => {
-                    // Another rule may have rewritten the value since, which leaves the refusal standing.
-                    if log.refused.get(&name).is_some_and(|(node, _)| *node == at) {
-                        log.refused.remove(&name);
-                    }
-                }
+                Outcome::NoMatch => {}
                 Outcome::Refused(reason) => {
-                    log.refused.insert(name, (at, reason));
+                    // A later reason may only be about what other rules have made of the pattern's parts.
+                    log.refused.entry(name).or_insert(reason);
                 }
                 Outcome::Applied(change) => {
                     self.apply(rule, &name, change)?;
@@ -120,12 +111,7 @@ impl Pass {
         Ok(changed)
     }
 
-    fn apply(
-        &mut self,
-        rule: &dyn Rule,
-        at: &str,
-        change: bytec_ir::patch::Change,
-    ) -> Result<(), FuseError> {
+    fn apply(&mut self, rule: &dyn Rule, at: &str, change: Change) -> Result<(), FuseError> {
         self.graph.apply(change);
         self.changes += 1;
         if self.changes > self.limit {
