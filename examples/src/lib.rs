@@ -1,1 +1,0 @@
-//! bytec-examples
