@@ -22,7 +22,7 @@ impl Config {
         Self { file: file.into(), fields, set: BTreeSet::new(), help: None }
     }
 
-    /// Says what to do about a wrong field, in place of `pass --set FIELD=VALUE`.
+    /// Says what to do about a wrong field, in place of naming `--set`.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -60,7 +60,7 @@ impl Config {
     pub fn error(&self, field: &str, expected: impl Into<String>, example: &str) -> FieldError {
         let help = match &self.help {
             Some(help) => help.clone(),
-            None => format!("pass --set {field}={example}"),
+            None => format!("pass the model's own, such as --set {field}={example}"),
         };
         self.refusal(field, expected, help)
     }

@@ -69,7 +69,7 @@ impl fmt::Display for TensorProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.problems.len();
         let noun = if count == 1 { "tensor doesn't" } else { "tensors don't" };
-        write!(f, "{}: {count} {noun} fit the config", self.file)?;
+        write!(f, "{}: {count} {noun} fit the model", self.file)?;
         for problem in self.problems.iter().take(SPELT_OUT) {
             write!(f, "\n  {problem}")?;
         }

@@ -73,15 +73,16 @@ impl Weights {
             by_file.entry(file).or_default().push(name);
         }
         let mut weights = Self::empty(index);
-        for (file, names) in by_file {
-            let path = index.with_file_name(file);
-            if !path.is_file() {
+        for (file, names) in &by_file {
+            if !index.with_file_name(file).is_file() {
                 return Err(wrong(format!(
-                    "shard {file} is missing, it should hold {} tensors beginning with `{}`; fetch the whole folder",
-                    names.len(),
+                    "shard {file} is missing, which should hold `{}`; fetch the whole folder",
                     names[0]
                 )));
             }
+        }
+        for (file, names) in by_file {
+            let path = index.with_file_name(file);
             let mut shard = Self::open(&path)?;
             let position = weights.files.len();
             for name in names {

@@ -1,4 +1,12 @@
 //! The front end: sources that load, results against the reference, and every way in which a source can be wrong.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_configs;
+mod bad_weights;
 mod folder;
 mod golden;
+mod graphs;
+mod heads;
+mod loading;
+mod sentence;

@@ -5,6 +5,9 @@ use serde_json::Value;
 use crate::error::ModelError;
 use crate::{Checkpoint, Config};
 
+/// More classes than any classifier has.
+const MOST: u64 = 1 << 20;
+
 /// The class names of a classifier with `tensor` as its weight, by index.
 ///
 /// `id2label` gives them. Configs leave it out where it holds the default names, so without it the classes are named
@@ -17,15 +20,15 @@ pub fn labels(
     checkpoint: &Checkpoint,
     tensor: &str,
 ) -> Result<Vec<String>, ModelError> {
-    // A missing classifier is reported by name when its weight is taken.
+    // A missing classifier is reported by name when its weight is taken; 2 classes are transformers' default.
     let rows = checkpoint.rows(tensor);
     let (field, names) = match config.get("id2label") {
         Some(value) => ("id2label", id2label(config, value)?),
         None => {
             let field = "num_labels";
             let count = match config.get(field) {
-                Some(_) => config.size(field, 1..=1 << 24, 2)?,
-                None => rows.unwrap_or(0).min(1 << 24),
+                Some(_) => config.size(field, 1..=MOST, 2)?,
+                None => rows.unwrap_or(2).clamp(1, MOST),
             };
             (field, (0..count).map(|i| format!("LABEL_{i}")).collect())
         }
@@ -47,7 +50,7 @@ fn id2label(config: &Config, value: &Value) -> Result<Vec<String>, ModelError> {
         let expected = "an object with the keys \"0\", \"1\", .. and a string for each";
         config.refusal("id2label", expected, format!("correct it in {}", config.file()))
     };
-    let entries = value.as_object().ok_or_else(wrong)?;
+    let entries = value.as_object().filter(|entries| !entries.is_empty()).ok_or_else(wrong)?;
     (0..entries.len())
         .map(|i| {
             let name = entries.get(&i.to_string()).and_then(Value::as_str);

@@ -1,0 +1,245 @@
+//! sentence-transformers folders, in both forms, and the options that overrule them.
+
+use std::collections::BTreeMap;
+
+use bytec_compiler::front::{FrontOptions, Loaded, PoolingChoice};
+use bytec_ir::attrs::PoolKind;
+use bytec_ir::eval::{Rounding, Tensor, eval};
+use bytec_plan::kernel::PoolKind as Planned;
+use bytec_plan::manifest::{PoolingSource, PoolingSpec};
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use crate::folder::{Folder, architecture};
+
+fn old(on: &str) -> Value {
+    let mut fields = json!({"word_embedding_dimension": 24});
+    for mode in ["cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens"] {
+        fields[format!("pooling_mode_{mode}")] = json!(mode == on);
+    }
+    fields
+}
+
+fn choose(kind: PoolKind) -> FrontOptions {
+    FrontOptions { pooling: Some(PoolingChoice::Kind(kind)), ..FrontOptions::default() }
+}
+
+fn unpooled() -> FrontOptions {
+    FrontOptions { pooling: Some(PoolingChoice::None), ..FrontOptions::default() }
+}
+
+fn normalize(normalize: bool) -> FrontOptions {
+    FrontOptions { normalize: Some(normalize), ..FrontOptions::default() }
+}
+
+fn run(loaded: &Loaded) -> BTreeMap<String, Tensor> {
+    let ids = Tensor::ints(&[4], vec![1, 30, 8, 2]).unwrap();
+    let inputs = BTreeMap::from([("input_ids".to_owned(), ids)]);
+    eval(&loaded.graph, &inputs, &loaded.weights, Rounding::Exact).unwrap()
+}
+
+/// The embedding by hand from the rows.
+fn embedding(rows: &Tensor, kind: PoolKind, normalize: bool) -> Vec<f64> {
+    let rows: Vec<&[f64]> = rows.as_floats().unwrap().chunks(24).collect();
+    let column = |i: usize| rows.iter().map(move |row| row[i]);
+    let mut row: Vec<f64> = (0..24)
+        .map(|i| match kind {
+            PoolKind::Mean => column(i).sum::<f64>() / rows.len() as f64,
+            PoolKind::Max => column(i).fold(f64::NEG_INFINITY, f64::max),
+            PoolKind::Cls => rows[0][i],
+        })
+        .collect();
+    if normalize {
+        let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt();
+        row.iter_mut().for_each(|x| *x /= norm);
+    }
+    row
+}
+
+fn check(loaded: &Loaded, kind: PoolKind, normalized: bool, from: PoolingSource) {
+    let planned = match kind {
+        PoolKind::Mean => Planned::Mean,
+        PoolKind::Cls => Planned::Cls,
+        PoolKind::Max => Planned::Max,
+    };
+    assert_eq!(loaded.pooling, Some(PoolingSpec { kind: planned, normalize: normalized, from }));
+    assert_eq!(loaded.architecture, "BertModel");
+    let outputs = run(loaded);
+    assert_eq!(outputs.keys().collect::<Vec<_>>(), ["embedding", "last_hidden_state"]);
+    let expected = embedding(&outputs["last_hidden_state"], kind, normalized);
+    let found = outputs["embedding"].as_floats().unwrap();
+    assert_eq!(found.len(), expected.len());
+    for (a, b) in found.iter().zip(expected) {
+        assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+    }
+}
+
+#[test]
+fn both_forms_of_every_mode_are_read() {
+    let modes = [
+        ("mean", "mean_tokens", PoolKind::Mean),
+        ("cls", "cls_token", PoolKind::Cls),
+        ("max", "max_tokens", PoolKind::Max),
+    ];
+    for (new, old_name, kind) in modes {
+        let forms = [
+            old(old_name),
+            json!({"embedding_dimension": 24, "pooling_mode": new, "include_prompt": true}),
+            json!({"embedding_dimension": 24, "pooling_mode": [new]}),
+            json!({"pooling_mode": new, "pooling_mode_mean_tokens": new == "mean"}),
+        ];
+        for form in forms {
+            let loaded = Folder::sentence(&form).load(&FrontOptions::default()).unwrap();
+            check(&loaded, kind, true, PoolingSource::Folder);
+        }
+    }
+}
+
+#[test]
+fn new_module_names_are_read() {
+    let folder = Folder::sentence(&old("mean_tokens"));
+    folder.json(
+        "modules.json",
+        &json!([
+            {"idx": 0, "path": "", "type": "sentence_transformers.base.modules.transformer.Transformer"},
+            {"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.sentence_transformer.modules.pooling.Pooling"},
+        ]),
+    );
+    let loaded = folder.load(&FrontOptions::default()).unwrap();
+    check(&loaded, PoolKind::Mean, false, PoolingSource::Folder);
+}
+
+#[test]
+fn the_transformer_may_have_a_folder_of_its_own() {
+    let whole = Folder::sentence(&old("mean_tokens"));
+    let folder = Folder::empty();
+    for name in ["config.json", "model.safetensors"] {
+        folder.write(&format!("0_BERT/{name}"), std::fs::read(whole.file(name)).unwrap());
+    }
+    folder.json("1_Pooling/config.json", &old("mean_tokens"));
+    folder.json(
+        "modules.json",
+        &json!([
+            {"path": "0_BERT", "type": "sentence_transformers.models.Transformer"},
+            {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        ]),
+    );
+    let loaded = folder.load(&FrontOptions::default()).unwrap();
+    check(&loaded, PoolKind::Mean, false, PoolingSource::Folder);
+}
+
+#[test]
+fn options_overrule_the_folder() {
+    let folder = Folder::sentence(&old("mean_tokens"));
+    let loaded = folder.load(&choose(PoolKind::Cls)).unwrap();
+    check(&loaded, PoolKind::Cls, true, PoolingSource::Option);
+    let loaded = folder.load(&normalize(false)).unwrap();
+    check(&loaded, PoolKind::Mean, false, PoolingSource::Option);
+    let loaded = folder.load(&unpooled()).unwrap();
+    assert_eq!(loaded.pooling, None);
+    assert_eq!(
+        run(&loaded).into_keys().collect::<Vec<_>>(),
+        ["last_hidden_state", "pooler_output"]
+    );
+}
+
+#[test]
+fn a_plain_folder_is_pooled_only_on_request() {
+    let folder = Folder::sentence(&old("mean_tokens"));
+    folder.remove("modules.json");
+    assert_eq!(folder.load(&FrontOptions::default()).unwrap().pooling, None);
+    let loaded = folder.load(&choose(PoolKind::Max)).unwrap();
+    check(&loaded, PoolKind::Max, false, PoolingSource::Option);
+    let both = FrontOptions { normalize: Some(true), ..choose(PoolKind::Max) };
+    check(&folder.load(&both).unwrap(), PoolKind::Max, true, PoolingSource::Option);
+}
+
+#[test]
+fn an_unknown_module_is_left_out_only_on_request() {
+    let folder = Folder::sentence(&old("mean_tokens"));
+    folder.modules(&["Transformer", "Pooling", "Dense", "Normalize"]);
+    folder.load(&unpooled()).unwrap();
+    expect!["DIR/modules.json: module 2 is \"sentence_transformers.models.Dense\", expected Transformer, then Pooling, then Normalize if at all; to compile the encoder alone, pass --pooling none"]
+        .assert_eq(&folder.error(&choose(PoolKind::Mean)));
+}
+
+#[test]
+fn wrong_sentence_folders_are_refused_by_name() {
+    let mut found = String::new();
+    let mut refuse = |what: &str, folder: &Folder, options: &FrontOptions| {
+        found.push_str(&format!("{what}: {}\n", folder.error(options)));
+    };
+    let default = FrontOptions::default();
+    let pooling =
+        |what: &str, fields: Value, refuse: &mut dyn FnMut(&str, &Folder, &FrontOptions)| {
+            refuse(what, &Folder::sentence(&fields), &FrontOptions::default());
+        };
+    pooling("no mode", old(""), &mut refuse);
+    pooling("mean_sqrt_len", old("mean_sqrt_len_tokens"), &mut refuse);
+    pooling("weightedmean", json!({"pooling_mode_weightedmean_tokens": true}), &mut refuse);
+    pooling("lasttoken", json!({"pooling_mode": "lasttoken"}), &mut refuse);
+    pooling("two new", json!({"pooling_mode": ["cls", "mean"]}), &mut refuse);
+    pooling("mode is a number", json!({"pooling_mode": 1}), &mut refuse);
+    pooling("bool is text", json!({"pooling_mode_cls_token": "true"}), &mut refuse);
+    pooling(
+        "forms disagree",
+        json!({"pooling_mode": "cls", "pooling_mode_mean_tokens": true}),
+        &mut refuse,
+    );
+    let mut two = old("cls_token");
+    two["pooling_mode_mean_tokens"] = json!(true);
+    pooling("two old", two, &mut refuse);
+    let mut wide = old("cls_token");
+    wide["word_embedding_dimension"] = json!(25);
+    pooling("old width", wide, &mut refuse);
+    pooling("new width", json!({"pooling_mode": "cls", "embedding_dimension": "24"}), &mut refuse);
+    pooling("not an object", json!([]), &mut refuse);
+
+    let folder = Folder::sentence(&old("cls_token"));
+    refuse("pooling and head", &folder, &architecture("BertForMaskedLM"));
+    folder.remove("1_Pooling/config.json");
+    refuse("no pooling config", &folder, &default);
+    folder.modules(&["Transformer", "Dense"]);
+    refuse("Dense", &folder, &default);
+    folder.modules(&["Pooling", "Transformer"]);
+    refuse("order", &folder, &default);
+    folder.json("modules.json", &json!([{"path": "", "type": "my_code.Transformer"}]));
+    refuse("own code", &folder, &default);
+    folder.json(
+        "modules.json",
+        &json!([{"path": "../other", "type": "sentence_transformers.models.Transformer"}]),
+    );
+    refuse("outside", &folder, &default);
+    folder.json("modules.json", &json!(["Transformer"]));
+    refuse("no objects", &folder, &default);
+    folder.json("modules.json", &json!([{"path": ""}]));
+    refuse("no type", &folder, &default);
+    folder.write("modules.json", "[{");
+    refuse("no JSON", &folder, &default);
+    folder.remove("modules.json");
+    refuse("normalise what", &folder, &normalize(true));
+    expect![[r#"
+        no mode: DIR/1_Pooling/config.json: `pooling_mode` must be "mean", "cls" or "max", or given as one pooling_mode_.. that is true, found nothing; pass --pooling mean, cls, max or none
+        mean_sqrt_len: DIR/1_Pooling/config.json: `pooling_mode_mean_sqrt_len_tokens` must be false: only mean, cls and max are built, found true; pass --pooling mean, cls, max or none
+        weightedmean: DIR/1_Pooling/config.json: `pooling_mode_weightedmean_tokens` must be false: only mean, cls and max are built, found true; pass --pooling mean, cls, max or none
+        lasttoken: DIR/1_Pooling/config.json: `pooling_mode` must be one of "mean", "cls", "max", found "lasttoken"; pass --pooling mean, cls, max or none
+        two new: DIR/1_Pooling/config.json: `pooling_mode` must be one of "mean", "cls", "max", found ["cls","mean"]; pass --pooling mean, cls, max or none
+        mode is a number: DIR/1_Pooling/config.json: `pooling_mode` must be one of "mean", "cls", "max", found 1; pass --pooling mean, cls, max or none
+        bool is text: DIR/1_Pooling/config.json: `pooling_mode_cls_token` must be true or false, found "true"; pass --pooling mean, cls, max or none
+        forms disagree: DIR/1_Pooling/config.json: `pooling_mode` must be mean, as the pooling_mode_.. fields say, found "cls"; pass --pooling mean, cls, max or none
+        two old: DIR/1_Pooling/config.json: `pooling_mode_mean_tokens` must be false, since pooling_mode_cls_token is true: only one mode at a time is built, found true; pass --pooling mean, cls, max or none
+        old width: DIR/1_Pooling/config.json: `word_embedding_dimension` must be the model's width, 24, found 25; pass --pooling mean, cls, max or none
+        new width: DIR/1_Pooling/config.json: `embedding_dimension` must be the model's width, 24, found "24"; pass --pooling mean, cls, max or none
+        not an object: DIR/1_Pooling/config.json: expected a JSON object, found a list
+        pooling and head: --architecture BertForMaskedLM and a sentence embedding (cls pooling) exclude each other; pass --pooling none, or leave --architecture out
+        no pooling config: DIR/1_Pooling/config.json: `pooling_mode` must be given in this file, which modules.json asks for, found no such file; pass --pooling mean, cls, max or none
+        Dense: DIR/modules.json: module 1 is "sentence_transformers.models.Dense", expected Transformer, then Pooling, then Normalize if at all; to compile the encoder alone, pass --pooling none
+        order: DIR/modules.json: module 0 is "sentence_transformers.models.Pooling", expected Transformer, then Pooling, then Normalize if at all; to compile the encoder alone, pass --pooling none
+        own code: DIR/modules.json: module 0 is "my_code.Transformer", expected Transformer, then Pooling, then Normalize if at all; to compile the encoder alone, pass --pooling none
+        outside: DIR/modules.json, module 0: `path` must be a folder inside this one, found "../other"; correct the file
+        no objects: DIR/modules.json: expected a list of objects, found "Transformer" at position 0
+        no type: DIR/modules.json, module 0: `type` must be the name of a module class, found nothing; correct the file
+        no JSON: DIR/modules.json: expected a JSON list, found EOF while parsing an object at line 1 column 2
+        normalise what: --normalize needs a sentence embedding, but nothing is pooled; pass --pooling mean, cls, max or none
+    "#]].assert_eq(&found);
+}
