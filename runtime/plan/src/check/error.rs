@@ -174,6 +174,14 @@ pub enum Fault {
         /// The rows.
         rows: Rows,
     },
+    /// A slot's row would end inside an element.
+    #[error("expected bytes of a row that are a multiple of {element}, found {found}")]
+    NeedBytes {
+        /// Bytes of an element.
+        element: u64,
+        /// Bytes of a row.
+        found: u64,
+    },
     /// A buffer does not fit its slot.
     #[error("expected slot {slot} to have {expected} bytes for each of its rows, found {found}")]
     SlotTooSmall {

@@ -1,17 +1,23 @@
 //! The arena: slots hold their buffers, and no buffer is written over while it is needed.
 
+use std::collections::BTreeSet;
+
 use super::{CheckError, Fault, at, check_rows, entry};
 use crate::program::{Buffer, Operand, Program};
 
-/// Checks that every slot counts each kind of rows once, and has room for its buffers.
+/// Checks that every slot counts each kind of rows once, in whole elements, and has room for its buffers.
 pub(super) fn check_slots(program: &Program) -> Result<(), CheckError> {
     for (i, slot) in program.slots.iter().enumerate() {
         let here = |fault| at("slot", i, None, fault);
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for need in &slot.needs {
             check_rows(need.rows, program).map_err(here)?;
             if !seen.insert(need.rows) {
                 return Err(here(Fault::NeedTwice { rows: need.rows }));
+            }
+            let (element, found) = (program.dtype.bytes(), need.bytes_per_row);
+            if !found.is_multiple_of(element) {
+                return Err(here(Fault::NeedBytes { element, found }));
             }
         }
     }

@@ -239,9 +239,10 @@ fn slots_and_buffers() {
         |p| p.buffers[0].slot = 4,
         expect! {"buffer 0 `embedded`: expected an index of slots below 4, found 4"},
     );
+    breaks(|p| p.slots[1].needs[0].bytes_per_row = 50, expect! {"slot 1: expected bytes of a row that are a multiple of 4, found 50"});
     breaks(
-        |p| p.slots[1].needs[0].bytes_per_row = 47,
-        expect! {"buffer 1 `qkv`: expected slot 1 to have 48 bytes for each of its rows, found 47"},
+        |p| p.slots[1].needs[0].bytes_per_row = 44,
+        expect! {"buffer 1 `qkv`: expected slot 1 to have 48 bytes for each of its rows, found 44"},
     );
     breaks(
         |p| p.slots[3].needs[0].rows = RAGGED,

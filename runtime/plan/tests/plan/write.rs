@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 
 use bytec_plan::extent::Extent;
+use bytec_plan::kernel::Kernel;
 use bytec_plan::manifest::Manifest;
 use bytec_plan::program::Program;
 use bytec_plan::reader::PlanIndex;
@@ -105,6 +106,10 @@ fn refused(
     assert!(out.is_empty(), "nothing is written");
 }
 
+fn attention(scale: f32) -> Kernel {
+    Kernel::Attention { heads: 2, head_size: 2, scale }
+}
+
 #[test]
 fn contents_that_would_not_be_read_are_not_written() {
     let (program, table) = sample::program();
@@ -153,9 +158,18 @@ fn contents_that_would_not_be_read_are_not_written() {
         some,
         expect! {"program 0: expected JSON that can be read back, found: recursion limit exceeded at line 1 column 919"},
     );
+    // Read as an f64 and then rounded, this number's shortest text is the next f32.
+    let mut between = program.clone();
+    between.steps[2].kernel = attention(f32::from_bits(0x15ae_43fd));
+    refused(
+        &manifest,
+        &[between],
+        &table,
+        some,
+        expect! {"program 0: expected its JSON to read back as it was, found a difference"},
+    );
     let mut nan = program;
-    nan.steps[2].kernel =
-        bytec_plan::kernel::Kernel::Attention { heads: 2, head_size: 2, scale: f32::NAN };
+    nan.steps[2].kernel = attention(f32::NAN);
     refused(
         &manifest,
         &[nan],
