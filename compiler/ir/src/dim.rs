@@ -7,6 +7,9 @@
 //! [`crate::verify`]; where sizes come from outside, [`Dim::checked_add`], [`Dim::checked_sub`] and [`Dim::checked_mul`]
 //! say that a result can't be held.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::{Add, Mul, Sub};

@@ -1,5 +1,8 @@
 //! The only way to change a graph: a list of new nodes and replacements, checked as it is made, applied at once.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
 use crate::attrs::Real;

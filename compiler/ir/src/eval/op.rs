@@ -2,7 +2,7 @@
 
 use super::tensor::{count, sizes};
 use super::{Data, EvalError, Tensor, binary, expression, unary};
-use crate::attrs::{BinaryFn, PoolKind, Real, ReduceFn};
+use crate::attrs::{BinaryFn, PoolKind, Real, ReduceFn, UnaryFn};
 use crate::dim::{Bindings, Dim};
 use crate::infer::infer;
 use crate::ops::Op;
@@ -101,18 +101,8 @@ fn computed(op: &Op, xs: &[&Tensor], shape: &[usize], total: usize) -> Result<Ve
     let width = |x: &Tensor| x.shape.last().copied().unwrap_or(1);
     Ok(match op {
         Op::Gather {} => gather(xs[0], xs[1])?,
-        Op::Linear { epilogue } => {
-            let bias = xs.get(2).map(|bias| floats(bias));
-            let mut out = Vec::with_capacity(total);
-            for row in floats(xs[0]).chunks(width(xs[0])) {
-                for (n, weight) in floats(xs[1]).chunks(width(xs[1])).enumerate() {
-                    let sum = dot(row, weight) + bias.map_or(0.0, |bias| bias[n]);
-                    out.push(epilogue.iter().fold(sum, |x, &f| unary(f, x)));
-                }
-            }
-            out
-        }
-        Op::MatMul {} => matmul(xs[0], xs[1], total),
+        Op::Linear { epilogue } => linear(xs, epilogue),
+        Op::MatMul {} => matmul(xs[0], xs[1]),
         Op::Unary { f } => floats(xs[0]).iter().map(|&x| unary(*f, x)).collect(),
         Op::Binary { f } => broadcast(xs, shape, total, |x| binary(*f, x[0], x[1])),
         Op::Pointwise { expr } => broadcast(xs, shape, total, |x| expression(expr, x)),
@@ -198,17 +188,34 @@ fn gather(table: &Tensor, ids: &Tensor) -> Result<Vec<f64>, EvalError> {
     Ok(out)
 }
 
-fn matmul(a: &Tensor, b: &Tensor, total: usize) -> Vec<f64> {
+/// `[m, k]` times `[k, n]`, every sum in ascending order of k.
+fn product(a: &[f64], b: &[f64], k: usize, n: usize) -> Vec<f64> {
+    let mut out = vec![0.0; a.len() / k * n];
+    for (row, sums) in a.chunks(k).zip(out.chunks_mut(n)) {
+        for (x, b) in row.iter().zip(b.chunks(n)) {
+            sums.iter_mut().zip(b).for_each(|(sum, y)| *sum += x * y);
+        }
+    }
+    out
+}
+
+fn matmul(a: &Tensor, b: &Tensor) -> Vec<f64> {
     let rank = a.shape.len();
     let (m, k, n) = (a.shape[rank - 2], a.shape[rank - 1], b.shape[rank - 1]);
-    let mut out = Vec::with_capacity(total);
-    for batch in 0..total / (m * n) {
-        let (a, b) = (&floats(a)[batch * m * k..], &floats(b)[batch * k * n..]);
-        for i in 0..m {
-            for j in 0..n {
-                out.push((0..k).fold(0.0, |sum, p| sum + a[i * k + p] * b[p * n + j]));
-            }
+    let blocks = floats(a).chunks(m * k).zip(floats(b).chunks(k * n));
+    blocks.flat_map(|(a, b)| product(a, b, k, n)).collect()
+}
+
+fn linear(xs: &[&Tensor], epilogue: &[UnaryFn]) -> Vec<f64> {
+    let (n, k) = (xs[1].shape[0], xs[1].shape[1]);
+    let weight = floats(xs[1]);
+    let turned: Vec<_> = (0..k).flat_map(|k_| (0..n).map(move |n_| weight[n_ * k + k_])).collect();
+    let mut out = product(floats(xs[0]), &turned, k, n);
+    for row in out.chunks_mut(n) {
+        if let Some(bias) = xs.get(2) {
+            row.iter_mut().zip(floats(bias)).for_each(|(sum, bias)| *sum += bias);
         }
+        row.iter_mut().for_each(|x| *x = epilogue.iter().fold(*x, |x, &f| unary(f, x)));
     }
     out
 }

@@ -1,6 +1,6 @@
 //! Reads a graph.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use super::VERSION;
@@ -58,8 +58,6 @@ fn header(cursor: &mut Cursor<'_>) -> Result<(), ParseError> {
 struct Reader {
     graph: Graph,
     symbols: BTreeSet<Symbol>,
-    /// By sigil and name.
-    names: BTreeMap<(char, String), NodeId>,
     outputs: BTreeSet<String>,
 }
 
@@ -109,14 +107,14 @@ impl Reader {
         let name = self.new_name('%', cursor)?;
         let ty = self.ty(cursor)?;
         let default = if cursor.eat("=") { Some(cursor.integer("a whole number")?) } else { None };
-        self.add('%', Node { name, ty, def: Def::Input { default } }, &[]);
+        self.graph.add_node(Node { name, ty, def: Def::Input { default } }, &[]);
         Ok(())
     }
 
     fn weight(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ParseError> {
         let name = self.new_name('@', cursor)?;
         let ty = self.ty(cursor)?;
-        self.add('@', Node { name, ty, def: Def::Weight }, &[]);
+        self.graph.add_node(Node { name, ty, def: Def::Weight }, &[]);
         Ok(())
     }
 
@@ -125,7 +123,7 @@ impl Reader {
         cursor.expect("=")?;
         let value = Real::read(cursor)?;
         let ty = TensorType { dtype: DType::F32, shape: Vec::new() };
-        self.add('%', Node { name, ty, def: Def::Const(value) }, &[]);
+        self.graph.add_node(Node { name, ty, def: Def::Const(value) }, &[]);
         Ok(())
     }
 
@@ -151,7 +149,7 @@ impl Reader {
             let message = format!("{kind} gives {inferred}, but the type written here is {ty}");
             return Err(cursor.error_at(type_at, message));
         }
-        self.add('%', Node { name, ty, def: Def::Op(op) }, &operands);
+        self.graph.add_node(Node { name, ty, def: Def::Op(op) }, &operands);
         Ok(())
     }
 
@@ -167,10 +165,8 @@ impl Reader {
         Ok(())
     }
 
-    fn add(&mut self, sigil: char, node: Node, operands: &[NodeId]) {
-        let name = node.name.clone();
-        let id = self.graph.add_node(node, operands);
-        self.names.insert((sigil, name), id);
+    fn find(&self, sigil: char, name: &str) -> Option<NodeId> {
+        if sigil == '@' { self.graph.weight(name) } else { self.graph.value(name) }
     }
 
     /// Reads the name of a value that is being defined. After it comes `:` or, for a constant, `=`.
@@ -178,11 +174,10 @@ impl Reader {
         let begin = cursor.position();
         cursor.expect(sigil.encode_utf8(&mut [0; 4]))?;
         let name = cursor.name("a name")?;
-        let key = (sigil, name);
-        if self.names.contains_key(&key) {
-            return Err(cursor.error_at(begin, format!("{sigil}{} is defined twice", key.1)));
+        if self.find(sigil, &name).is_some() {
+            return Err(cursor.error_at(begin, format!("{sigil}{name} is defined twice")));
         }
-        Ok(key.1)
+        Ok(name)
     }
 
     /// Reads the use of a value.
@@ -193,10 +188,9 @@ impl Reader {
             _ => return Err(cursor.expected("a value such as %x or @weight")),
         };
         cursor.expect(sigil.encode_utf8(&mut [0; 4]))?;
-        let key = (sigil, cursor.name("a name")?);
-        self.names.get(&key).copied().ok_or_else(|| {
-            let message = format!("{sigil}{} is not defined before this use", key.1);
-            cursor.error_at(begin, message)
+        let name = cursor.name("a name")?;
+        self.find(sigil, &name).ok_or_else(|| {
+            cursor.error_at(begin, format!("{sigil}{name} is not defined before this use"))
         })
     }
 
