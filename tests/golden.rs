@@ -1,0 +1,204 @@
+//! Stage goldens: what the compiler makes of a model, stage by stage, as plain files that a review can read.
+//!
+//! Each folder of `golden/` is one case. Its `case.json` describes the model: either `tiny`, the knobs of a
+//! [`TinyBert`], or `config` and `tensors`, a config and the shapes of a checkpoint whose values nobody needs. The other
+//! files are the stages. `UPDATE_EXPECT=1` writes them anew.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use bytec_compiler::front::PoolingChoice;
+use bytec_compiler::{FrontOptions, Options, Target, fuse, schedule};
+use bytec_ir::PoolKind;
+use bytec_models::tiny::TinyBert;
+use bytec_models::{Checkpoint, Config, Pooling, Request, TensorInfo};
+use bytec_tests::plans;
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::{Map, Value};
+
+const DESCRIPTION: &str = "case.json";
+const BLESS: &str = "UPDATE_EXPECT";
+
+fn main() -> ExitCode {
+    let cases = cases().expect("the folder of cases can be listed");
+    assert!(!cases.is_empty(), "there are cases");
+    let trials = cases.into_iter().map(|folder| {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Trial::test(name, move || check(&folder).map_err(|e| Failed::from(format!("{e:#}"))))
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
+
+fn cases() -> Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(bytec_tests::root().join("tests/golden"))? {
+        folders.push(entry?.path());
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+/// Compares the stages of a case with its files, or replaces the files.
+fn check(folder: &Path) -> Result<()> {
+    let stages = stages(folder)?;
+    let bless = std::env::var_os(BLESS).is_some_and(|value| value == "1");
+    let mut wrong = Vec::new();
+    for (name, found) in &stages {
+        let path = folder.join(name);
+        let expected = fs::read_to_string(&path).ok();
+        if expected.as_ref() == Some(found) {
+            continue;
+        }
+        if bless {
+            fs::write(&path, found)?;
+        } else {
+            let expected = expected.unwrap_or_default();
+            wrong.push(format!("{name} differs\n{}", difference(&expected, found)));
+        }
+    }
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name == DESCRIPTION || stages.contains_key(&name) {
+            continue;
+        }
+        if bless {
+            fs::remove_file(folder.join(&name))?;
+        } else {
+            wrong.push(format!("{name} is no stage's file"));
+        }
+    }
+    ensure!(
+        wrong.is_empty(),
+        "{}\nif this is what the compiler should give, run with {BLESS}=1 and read the diff",
+        wrong.join("\n")
+    );
+    Ok(())
+}
+
+/// The lines that differ, between those that begin and end both texts.
+fn difference(expected: &str, found: &str) -> String {
+    const SHOWN: usize = 12;
+    let (old, new): (Vec<_>, Vec<_>) = (expected.lines().collect(), found.lines().collect());
+    let start = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+    let (old, new) = (&old[start..], &new[start..]);
+    let end = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
+    let mut text = format!("  at line {}\n", start + 1);
+    for (mark, lines) in [('-', &old[..old.len() - end]), ('+', &new[..new.len() - end])] {
+        for line in lines.iter().take(SHOWN) {
+            text += &format!("  {mark} {line}\n");
+        }
+        if lines.len() > SHOWN {
+            text += &format!("  {mark} and {} lines more\n", lines.len() - SHOWN);
+        }
+    }
+    text
+}
+
+/// Every stage of a case by file name.
+fn stages(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let text = fs::read_to_string(folder.join(DESCRIPTION)).context(DESCRIPTION)?;
+    let fields: Map<String, Value> = serde_json::from_str(&text).context(DESCRIPTION)?;
+    let known = ["about", "tiny", "config", "tensors", "pooling", "normalize"];
+    if let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str())) {
+        bail!("{DESCRIPTION}: expected one of {known:?}, found {name}");
+    }
+    let pooling = match fields.get("pooling").map(|kind| kind.as_str().unwrap_or_default()) {
+        None => None,
+        Some("mean") => Some(PoolKind::Mean),
+        Some("cls") => Some(PoolKind::Cls),
+        Some("max") => Some(PoolKind::Max),
+        Some(other) => bail!("{DESCRIPTION}: expected mean, cls or max, found {other}"),
+    };
+    let normalize = fields.get("normalize").and_then(Value::as_bool);
+    match (fields.get("tiny"), fields.get("config"), fields.get("tensors")) {
+        (Some(Value::Object(knobs)), None, None) => {
+            let front = FrontOptions {
+                pooling: pooling.map(PoolingChoice::Kind),
+                normalize,
+                ..FrontOptions::default()
+            };
+            of_tiny(&tiny(knobs)?, &Options { front, ..Options::default() })
+        }
+        (None, Some(Value::Object(config)), Some(Value::Object(tensors))) => {
+            let normalize = normalize.unwrap_or_default();
+            let pooling = pooling.map(|kind| Pooling { kind, normalize });
+            of_shapes(config, tensors, &Request { pooling, ..Request::default() })
+        }
+        _ => bail!("{DESCRIPTION}: expected the object tiny, or the objects config and tensors"),
+    }
+}
+
+/// All stages of a model with weights.
+fn of_tiny(tiny: &TinyBert, options: &Options) -> Result<BTreeMap<String, String>> {
+    let folder = tempfile::tempdir()?;
+    let model = folder.path().join("model");
+    plans::write_folder(tiny, &model)?;
+    let stages = plans::compile(&model, options, &folder.path().join("model.plan"))?;
+    Ok(stages.files.into_iter().collect())
+}
+
+/// The stages before weights are read.
+fn of_shapes(
+    config: &Map<String, Value>,
+    tensors: &Map<String, Value>,
+    request: &Request,
+) -> Result<BTreeMap<String, String>> {
+    let info = |shape: &Value| -> Result<TensorInfo> {
+        Ok(TensorInfo { dtype: "F32".to_owned(), shape: serde_json::from_value(shape.clone())? })
+    };
+    let tensors: Result<_> =
+        tensors.iter().map(|(name, shape)| Ok((name.clone(), info(shape)?))).collect();
+    let checkpoint = Checkpoint::new("model.safetensors", tensors?);
+    let graph =
+        bytec_models::build(&Config::new("config.json", config.clone()), &checkpoint, request)?
+            .graph;
+    let (fused, _) = fuse::run(&graph, fuse::RULES)?;
+    let schedule = schedule::schedule(&fuse::pack(&fused)?, Target::Cpu)?;
+    Ok(BTreeMap::from([
+        ("1.graph.ir".to_owned(), graph.to_string()),
+        ("2.fused.ir".to_owned(), fused.to_string()),
+        ("3.schedule.txt".to_owned(), schedule.to_text(&fused)),
+    ]))
+}
+
+/// A tiny model with these knobs, the others as they are by default.
+fn tiny(knobs: &Map<String, Value>) -> Result<TinyBert> {
+    let mut tiny = TinyBert::default();
+    for (name, value) in knobs {
+        let number = || value.as_u64().with_context(|| format!("{name}: expected a number"));
+        let text = || value.as_str().with_context(|| format!("{name}: expected a name"));
+        let flag = || value.as_bool().with_context(|| format!("{name}: expected true or false"));
+        let size = || number().map(|n| n as usize);
+        match name.as_str() {
+            "architecture" => tiny.architecture = one_of(&architectures(), text()?)?,
+            "layers" => tiny.layers = size()?,
+            "hidden" => tiny.hidden = size()?,
+            "heads" => tiny.heads = size()?,
+            "intermediate" => tiny.intermediate = size()?,
+            "vocab" => tiny.vocab = size()?,
+            "positions" => tiny.positions = size()?,
+            "types" => tiny.types = size()?,
+            "labels" => tiny.labels = size()?,
+            "act" => tiny.act = one_of(&["gelu", "gelu_new", "relu", "silu"], text()?)?,
+            "prefix" => tiny.prefix = flag()?,
+            "gamma_beta" => tiny.gamma_beta = flag()?,
+            "tied" => tiny.tied = flag()?,
+            "pooler" => tiny.pooler = flag()?,
+            "seed" => tiny.seed = number()?,
+            _ => bail!("tiny: expected a field of TinyBert, found {name}"),
+        }
+    }
+    Ok(tiny)
+}
+
+fn architectures() -> Vec<&'static str> {
+    bytec_models::MODELS.iter().flat_map(|family| (family.architectures)()).collect()
+}
+
+fn one_of(names: &[&'static str], found: &str) -> Result<&'static str> {
+    let known = names.iter().find(|name| **name == found);
+    known.copied().with_context(|| format!("expected one of {names:?}, found {found}"))
+}
