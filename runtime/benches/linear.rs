@@ -1,94 +1,89 @@
-//! Rates of the linear kernel beside those of the `gemm` crate.
-#![expect(missing_docs, reason = "a benchmark")]
-#![allow(clippy::print_stdout, clippy::allow_attributes)]
-use bytec_runtime::cpu::{
-    isa::Isa,
-    linear::{Weights, linear},
-    matrix::Matrix,
-    threads::Threads,
-};
-use std::time::Instant;
+//! Rates of the linear kernel beside those of the `gemm` crate, at the shapes of a small BERT. Prints the best of many
+//! runs, in GFLOP/s.
 
-fn best(mut f: impl FnMut()) -> f64 {
-    let mut best = f64::MAX;
-    let start = Instant::now();
-    while start.elapsed().as_secs_f64() < 0.7 {
-        let t = Instant::now();
-        f();
-        best = best.min(t.elapsed().as_secs_f64());
-    }
-    best
-}
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
-fn main() {
-    for (m, n, k) in [
-        (2453usize, 1152usize, 384usize),
-        (2453, 384, 384),
-        (2453, 1536, 384),
-        (2453, 384, 1536),
-        (32, 1536, 384),
-        (1, 1536, 384),
-    ] {
-        let x: Vec<f32> = (0..m * k).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect();
-        let panels: Vec<f32> = (0..n.div_ceil(32) * 32 * k)
-            .map(|i| ((i * 104729) % 1000) as f32 / 1000.0 - 0.5)
-            .collect();
-        let w: Vec<f32> = (0..n * k).map(|i| ((i * 104729) % 1000) as f32 / 1000.0 - 0.5).collect();
-        let mut out = vec![0f32; m * n];
-        let flops = 2.0 * (m * n * k) as f64;
-        for threads in [1usize, 2] {
-            let t = Threads::new(Some(threads)).unwrap();
-            let mut scratch = vec![(); threads];
-            for isa in Isa::available() {
-                if isa.name() == "portable" {
-                    continue;
-                }
-                let ours = best(|| {
-                    linear(
-                        isa,
-                        &t,
-                        &mut scratch,
-                        Matrix::new(&x, m, k, 0, k),
-                        Weights { n, k, panels: &panels, bias: None, epilogue: &[] },
-                        &mut out,
-                    )
-                });
-                println!(
-                    "{m}x{n}x{k} t{threads} {}: {:.0} GFLOP/s",
-                    isa.name(),
-                    flops / ours / 1e9
-                );
+use std::time::{Duration, Instant};
+
+use bytec_runtime::cpu::isa::Isa;
+use bytec_runtime::cpu::linear::{Weights, linear};
+use bytec_runtime::cpu::matrix::Matrix;
+use bytec_runtime::cpu::threads::Threads;
+
+const SHAPES: [[usize; 3]; 6] = [
+    [2453, 1152, 384],
+    [2453, 384, 384],
+    [2453, 1536, 384],
+    [2453, 384, 1536],
+    [32, 1536, 384],
+    [1, 1536, 384],
+];
+
+fn main() -> Result<(), rayon::ThreadPoolBuildError> {
+    for [m, n, k] in SHAPES {
+        let numbers = |count: usize| -> Vec<f32> {
+            (0..count).map(|i| (i * 7919 % 1000) as f32 / 1000.0 - 0.5).collect()
+        };
+        let (x, weight, mut out) = (numbers(m * k), numbers(n * k), vec![0.0; m * n]);
+        let panels = numbers(n.next_multiple_of(32) * k);
+        let weights = Weights { n, k, panels: &panels, bias: None, epilogue: &[] };
+        let matrix = Matrix::new(&x, m, k, 0, k);
+        for count in [1, 2] {
+            let threads = Threads::new(Some(count))?;
+            let mut scratch = vec![(); count];
+            print!("{m:>5} x {n:>4} x {k:>4}, {count} threads:");
+            for isa in Isa::available().into_iter().filter(|isa| isa.name() != "portable") {
+                let time = best(|| linear(isa, &threads, &mut scratch, matrix, weights, &mut out));
+                print!("  {isa:?} {:>4.0}", rate(m * n * k, time));
             }
-            let par = if threads == 1 {
-                gemm::Parallelism::None
-            } else {
-                gemm::Parallelism::Rayon(threads)
+            let parallel = match count {
+                1 => gemm::Parallelism::None,
+                _ => gemm::Parallelism::Rayon(count),
             };
-            #[allow(unsafe_code)]
-            let theirs = best(|| unsafe {
+            let (columns, rows) = (n as isize, k as isize);
+            // SAFETY: the three matrices have the sizes and strides given.
+            #[expect(unsafe_code, reason = "the peer's interface takes pointers")]
+            let time = best(|| unsafe {
                 gemm::gemm(
                     m,
                     n,
                     k,
                     out.as_mut_ptr(),
                     1,
-                    n as isize,
+                    columns,
                     false,
                     x.as_ptr(),
                     1,
-                    k as isize,
-                    w.as_ptr(),
-                    k as isize,
+                    rows,
+                    weight.as_ptr(),
+                    rows,
                     1,
                     0.0f32,
                     1.0f32,
                     false,
                     false,
                     false,
-                    par,
-                )
+                    parallel,
+                );
             });
-            println!("{m}x{n}x{k} t{threads} gemm: {:.0} GFLOP/s", flops / theirs / 1e9);
+            println!("  gemm {:>4.0}", rate(m * n * k, time));
         }
     }
+    Ok(())
+}
+
+fn rate(products: usize, time: Duration) -> f64 {
+    2.0 * products as f64 / time.as_secs_f64() / 1e9
+}
+
+/// The shortest of the runs that fit into half a second.
+fn best(mut run: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    let mut best = Duration::MAX;
+    while start.elapsed() < Duration::from_millis(500) {
+        let begin = Instant::now();
+        run();
+        best = best.min(begin.elapsed());
+    }
+    best
 }

@@ -103,7 +103,7 @@ impl Body for Head<'_, '_> {
             pack_queries(q, first, queries, panel);
             for j in (0..keys).step_by(V::ROWS) {
                 let rows = V::ROWS.min(keys - j);
-                let left = Left::Rows { data: k.from_row(j), stride: k.stride };
+                let left = Left::Rows { data: k.starting_at(j), stride: k.stride };
                 gemm::multiply::<V>(
                     left,
                     panel,
@@ -117,7 +117,7 @@ impl Body for Head<'_, '_> {
             for column in (0..size).step_by(PANEL) {
                 let width = PANEL.min(size - column);
                 let (right, stride) = if whole {
-                    (if keys == 0 { &[][..] } else { &v.from_row(0)[column..] }, v.stride)
+                    (if keys == 0 { &[][..] } else { &v.starting_at(0)[column..] }, v.stride)
                 } else {
                     (&rest[column * keys..][..keys * PANEL], PANEL)
                 };

@@ -96,7 +96,7 @@ impl Body for Product<'_, '_> {
                 let top = rows.start + rows.len() * t / tiles;
                 let end = rows.start + rows.len() * (t + 1) / tiles;
                 let tile = &mut tile.0[..(end - top) * PANEL];
-                let left = Left::Rows { data: x.from_row(top), stride: x.stride };
+                let left = Left::Rows { data: x.starting_at(top), stride: x.stride };
                 gemm::multiply::<V>(left, panel, PANEL, end - top, k, tile);
                 if bias.is_some() {
                     for row in tile.chunks_exact_mut(PANEL) {

@@ -72,7 +72,7 @@ pub(crate) fn erf(x: f32) -> f32 {
     large = large.mul_add(t, -0.023_764_446);
     large = large.mul_add(t, 0.106_239_64);
     large = large.mul_add(t, 0.635_149_66);
-    large = large.mul_add(t, 0.128_648_91);
+    large = large.mul_add(t, 0.128_648_9);
     let large = 1.0 - exp(-large.mul_add(t, t));
     let magnitude = if t < 0.93 { small } else { large };
     magnitude.copysign(x)
@@ -116,7 +116,7 @@ pub(crate) fn gelu_erf(x: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn gelu_tanh(x: f32) -> f32 {
     let cubed = x * x * x;
-    (0.5 * x) * (1.0 + tanh(0.797_884_56 * cubed.mul_add(0.044_715, x)))
+    (0.5 * x) * (1.0 + tanh(0.797_884_6 * cubed.mul_add(0.044_715, x)))
 }
 
 /// `max(x, 0)`, NaN for NaN.
@@ -229,3 +229,6 @@ pub(crate) fn largest(x: &[f32]) -> f32 {
     }
     lanes.iter().fold(f32::NEG_INFINITY, |m, x| if *x > m { *x } else { m })
 }
+
+#[cfg(test)]
+mod tests;

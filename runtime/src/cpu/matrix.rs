@@ -37,7 +37,7 @@ impl<'a> Matrix<'a> {
 
     /// The numbers from a row on.
     #[inline(always)]
-    pub(crate) fn from_row(&self, row: usize) -> &'a [f32] {
+    pub(crate) fn starting_at(&self, row: usize) -> &'a [f32] {
         &self.data[row * self.stride..]
     }
 

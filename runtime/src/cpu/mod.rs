@@ -8,7 +8,7 @@ pub mod isa;
 mod l2_normalize;
 mod layer_norm;
 pub mod linear;
-pub mod math;
+mod math;
 pub mod matrix;
 mod pointwise;
 mod pool;

@@ -1,0 +1,70 @@
+//! A run allocates nothing after the first batch of its size class.
+
+#[path = "runtime/encoder.rs"]
+mod encoder;
+#[path = "runtime/programs.rs"]
+#[expect(dead_code, reason = "shared with the other tests, which use the rest")]
+mod programs;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytec_runtime::{Isa, PackedBatch};
+
+use encoder::{SMALL, encoder, texts};
+
+struct Counting;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: every call goes to the system's allocator as it is.
+#[expect(unsafe_code, reason = "an allocator is unsafe by its trait")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(ptr, layout, size) }
+    }
+}
+
+#[test]
+fn a_run_allocates_nothing_after_the_first_of_its_size_class() {
+    let build = encoder(SMALL);
+    let engine = build.engine(2, Isa::best());
+    let batch = |lengths: &[u64]| {
+        let mut batch = PackedBatch::new(&engine);
+        for text in texts(SMALL, lengths, 5) {
+            batch.push(&text.sample()).unwrap();
+        }
+        batch
+    };
+    // The second batch has other lengths but sums and a maximum of the same size class.
+    let batches = [batch(&[50, 7, 140, 20, 31, 1]), batch(&[139, 30, 51, 7, 1, 20])];
+    let mut session = engine.session();
+    session.run(&batches[0]).unwrap();
+    // The thread pool's queue takes a block of memory once in about sixty hand-overs, so the least of several counts.
+    let least = (0..8)
+        .map(|i| {
+            let before = COUNT.load(Ordering::Relaxed);
+            session.run(&batches[i % 2]).unwrap();
+            COUNT.load(Ordering::Relaxed) - before
+        })
+        .collect::<Vec<_>>();
+    println!("allocations of eight runs: {least:?}");
+    assert_eq!(least.iter().step_by(2).min(), Some(&0));
+    assert_eq!(least.iter().skip(1).step_by(2).min(), Some(&0));
+}
