@@ -137,6 +137,19 @@ pub enum ModelError {
         /// The same tensor of the other.
         second: String,
     },
+    /// The base model's tensors carry a prefix that isn't this family's.
+    #[error(
+        "{file}: found `{found}`, expected `{expected}` with the prefix `bert.` or none; rename the tensors if this is \
+         such a model"
+    )]
+    Prefix {
+        /// The file.
+        file: String,
+        /// A tensor with another prefix.
+        found: String,
+        /// Its name without a prefix.
+        expected: String,
+    },
     /// The number of class names and the classifier's rows differ.
     #[error(
         "{file}: `{field}` gives {found} classes, but tensor `{tensor}` has {rows} rows; correct `{field}`"

@@ -253,3 +253,19 @@ fn a_file_that_turns_into_noise_never_panics() {
         }
     }
 }
+
+#[test]
+fn another_prefix_is_refused_by_name() {
+    let mut checkpoint = TinyBert::default().checkpoint();
+    let tensors = std::mem::take(&mut checkpoint.tensors).into_iter();
+    checkpoint.tensors = tensors.map(|(name, t)| (format!("roberta.{name}"), t)).collect();
+    expect!["DIR/model.safetensors: found `roberta.embeddings.word_embeddings.weight`, expected `embeddings.word_embeddings.weight` with the prefix `bert.` or none; rename the tensors if this is such a model"].assert_eq(&Folder::of(&checkpoint).error(&FrontOptions::default()));
+    checkpoint.tensors.clear();
+    let message = Folder::of(&checkpoint).error(&FrontOptions::default());
+    assert!(
+        message.contains(
+            "`embeddings.word_embeddings.weight` must be a float tensor [50, 24], found nothing"
+        ),
+        "{message}"
+    );
+}

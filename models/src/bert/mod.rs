@@ -141,7 +141,18 @@ fn prefix(checkpoint: &Checkpoint) -> Result<&'static str, ModelError> {
             second: prefixed,
         }),
         (false, true) => Ok("bert"),
-        _ => Ok(""),
+        (true, false) => Ok(""),
+        (false, false) => {
+            match checkpoint.names().find(|name| name.ends_with(&format!(".{WORDS}"))) {
+                Some(other) => Err(ModelError::Prefix {
+                    file: checkpoint.file().to_owned(),
+                    found: other.to_owned(),
+                    expected: WORDS.to_owned(),
+                }),
+                // Without any word table, the tensors that are missing are reported one by one.
+                None => Ok(""),
+            }
+        }
     }
 }
 
