@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bytec_compiler::Target;
+use clap::builder::{PathBufValueParser, RangedI64ValueParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// Compiles transformer models ahead of time and runs them on packed batches, without padding.
@@ -45,7 +46,7 @@ pub(crate) struct CompileArgs {
     /// A folder in Hugging Face layout, or a .safetensors file.
     pub(crate) source: PathBuf,
     /// Where to write the plan.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = output())]
     pub(crate) output: PathBuf,
     /// What to compile for; several separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "cpu")]
@@ -72,8 +73,8 @@ pub(crate) struct CompileArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) emit: Option<PathBuf>,
     /// Threads to compile with; the plan is the same for any number.
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = threads())]
+    pub(crate) threads: Option<u16>,
     /// Prints the compile report as JSON on standard output.
     #[arg(long)]
     pub(crate) json: bool,
@@ -90,6 +91,22 @@ pub(crate) enum Pooling {
     Max,
     /// No embedding.
     None,
+}
+
+/// More threads than any machine has would only take its memory.
+fn threads() -> RangedI64ValueParser<u16> {
+    RangedI64ValueParser::new().range(1..=4096)
+}
+
+/// A file to write. `-` would make a file of that name, which nobody wants.
+fn output() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        if path.as_os_str() == "-" {
+            Err("expected the name of a file; /dev/stdout is standard output")
+        } else {
+            Ok(path)
+        }
+    })
 }
 
 fn field(text: &str) -> Result<(String, String), String> {
@@ -122,7 +139,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE", requires = "output")]
     pub(crate) inputs: Option<PathBuf>,
     /// Where to write the outputs of --inputs, with keys `<sample>.<output name>`.
-    #[arg(short, long, value_name = "FILE", requires = "inputs")]
+    #[arg(short, long, value_name = "FILE", requires = "inputs", value_parser = output())]
     pub(crate) output: Option<PathBuf>,
     /// What to run on.
     #[arg(long, default_value = "cpu")]
@@ -134,11 +151,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 16_384)]
     pub(crate) max_batch_tokens: u64,
     /// Refuses texts over the model's limit instead of cutting them.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "inputs")]
     pub(crate) no_truncate: bool,
     /// Threads to run with; by default as many as there are cores. The results are the same bits.
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = threads())]
+    pub(crate) threads: Option<u16>,
 }
 
 /// What a plan can run on.
@@ -164,7 +181,10 @@ pub(crate) struct InspectArgs {
 
 /// `bytec list`
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Example: bytec list rules")]
+#[command(after_help = "\
+Examples:
+  bytec list rules
+  bytec list ops --json")]
 pub(crate) struct ListArgs {
     /// What to list.
     pub(crate) what: Listing,
@@ -188,7 +208,10 @@ pub(crate) enum Listing {
 
 /// `bytec doctor`
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Example: bytec doctor minilm.plan")]
+#[command(after_help = "\
+Examples:
+  bytec doctor
+  bytec doctor minilm.plan --json")]
 pub(crate) struct DoctorArgs {
     /// A plan to check against this machine.
     pub(crate) plan: Option<PathBuf>,

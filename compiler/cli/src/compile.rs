@@ -1,5 +1,6 @@
 //! `bytec compile`: a model to a plan.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Write, stderr, stdout};
 use std::path::Path;
@@ -9,11 +10,13 @@ use bytec_compiler::emit::Emitted;
 use bytec_compiler::front::PoolingChoice;
 use bytec_compiler::{FrontOptions, Options, Stages, file};
 use bytec_ir::PoolKind;
+use bytec_text::TextEncoder;
 use serde::Serialize;
 
 use crate::Outcome;
 use crate::args::{CompileArgs, Pooling};
 use crate::failure::Failure;
+use crate::outputs;
 use crate::progress::Bar;
 
 /// What `--json` prints.
@@ -27,13 +30,12 @@ struct Summary<'a> {
 }
 
 pub(crate) fn compile(args: &CompileArgs) -> Outcome {
-    if args.threads == Some(0) {
-        return Err(Failure::bad_input(anyhow::anyhow!("--threads 0: expected 1 or more")));
-    }
+    check(args)?;
     let begun = Instant::now();
     let mut bar = Bar::compiling(args.json);
     let outcome =
         bytec_compiler::compile(&args.source, &options(args), &mut bar, |emitted, stages| {
+            check_tokenizer(emitted)?;
             if let Some(folder) = &args.emit {
                 write_stages(folder, &stages)?;
             }
@@ -42,6 +44,33 @@ pub(crate) fn compile(args: &CompileArgs) -> Outcome {
         });
     bar.finish();
     outcome
+}
+
+/// What can be known to go wrong before the work begins.
+fn check(args: &CompileArgs) -> Outcome {
+    if let Some(twice) =
+        (1..args.target.len()).find(|&i| args.target[..i].contains(&args.target[i]))
+    {
+        return Err(Failure::bad_input(anyhow::anyhow!(
+            "--target: expected each target once, found {} twice",
+            args.target[twice]
+        )));
+    }
+    let folder = args.source.is_dir().then_some(args.source.as_path());
+    let read = [Some(args.source.as_path()), args.config.as_deref(), args.graph.as_deref()];
+    outputs::refuse_inputs(&args.output, read.into_iter().flatten(), folder)?;
+    Ok(file::check(&args.output)?)
+}
+
+/// Finds out now, not at the first text, that the folder's tokenizer is of no use.
+fn check_tokenizer(emitted: &Emitted<'_>) -> Outcome {
+    let (Some(spec), Some(tokenizer)) = (&emitted.manifest.text, emitted.tokenizer()) else {
+        return Ok(());
+    };
+    TextEncoder::new(tokenizer, spec).map(|_| ()).map_err(|error| {
+        let help = "without a tokenizer.json in the folder, the plan takes token ids only";
+        Failure::bad_input(anyhow::anyhow!("tokenizer.json: {error}; {help}"))
+    })
 }
 
 fn options(args: &CompileArgs) -> Options {
@@ -60,7 +89,7 @@ fn options(args: &CompileArgs) -> Options {
             normalize: args.normalize,
         },
         targets: args.target.clone(),
-        threads: args.threads,
+        threads: args.threads.map(usize::from),
     }
 }
 
@@ -80,39 +109,39 @@ fn write_stages(folder: &Path, stages: &Stages) -> Outcome {
 
 fn report(args: &CompileArgs, emitted: &Emitted<'_>, bytes: u64, seconds: f64) -> Outcome {
     let manifest = &emitted.manifest;
-    let mut notes = manifest.report.notes.clone();
-    if !manifest.report.unused_tensors.is_empty() {
-        notes.push(format!("unused tensors: {}", manifest.report.unused_tensors.join(", ")));
-    }
-    for (name, count) in &manifest.report.non_finite {
-        notes.push(format!("warning: {name} holds {count} elements that are NaN or infinite"));
-    }
+    let targets: Vec<_> = emitted.programs.iter().map(|program| program.target.as_str()).collect();
+    let warnings = manifest.report.non_finite.iter().map(|(name, count)| {
+        format!("warning: {name} holds {count} elements that are NaN or infinite")
+    });
     if args.json {
-        let targets = emitted.programs.iter().map(|program| program.target.as_str()).collect();
+        tell(warnings);
         let summary = Summary { plan: &args.output, bytes, seconds, targets, manifest };
         let mut out = stdout().lock();
-        serde_json::to_writer_pretty(&mut out, &summary).map_err(Failure::internal)?;
+        serde_json::to_writer_pretty(&mut out, &summary).map_err(Failure::json)?;
         writeln!(out)?;
         return Ok(());
     }
-    let mut err = stderr().lock();
-    for note in notes {
-        writeln!(err, "{note}")?;
+    tell(manifest.report.notes.iter().cloned());
+    if !manifest.report.unused_tensors.is_empty() {
+        tell([format!("unused tensors: {}", manifest.report.unused_tensors.join(", "))]);
     }
-    let fused = |ops: &std::collections::BTreeMap<String, u64>| ops.values().sum::<u64>();
-    writeln!(
-        err,
+    tell(warnings);
+    let total = |ops: &BTreeMap<String, u64>| ops.values().sum::<u64>();
+    tell([format!(
         "{}: {:.1} MB for {}, {} ops fused into {} in {seconds:.2} s",
         args.output.display(),
         bytes as f64 / 1e6,
-        emitted
-            .programs
-            .iter()
-            .map(|program| program.target.as_str())
-            .collect::<Vec<_>>()
-            .join(", "),
-        fused(&manifest.report.ops_before),
-        fused(&manifest.report.ops_after),
-    )?;
+        targets.join(", "),
+        total(&manifest.report.ops_before),
+        total(&manifest.report.ops_after),
+    )]);
     Ok(())
+}
+
+/// Lines for whoever watches. The plan is written: a closed standard error takes nothing from that.
+fn tell(lines: impl IntoIterator<Item = String>) {
+    let mut err = stderr().lock();
+    for line in lines {
+        let _ = writeln!(err, "{line}");
+    }
 }

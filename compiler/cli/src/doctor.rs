@@ -55,7 +55,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Outcome {
     };
     let mut out = stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &findings).map_err(Failure::internal)?;
+        serde_json::to_writer_pretty(&mut out, &findings).map_err(Failure::json)?;
         writeln!(out)?;
     } else {
         writeln!(out, "bytec {}", findings.version)?;

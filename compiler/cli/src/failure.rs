@@ -47,6 +47,11 @@ impl Failure {
         Self::bad_input(anyhow::anyhow!("can't read {}: {error}", path.display()))
     }
 
+    /// JSON that could not be written: the output's fault, or a value that has no JSON form, which is a defect.
+    pub(crate) fn json(error: serde_json::Error) -> Self {
+        if error.is_io() { io::Error::from(error).into() } else { Self::internal(error) }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.kind as u8)
     }
@@ -61,11 +66,21 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.error)
+        let mut message = String::new();
+        for cause in self.error.chain().map(ToString::to_string) {
+            // Some errors end with their cause already.
+            if !message.ends_with(&cause) {
+                if !message.is_empty() {
+                    message.push_str(": ");
+                }
+                message.push_str(&cause);
+            }
+        }
+        f.write_str(&message)
     }
 }
 
-/// Standard output that can't be written.
+/// Standard output can't be written.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::machine(anyhow::Error::new(error).context("can't write the output"))

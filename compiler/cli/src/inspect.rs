@@ -49,7 +49,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> Outcome {
             manifest: &index.manifest,
             programs,
         };
-        serde_json::to_writer_pretty(&mut out, &inspection).map_err(Failure::internal)?;
+        serde_json::to_writer_pretty(&mut out, &inspection).map_err(Failure::json)?;
         writeln!(out)?;
         return Ok(());
     }

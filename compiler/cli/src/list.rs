@@ -21,7 +21,7 @@ pub(crate) fn list(args: &ListArgs) -> Outcome {
     let items = items(args.what);
     let mut out = stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &items).map_err(Failure::internal)?;
+        serde_json::to_writer_pretty(&mut out, &items).map_err(Failure::json)?;
         writeln!(out)?;
         return Ok(());
     }

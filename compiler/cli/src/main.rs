@@ -6,6 +6,7 @@ mod doctor;
 mod failure;
 mod inspect;
 mod list;
+mod outputs;
 mod plan_file;
 mod progress;
 mod run;

@@ -56,13 +56,14 @@ impl Item {
 }
 
 pub(crate) fn run(args: &RunArgs) -> Outcome {
-    if args.threads == Some(0) {
-        return Err(Failure::bad_input(anyhow::anyhow!("--threads 0: expected 1 or more")));
-    }
     let device = match args.device {
         args::Device::Cpu => Device::Cpu,
     };
-    let options = EngineOptions { device, threads: args.threads, ..EngineOptions::default() };
+    let options = EngineOptions {
+        device,
+        threads: args.threads.map(usize::from),
+        ..EngineOptions::default()
+    };
     let engine = Engine::open_with(&args.plan, options)?;
     match &args.inputs {
         Some(inputs) => tensors::run(args, &engine, inputs),
@@ -116,7 +117,7 @@ fn batches(args: &RunArgs, items: &[Item]) -> Result<Vec<std::ops::Range<usize>>
             )));
         }
         match batches.last_mut() {
-            Some(batch) if !args.alone && tokens + own <= args.max_batch_tokens => {
+            Some(batch) if !args.alone && own <= args.max_batch_tokens - tokens => {
                 batch.end = i + 1;
                 tokens += own;
             }

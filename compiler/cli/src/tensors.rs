@@ -12,6 +12,7 @@ use safetensors::{Dtype, serialize};
 use crate::Outcome;
 use crate::args::RunArgs;
 use crate::failure::Failure;
+use crate::outputs;
 use crate::run::{Item, Tensor, Values, in_batches};
 
 /// A result: its key, shape and bytes.
@@ -25,6 +26,8 @@ pub(crate) fn run(args: &RunArgs, engine: &Engine, inputs: &Path) -> Outcome {
     let Some(output) = &args.output else {
         return Err(Failure::bad_input(anyhow::anyhow!("--inputs needs -o FILE")));
     };
+    outputs::refuse_inputs(output, [inputs, args.plan.as_path()], None)?;
+    file::check(output)?;
     let (keys, items) = read(inputs)?;
     let mut results = Vec::new();
     in_batches(args, engine, &items, |first, outputs| {

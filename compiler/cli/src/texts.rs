@@ -1,6 +1,6 @@
 //! `bytec run --text`: texts in, one JSON line each out.
 
-use std::io::{BufWriter, Read, Write, stderr, stdin, stdout};
+use std::io::{BufWriter, Write, stderr, stdin, stdout};
 use std::path::Path;
 
 use bytec_runtime::{Engine, Output, Outputs};
@@ -11,6 +11,9 @@ use crate::Outcome;
 use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::run::{Item, Tensor, Values, in_batches};
+
+/// The name that stands for standard input.
+const STDIN: &str = "-";
 
 /// A text with what became of it.
 struct Text {
@@ -26,7 +29,7 @@ pub(crate) fn run(args: &RunArgs, engine: &Engine) -> Outcome {
     in_batches(args, engine, &items, |first, outputs| {
         for sample in 0..outputs_len(&outputs, &shown) {
             let line = Line { text: &texts[first + sample], sample, shown: &shown, outputs };
-            serde_json::to_writer(&mut out, &line).map_err(json_failure)?;
+            serde_json::to_writer(&mut out, &line).map_err(Failure::json)?;
             writeln!(out)?;
         }
         out.flush()?;
@@ -36,22 +39,14 @@ pub(crate) fn run(args: &RunArgs, engine: &Engine) -> Outcome {
     if cut > 0 {
         let dropped: usize = texts.iter().map(|text| text.cut).sum();
         let limit = engine.manifest().text.as_ref().map_or(0, |spec| spec.max_tokens);
-        writeln!(
+        // A closed standard error must not make the outputs a failure.
+        let _ = writeln!(
             stderr(),
             "{cut} of {} texts were cut to {limit} tokens, {dropped} tokens dropped; --no-truncate refuses them instead",
             texts.len()
-        )?;
+        );
     }
     Ok(())
-}
-
-/// A closed pipe is the reader's choice and stays recognisable; anything else is a defect.
-fn json_failure(error: serde_json::Error) -> Failure {
-    if error.is_io() {
-        Failure::from(std::io::Error::from(error))
-    } else {
-        Failure::internal(error)
-    }
 }
 
 /// The texts of `--text`, then the lines of `--text-file`.
@@ -59,10 +54,10 @@ fn texts(args: &RunArgs) -> Result<Vec<String>, Failure> {
     let mut texts = args.text.clone();
     if let Some(path) = &args.text_file {
         let content = read(path)?;
-        let name = path.display();
         if content.is_empty() {
             return Err(Failure::bad_input(anyhow::anyhow!(
-                "{name}: expected a text a line, found nothing"
+                "{}: expected a text a line, found nothing",
+                named(path).display()
             )));
         }
         texts.extend(content.lines().map(str::to_owned));
@@ -71,15 +66,17 @@ fn texts(args: &RunArgs) -> Result<Vec<String>, Failure> {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    if path == Path::new("-") {
-        let mut content = String::new();
-        stdin()
-            .lock()
-            .read_to_string(&mut content)
-            .map_err(|error| Failure::reading(path, &error))?;
-        return Ok(content);
-    }
-    std::fs::read_to_string(path).map_err(|error| Failure::reading(path, &error))
+    let read = if path == Path::new(STDIN) {
+        std::io::read_to_string(stdin().lock())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    read.map_err(|error| Failure::reading(named(path), &error))
+}
+
+/// The path as messages give it.
+fn named(path: &Path) -> &Path {
+    if path == Path::new(STDIN) { Path::new("standard input") } else { path }
 }
 
 fn encode(

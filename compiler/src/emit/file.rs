@@ -1,6 +1,6 @@
 //! A file that appears whole or not at all.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -19,11 +19,58 @@ pub struct FileError {
 impl FileError {
     /// True if the machine ran out of room.
     pub fn out_of_space(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(self.source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
     }
 }
 
-/// Writes `path` through a temporary file in the same folder, then renames it into place.
+/// What [`replace`] would write to.
+enum Place {
+    /// A file that is or will be in this folder. A link stays one, and the file that it names is replaced.
+    File { path: PathBuf, folder: PathBuf },
+    /// A pipe or a device, which is written to and can't be replaced.
+    Device,
+}
+
+/// Finds out whether `path` could be written, as far as that shows without writing: for whoever has long work to do
+/// first.
+///
+/// # Errors
+/// If `path` is a folder, or its own folder isn't there.
+pub fn check(path: &Path) -> Result<(), FileError> {
+    match place(path) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(FileError { path: path.to_owned(), source }),
+    }
+}
+
+fn place(path: &Path) -> io::Result<Place> {
+    let path = match fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        Ok(found) if !found.is_file() => return Ok(Place::Device),
+        Ok(_) => fs::canonicalize(path)?,
+        Err(_) => path.to_owned(),
+    };
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let problem = |kind, what: &str| {
+        let text = format!("expected a folder {}, found {what}", folder.display());
+        Err(io::Error::new(kind, text))
+    };
+    match fs::metadata(&folder) {
+        Ok(found) if found.is_dir() => Ok(Place::File { path, folder }),
+        Ok(_) => problem(io::ErrorKind::NotADirectory, "a file"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            problem(io::ErrorKind::NotFound, "nothing")
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes `path` through a temporary file in the same folder, then renames it into place. A pipe or a device is written
+/// to as it is.
 ///
 /// # Errors
 /// What `fill` returns, or [`FileError`]; then the temporary file is gone and `path` is as it was.
@@ -32,26 +79,38 @@ pub fn replace<T, E: From<FileError>>(
     fill: impl FnOnce(&mut dyn Write) -> Result<T, E>,
 ) -> Result<T, E> {
     let failed = |source| FileError { path: path.to_owned(), source };
-    if path.is_dir() {
-        return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)).into());
+    match place(path).map_err(failed)? {
+        Place::File { path, folder } => {
+            let mut writer = buffered(temporary(&folder).map_err(failed)?);
+            let result = fill(&mut writer)?;
+            let file = writer.into_inner().map_err(|e| failed(e.into_error()))?;
+            file.as_file().sync_all().map_err(failed)?;
+            file.persist(&path).map_err(|e| failed(e.error))?;
+            Ok(result)
+        }
+        Place::Device => {
+            let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+            let mut writer: BufWriter<File> = buffered(file);
+            let result = fill(&mut writer)?;
+            writer.into_inner().map_err(|e| failed(e.into_error()))?;
+            Ok(result)
+        }
     }
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut temporary = tempfile::Builder::new();
-    temporary.prefix(".bytec-").suffix(".partial");
+}
+
+fn buffered<W: Write>(file: W) -> BufWriter<W> {
+    BufWriter::with_capacity(1 << 20, file)
+}
+
+fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".bytec-").suffix(".partial");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         // What a plain create asks for; the process's umask takes its part off.
-        temporary.permissions(fs::Permissions::from_mode(0o666));
+        builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let file = temporary.tempfile_in(folder).map_err(failed)?;
-    let mut writer = BufWriter::with_capacity(1 << 20, file);
-    let result = fill(&mut writer)?;
-    let file = writer.into_inner().map_err(|e| failed(e.into_error()))?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|e| failed(e.error))?;
-    Ok(result)
+    // The error names the temporary file, which means nothing to whoever asked for another one.
+    builder.tempfile_in(folder).map_err(|error| error.kind().into())
 }

@@ -72,6 +72,11 @@ pub fn emit<'w>(
 }
 
 impl Emitted<'_> {
+    /// The bytes of `tokenizer.json`, if the plan gets one.
+    pub fn tokenizer(&self) -> Option<&[u8]> {
+        self.tokenizer
+    }
+
     /// Writes the plan to `path`, whole or not at all; returns its bytes.
     ///
     /// # Errors
