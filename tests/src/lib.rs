@@ -1,5 +1,7 @@
-//! What the workspace's tests share: where things are, golden data and its error bound, a plan made in memory.
+//! What the workspace's tests share: where things are, golden data and its error bound, plans made for a test,
+//! batches run and compared.
 
+pub mod batches;
 pub mod golden;
 pub mod plans;
 pub mod program;

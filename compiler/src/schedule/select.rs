@@ -188,6 +188,18 @@ impl<'a> Selector<'a> {
                     width: (end - start) as u64,
                 }))
             }
+            // One place of the first axis after the rows: the columns that it takes up.
+            Op::Select { axis, index }
+                if *axis == row_axes(self.placement(operands[0]), graph.ty(operands[0])) =>
+            {
+                let width = self.matrix(id)?.width;
+                let view = self.values.get(&operands[0]);
+                Ok(view.map(|view| View {
+                    buffer: view.buffer,
+                    column: view.column + *index as u64 * width,
+                    width,
+                }))
+            }
             Op::Reshape { .. } if self.matrix(id)? == self.matrix(operands[0])? => {
                 Ok(self.values.get(&operands[0]).copied())
             }
