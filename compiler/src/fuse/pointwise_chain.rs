@@ -61,7 +61,7 @@ impl Rule for PointwiseChain {
     }
 
     fn apply(&self, graph: &Graph, at: NodeId) -> Outcome {
-        if !is_pointwise(graph, at) || last_of_chain(graph, at) != at {
+        if !is_pointwise(graph, at) || joins_its_user(graph, at) {
             return Outcome::NoMatch;
         }
         let members = grow(graph, at);
@@ -88,27 +88,22 @@ fn is_pointwise(graph: &Graph, id: NodeId) -> bool {
     kind && !is_shared(graph, id)
 }
 
-/// The last node of the chain that computes `at`: follow users as far as a chain can reach, then look back from there.
-fn last_of_chain(graph: &Graph, at: NodeId) -> NodeId {
-    let mut path = vec![at];
-    let mut id = at;
-    while !graph.is_output(id)
-        && let Some(&user) = graph.users(id).first()
-        && is_pointwise(graph, user)
-        && graph.ty(user) == graph.ty(at)
-    {
-        path.push(user);
-        id = user;
-    }
-    let mut last = id;
-    let mut members = grow(graph, last);
-    for &id in path.iter().rev() {
-        if !members.contains(&id) {
-            last = id;
-            members = grow(graph, last);
-        }
-    }
-    last
+/// True if the one op that uses the value can take it in, which is then for the rule to do there.
+fn joins_its_user(graph: &Graph, at: NodeId) -> bool {
+    graph.users(at).first().is_some_and(|&user| {
+        let members = BTreeSet::from([user]);
+        is_pointwise(graph, user)
+            && may_join(graph, at, user, &members)
+            && fits(graph, user, &BTreeSet::from([user, at]))
+    })
+}
+
+/// True if nothing but `members` uses the value, and it has the shape of their result.
+fn may_join(graph: &Graph, id: NodeId, last: NodeId, members: &BTreeSet<NodeId>) -> bool {
+    is_pointwise(graph, id)
+        && graph.ty(id) == graph.ty(last)
+        && !graph.is_output(id)
+        && graph.users(id).iter().all(|user| members.contains(user))
 }
 
 /// The nodes that one op ending in `last` can compute, nearest first as long as they fit.
@@ -116,12 +111,7 @@ fn grow(graph: &Graph, last: NodeId) -> BTreeSet<NodeId> {
     let mut members = BTreeSet::from([last]);
     let mut waiting = VecDeque::from(graph.operands(last));
     while let Some(id) = waiting.pop_front() {
-        let joins = !members.contains(&id)
-            && is_pointwise(graph, id)
-            && graph.ty(id) == graph.ty(last)
-            && !graph.is_output(id)
-            && graph.users(id).iter().all(|user| members.contains(user));
-        if !joins {
+        if members.contains(&id) || !may_join(graph, id, last, &members) {
             continue;
         }
         members.insert(id);
