@@ -239,29 +239,23 @@ impl PackedBatch {
     /// Appends the sample that was just bound.
     fn append(&mut self, sample: &Sample<'_>) -> Result<(), SampleFault> {
         let program = Arc::clone(&self.program);
-        let mut reserved = Ok(());
+        let mut appended = Ok(());
         for (at, spec) in program.inputs.iter().enumerate() {
             let tensor = sample.tensors.iter().find(|tensor| tensor.name == spec.name);
-            let numbers = self
-                .sample_rows(spec.rows)
-                .checked_mul(usize::try_from(spec.width).unwrap_or(usize::MAX))
-                .filter(|numbers| tensor.is_none_or(|tensor| tensor.elements.len() == *numbers));
-            let Some(numbers) = numbers else {
-                reserved = Err(SampleFault::TooLarge { what: format!("input `{}`", spec.name) });
-                break;
-            };
-            reserved = self.inputs[at].append(spec, tensor, numbers);
-            if reserved.is_err() {
+            appended = self
+                .elements(spec, tensor)
+                .and_then(|numbers| self.inputs[at].append(spec, tensor, numbers));
+            if appended.is_err() {
                 break;
             }
         }
-        if reserved.is_err() {
+        if appended.is_err() {
             // Inputs before the one that failed have grown already.
             for (at, spec) in program.inputs.iter().enumerate() {
                 let rows = self.rows(spec.rows);
                 self.inputs[at].truncate(rows * usize::try_from(spec.width).unwrap_or(usize::MAX));
             }
-            return reserved;
+            return appended;
         }
         self.dims.extend_from_slice(&self.symbols);
         for ((offsets, most), rows) in self.offsets.iter_mut().zip(&mut self.most).zip(&self.rows) {
@@ -270,6 +264,24 @@ impl PackedBatch {
             *most = (*most).max(*rows);
         }
         Ok(())
+    }
+
+    /// Elements of an input for the sample that was just bound.
+    fn elements(
+        &self,
+        spec: &InputSpec,
+        tensor: Option<&Tensor<'_>>,
+    ) -> Result<usize, SampleFault> {
+        let width = usize::try_from(spec.width).ok();
+        let expected = width
+            .and_then(|width| self.sample_rows(spec.rows).checked_mul(width))
+            .ok_or_else(|| SampleFault::TooLarge { what: format!("input `{}`", spec.name) })?;
+        match tensor.map(|tensor| tensor.elements.len()) {
+            Some(found) if found != expected => {
+                Err(SampleFault::InputRows { input: spec.name.clone(), expected, found })
+            }
+            _ => Ok(expected),
+        }
     }
 
     /// Rows of the sample that was just bound.

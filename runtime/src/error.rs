@@ -188,6 +188,18 @@ pub enum SampleFault {
         /// The value.
         found: i64,
     },
+    /// The elements of an input don't fill its rows: the plan is wrong about one of them.
+    #[error(
+        "input `{input}`: expected {expected} elements for its rows, found {found}; the plan disagrees with itself"
+    )]
+    InputRows {
+        /// The input.
+        input: String,
+        /// Elements of its rows.
+        expected: usize,
+        /// Elements of its shape.
+        found: usize,
+    },
     /// A size has no value, or does not fit in memory.
     #[error("expected sizes that fit in memory, found {what} too large or without a value")]
     TooLarge {

@@ -72,9 +72,14 @@ impl Session {
     fn make_room(&mut self, batch: &PackedBatch) -> Option<()> {
         let program = &self.shared.program;
         self.arena.lay_out(program, batch)?;
-        let mut numbers = 0;
+        let (mut numbers, mut bands) = (0, 0);
         for step in &program.steps {
-            numbers = cpu::scratch(step, program, batch)?.max(numbers);
+            let room = cpu::room(step, program, batch)?;
+            (numbers, bands) = (room.numbers.max(numbers), room.bands.max(bands));
+        }
+        for list in [&mut self.bounds, &mut self.owners] {
+            list.clear();
+            list.try_reserve(bands.checked_add(1)?).ok()?;
         }
         self.scratch.iter_mut().try_for_each(|scratch| scratch.reserve(numbers))
     }

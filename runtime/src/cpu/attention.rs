@@ -35,6 +35,12 @@ pub(super) fn scratch(
     keys.checked_mul(PANEL)?.checked_add(head_size.checked_mul(PANEL)?)?.checked_add(values)
 }
 
+/// The most bands that a step's queries are cut into, for any batch of this one's size class.
+pub(super) fn bands_at_most(step: &Step, program: &Program, batch: &PackedBatch) -> Option<usize> {
+    let rows = arena::size_class(batch.rows(args::rows(program, step, 0)))?;
+    (rows / BAND).checked_add(arena::size_class(batch.len())?)
+}
+
 /// A head's columns, filled up to whole panels.
 fn padded(head_size: usize) -> Option<usize> {
     head_size.checked_next_multiple_of(PANEL)

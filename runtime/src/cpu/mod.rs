@@ -46,20 +46,32 @@ pub(crate) fn accepts(program: &Program) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// The numbers of scratch that one thread needs for a step; `None` if they don't fit in memory.
-pub(crate) fn scratch(step: &Step, program: &Program, batch: &PackedBatch) -> Option<usize> {
-    match &step.kernel {
+/// The memory that a step needs besides its buffers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Room {
+    /// Numbers of scratch, for each thread.
+    pub(crate) numbers: usize,
+    /// Bands of rows.
+    pub(crate) bands: usize,
+}
+
+/// The memory that a step needs besides its buffers, for any batch of this one's size class; `None` if it can't be
+/// counted.
+pub(crate) fn room(step: &Step, program: &Program, batch: &PackedBatch) -> Option<Room> {
+    let (numbers, bands) = match &step.kernel {
         Kernel::Attention { head_size, .. } => {
-            attention::scratch(*head_size as usize, step, program, batch)
+            let numbers = attention::scratch(*head_size as usize, step, program, batch)?;
+            (numbers, attention::bands_at_most(step, program, batch)?)
         }
-        Kernel::Pointwise { body, .. } => pointwise::scratch(body),
+        Kernel::Pointwise { body, .. } => (pointwise::scratch(body)?, 0),
         Kernel::Embed { .. }
         | Kernel::Linear { .. }
         | Kernel::LayerNorm { .. }
         | Kernel::L2Normalize { .. }
         | Kernel::Softmax { .. }
-        | Kernel::Pool { .. } => Some(0),
-    }
+        | Kernel::Pool { .. } => (0, 0),
+    };
+    Some(Room { numbers, bands })
 }
 
 /// Runs a step.

@@ -3,8 +3,9 @@
 use bytec_plan::extent::Rows;
 use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn};
 use bytec_plan::program::Operand;
+use bytec_runtime::{Isa, SessionOptions};
 
-use crate::programs::{Build, K, L, LENGTHS, Noise, Owned, check, columns};
+use crate::programs::{Build, K, L, LENGTHS, Noise, Owned, bits, check, columns, run};
 
 /// Samples of [`LENGTHS`] rows of one float input `x`.
 fn rows_of(width: u64, noise: &mut Noise) -> Vec<Owned> {
@@ -428,12 +429,54 @@ fn nan_stays_where_the_formulas_keep_it() {
     let pool = Kernel::Pool { pooling: PoolKind::Max, width: 2, normalize: None };
     let out = build.step(pool, vec![x], Rows::PerSample, 2);
     build.output("out", out);
-    let engine = build.engine(1, bytec_runtime::Isa::best());
+    let engine = build.engine(1, Isa::best());
     let sample = Owned {
         floats: vec![("x", vec![3, 2], vec![1.0, f32::NAN, 2.0, 5.0, f32::INFINITY, 6.0])],
         ids: vec![],
     };
-    let out = crate::programs::run(&mut engine.session(), &engine, &[&sample]);
+    let out = run(&mut engine.session(), &engine, &[&sample]);
     assert_eq!(out[0][0], f32::INFINITY);
     assert!(out[0][1].is_nan());
+}
+
+#[test]
+fn samples_of_no_rows_leave_the_others_alone() {
+    let mut build = Build::new(true);
+    build.program.symbols.iter_mut().for_each(|symbol| symbol.min = 0);
+    let operands = vec![build.input("q", L, 8), build.input("k", K, 8), build.input("v", K, 8)];
+    let kernel = Kernel::Attention { heads: 1, head_size: 8, scale: 1.0 };
+    let attended = build.step(kernel, operands, L, 8);
+    let copy = Kernel::Pointwise {
+        width: 8,
+        operands: vec![Broadcast::Full],
+        body: vec![Instr::Operand(0)],
+    };
+    let copied = build.step(copy, vec![attended], L, 8);
+    let pool = Kernel::Pool { pooling: PoolKind::Sum, width: 8, normalize: None };
+    let out = build.step(pool, vec![copied], Rows::PerSample, 8);
+    build.output("out", out);
+    let mut noise = Noise(19);
+    let mut sample = |l: u64, k: u64| Owned {
+        floats: vec![
+            ("q", vec![l, 8], noise.floats(l as usize * 8)),
+            ("k", vec![k, 8], noise.floats(k as usize * 8)),
+            ("v", vec![k, 8], noise.floats(k as usize * 8)),
+        ],
+        ids: vec![],
+    };
+    let samples = [(0, 0), (5, 3), (0, 4), (40, 7), (3, 0), (0, 0)].map(|(l, k)| sample(l, k));
+    for threads in [1, 3] {
+        let engine = build.engine(threads, Isa::best());
+        let mut session = engine.session_with(SessionOptions { poison: true });
+        let batch = run(&mut session, &engine, &samples.each_ref());
+        for (i, (sample, got)) in samples.iter().zip(&batch).enumerate() {
+            assert_eq!(bits(got), bits(&run(&mut session, &engine, &[sample])[0]));
+            match i {
+                1 | 3 => assert!(got.iter().all(|x| x.is_finite() && *x != 0.0)),
+                // Attention over nothing is 0 / 0.
+                4 => assert!(got.iter().all(|x| x.is_nan())),
+                _ => assert_eq!(got, &[0.0; 8]),
+            }
+        }
+    }
 }
