@@ -122,13 +122,19 @@ pub(super) fn only_for(graph: &Graph, id: NodeId, user: NodeId) -> Result<(), St
     sole_user(graph, id).map(|_| ())
 }
 
+/// How many nodes [`is_shared`] looks at before it takes a value for one that depends on the sample.
+const MAX_SHARED: usize = 100;
+
 /// True if the value is the same for every sample: computed from weights and constants alone.
+///
+/// An answer costs a bounded time, whatever the graph: a larger expression on weights counts as one on the sample.
 pub(super) fn is_shared(graph: &Graph, id: NodeId) -> bool {
     let mut seen = BTreeSet::from([id]);
     let mut waiting = vec![id];
     while let Some(id) = waiting.pop() {
         let symbolic = graph.ty(id).shape.iter().any(|dim| dim.as_fixed().is_none());
-        if symbolic || matches!(graph.node(id).def, Def::Input { .. }) {
+        let input = matches!(graph.node(id).def, Def::Input { .. });
+        if symbolic || input || seen.len() > MAX_SHARED {
             return false;
         }
         waiting.extend(graph.operands(id).into_iter().filter(|&operand| seen.insert(operand)));

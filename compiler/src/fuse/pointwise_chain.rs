@@ -61,7 +61,7 @@ impl Rule for PointwiseChain {
     }
 
     fn apply(&self, graph: &Graph, at: NodeId) -> Outcome {
-        if !is_pointwise(graph, at) || joins_its_user(graph, at) {
+        if !is_pointwise(graph, at) || is_shared(graph, at) || joins_its_user(graph, at) {
             return Outcome::NoMatch;
         }
         let members = grow(graph, at);
@@ -81,11 +81,9 @@ impl Rule for PointwiseChain {
     }
 }
 
-/// True for a function of elements that is not made of weights alone.
+/// True for a function of elements.
 fn is_pointwise(graph: &Graph, id: NodeId) -> bool {
-    let kind =
-        matches!(graph.op(id), Some(Op::Unary { .. } | Op::Binary { .. } | Op::Pointwise { .. }));
-    kind && !is_shared(graph, id)
+    matches!(graph.op(id), Some(Op::Unary { .. } | Op::Binary { .. } | Op::Pointwise { .. }))
 }
 
 /// True if the one op that uses the value can take it in, which is then for the rule to do there.
@@ -111,7 +109,8 @@ fn grow(graph: &Graph, last: NodeId) -> BTreeSet<NodeId> {
     let mut members = BTreeSet::from([last]);
     let mut waiting = VecDeque::from(graph.operands(last));
     while let Some(id) = waiting.pop_front() {
-        if members.contains(&id) || !may_join(graph, id, last, &members) {
+        let joins = !members.contains(&id) && may_join(graph, id, last, &members);
+        if !joins || is_shared(graph, id) {
             continue;
         }
         members.insert(id);
