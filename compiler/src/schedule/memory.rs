@@ -4,62 +4,66 @@
 //! a batch. Slots lie one after the other, so their addresses follow from the capacities alone.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use bytec_plan::extent::Rows;
 use bytec_plan::program::{Need, Operand, Slot};
 
 use super::Schedule;
 
-/// Gives every buffer a slot. A step's output never shares with one of its operands; outputs live to the end.
+/// Gives every buffer a slot, the largest first: a buffer goes to the smallest slot that none of its contemporaries has.
+///
+/// A step's output never shares with one of its operands; outputs live to the end.
 pub fn assign(schedule: &mut Schedule) {
-    let last_use = last_uses(schedule);
-    let weight_of_rows = nominal_rows(schedule);
+    let lives = lives(schedule);
+    let rows = nominal_rows(schedule);
     let element = schedule.target.dtype().bytes();
-    let mut slots: Vec<Slot> = Vec::new();
-    let mut free: Vec<u32> = Vec::new();
-    for (i, step) in schedule.steps.iter().enumerate() {
-        let buffer = &schedule.buffers[step.output as usize];
-        let need = Need { rows: buffer.rows, bytes_per_row: buffer.width * element };
-        let best = free
-            .iter()
-            .enumerate()
-            .min_by_key(|&(_, &slot)| fit(&slots[slot as usize], need, &weight_of_rows))
-            .map(|(position, _)| position);
-        let slot = match best {
-            Some(position) => free.remove(position),
-            None => {
-                slots.push(Slot { needs: Vec::new() });
-                (slots.len() - 1) as u32
-            }
-        };
-        grow(&mut slots[slot as usize], need);
-        schedule.buffers[step.output as usize].slot = slot;
-        let mut dead: Vec<u32> = last_use
-            .iter()
-            .filter(|&(_, &last)| last == Some(i))
-            .map(|(&buffer, _)| schedule.buffers[buffer as usize].slot)
-            .collect();
-        dead.sort_unstable();
-        free.extend(dead);
+    let needs: Vec<Need> = schedule
+        .buffers
+        .iter()
+        .map(|buffer| Need { rows: buffer.rows, bytes_per_row: buffer.width * element })
+        .collect();
+    let mut by_size: Vec<usize> = (0..needs.len()).collect();
+    by_size.sort_by_key(|&i| (std::cmp::Reverse(size(&[needs[i]], &rows)), lives[i].start()));
+    let mut slots: Vec<(Slot, Vec<usize>)> = Vec::new();
+    for buffer in by_size {
+        let free =
+            |held: &[usize]| held.iter().all(|&other| !overlap(&lives[buffer], &lives[other]));
+        let best = (0..slots.len())
+            .filter(|&i| free(&slots[i].1))
+            .min_by_key(|&i| fit(&slots[i].0, needs[buffer], &rows));
+        let slot = best.unwrap_or_else(|| {
+            slots.push((Slot { needs: Vec::new() }, Vec::new()));
+            slots.len() - 1
+        });
+        grow(&mut slots[slot].0, needs[buffer]);
+        slots[slot].1.push(buffer);
+        schedule.buffers[buffer].slot = slot as u32;
     }
-    schedule.slots = slots;
+    schedule.slots = slots.into_iter().map(|(slot, _)| slot).collect();
 }
 
-/// The step after which each buffer is dead; `None` for outputs.
-fn last_uses(schedule: &Schedule) -> BTreeMap<u32, Option<usize>> {
-    let mut last = BTreeMap::new();
+fn overlap(a: &RangeInclusive<usize>, b: &RangeInclusive<usize>) -> bool {
+    a.start() <= b.end() && b.start() <= a.end()
+}
+
+/// The steps during which each buffer lives: from the one that writes it to the last that reads it.
+fn lives(schedule: &Schedule) -> Vec<RangeInclusive<usize>> {
+    let mut lives: Vec<_> = schedule.buffers.iter().map(|_| 0..=0).collect();
     for (i, step) in schedule.steps.iter().enumerate() {
-        last.insert(step.output, Some(i));
+        lives[step.output as usize] = i..=i;
         for operand in &step.operands {
             if let Operand::View(view) = operand {
-                last.insert(view.buffer, Some(i));
+                let life = &mut lives[view.buffer as usize];
+                *life = *life.start()..=i;
             }
         }
     }
     for output in &schedule.outputs {
-        last.insert(output.buffer, None);
+        let life = &mut lives[output.buffer as usize];
+        *life = *life.start()..=usize::MAX;
     }
-    last
+    lives
 }
 
 /// How many rows one sample of the largest size has, to weigh one kind of rows against another.
@@ -107,19 +111,15 @@ pub fn arena_expression(slots: &[Slot], extents: &[String]) -> String {
     if sizes.is_empty() { "0".to_owned() } else { sizes.join(" + ") }
 }
 
-/// True if two buffers would be written over each other: same slot, lives that overlap.
+/// The buffers that share a slot while both live, by name.
 #[cfg(test)]
 pub(crate) fn clashes(schedule: &Schedule) -> Vec<(String, String)> {
-    let last_use = last_uses(schedule);
-    let born: BTreeMap<u32, usize> =
-        schedule.steps.iter().enumerate().map(|(i, step)| (step.output, i)).collect();
+    let lives = lives(schedule);
     let mut found = Vec::new();
-    let name = |buffer: u32| &schedule.buffers[buffer as usize];
-    for (&a, &born_a) in &born {
-        for (&b, &born_b) in &born {
-            let end_a = last_use[&a].unwrap_or(usize::MAX);
-            if a != b && name(a).slot == name(b).slot && born_a <= born_b && born_b <= end_a {
-                found.push((name(a).name.clone(), name(b).name.clone()));
+    for (a, first) in schedule.buffers.iter().enumerate() {
+        for (b, second) in schedule.buffers.iter().enumerate().skip(a + 1) {
+            if first.slot == second.slot && overlap(&lives[a], &lives[b]) {
+                found.push((first.name.clone(), second.name.clone()));
             }
         }
     }

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use bytec_ir::{Def, NodeId, Op, PoolKind, ReduceFn};
+use bytec_ir::ids::input_limits;
+use bytec_ir::{Def, Dim, NodeId, Op, PoolKind, ReduceFn};
 use bytec_plan::extent::Rows;
 use bytec_plan::kernel::{Broadcast, IdSource, Instr, Kernel};
 use bytec_plan::program::{
@@ -69,6 +70,8 @@ struct Selector<'a> {
     extents: Extents,
     inputs: Vec<InputSpec>,
     input_index: BTreeMap<NodeId, u32>,
+    /// How many rows the smallest table has that an input indexes.
+    input_limits: BTreeMap<NodeId, Dim>,
     weights: Vec<WeightUse>,
     buffers: Vec<Buffer>,
     values: BTreeMap<NodeId, View>,
@@ -87,6 +90,7 @@ impl<'a> Selector<'a> {
             },
             inputs: Vec::new(),
             input_index: BTreeMap::new(),
+            input_limits: input_limits(graph),
             weights: Vec::new(),
             buffers: Vec::new(),
             values: BTreeMap::new(),
@@ -124,22 +128,8 @@ impl<'a> Selector<'a> {
             rows: matrix.rows,
             width: matrix.width,
             default,
-            below: self.table_rows(id),
+            below: self.input_limits.get(&id).and_then(|rows| rows.as_fixed()),
         });
-    }
-
-    /// The rows of the smallest table that an input indexes.
-    fn table_rows(&self, ids: NodeId) -> Option<u64> {
-        let graph = &self.packed.graph;
-        let mut smallest: Option<u64> = None;
-        for user in graph.users(ids) {
-            let operands = graph.operands(user);
-            for (i, _) in operands.iter().enumerate().filter(|&(i, &x)| x == ids && i > 0) {
-                let rows = graph.ty(operands[i - 1]).shape.first().and_then(|dim| dim.as_fixed());
-                smallest = [smallest, rows].into_iter().flatten().min();
-            }
-        }
-        smallest
     }
 
     fn visit(&mut self, id: NodeId) {
