@@ -2,6 +2,7 @@
 
 use bytec_ir::graph::Graph;
 use bytec_ir::ops::OpKind;
+use bytec_ir::text::parse;
 
 use super::{assert_same, graph};
 use crate::fuse::{RULES, run};
@@ -38,6 +39,7 @@ fn fused(statements: &str) -> Graph {
     let before = graph(statements);
     let (after, _) = run(&before, RULES).unwrap();
     assert_same(&before, &after, "all rules");
+    assert_eq!(parse(&after.to_string()).unwrap().to_string(), after.to_string());
     after
 }
 
@@ -98,6 +100,17 @@ fn attention_is_found_in_all_its_forms() {
         let scale = if form == "no scale" { "scale = 1.0" } else { "scale = 0.5" };
         assert!(after.to_string().contains(scale), "{form}:\n{after}");
     }
+}
+
+#[test]
+fn several_scales_are_multiplied() {
+    let text = with(
+        ATTENTION,
+        "%softmax: f32[2, L, L] = softmax(%scaled)",
+        "const %third = 3.0\n%twice: f32[2, L, L] = binary(%scaled, %third) {f = mul}\n\
+         %softmax: f32[2, L, L] = softmax(%twice)",
+    );
+    assert!(fused(&text).to_string().contains("scale = 1.5"));
 }
 
 #[test]
@@ -249,6 +262,18 @@ output b = %b
     );
     assert_eq!(after.outputs().len(), 2);
     assert_eq!(count(&after, OpKind::Pointwise), 1, "{after}");
+}
+
+#[test]
+fn differences_in_both_directions_are_two_values() {
+    let after = fused(
+        "%a: f32[L, 8] = binary(%x, %z) {f = sub}
+%b: f32[L, 8] = binary(%z, %x) {f = sub}
+output a = %a
+output b = %b
+",
+    );
+    assert_eq!(count(&after, OpKind::Pointwise), 2, "{after}");
 }
 
 #[test]
