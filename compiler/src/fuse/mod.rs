@@ -1,7 +1,7 @@
 //! Graph to graph: rules that make a model's plain ops into the ops that have a kernel of their own.
 //!
-//! [`RULES`] is the whole pass: [`run`](driver::run) applies each rule wherever it fits, in this order, and repeats the
-//! list until nothing changes. Then [`pack`](pack::pack) lifts the graph of one sample over a batch.
+//! [`RULES`] is the whole pass: [`run`] applies each rule wherever it fits, in this order, and repeats the
+//! list until nothing changes. Then [`pack`](pack()) lifts the graph of one sample over a batch.
 //!
 //! # Rules for writing rules
 //!
