@@ -1,14 +1,14 @@
 //! The instruction sets: which one a machine has, and the vector type of each.
 //!
-//! Every kernel is written once, over [`Simd`] or over plain slices, as a [`Body`]. [`Isa::run`] compiles the body once
-//! for each instruction set and jumps to the right copy. All arithmetic is explicit (fma where fma is meant, nothing
+//! Every kernel is written once, over `Simd` or over plain slices, as a `Body`. `Isa::run` compiles the body once for
+//! each instruction set and jumps to the right copy. All arithmetic is explicit (fma where fma is meant, nothing
 //! reassociated), so the copies give the same bits.
 
 use std::fmt;
 
 /// An instruction set that this machine has.
 ///
-/// A value exists only if the machine was found to have the instructions, which is what makes [`Isa::run`] sound.
+/// A value exists only if the machine was found to have the instructions, which is what makes `Isa::run` sound.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Isa(Level);
 

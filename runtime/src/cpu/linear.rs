@@ -49,15 +49,22 @@ pub fn linear<S: Send>(
     });
 }
 
-/// Bands of rows few enough to stay in the second-level cache beside a panel, and so many blocks that all threads are
-/// busy to the end.
+/// Bands of rows few enough to stay in the second-level cache beside a panel, and enough blocks to keep all threads
+/// busy to the end, none of them too small to be worth handing over.
 fn cut(rows: usize, panels: usize, k: usize, threads: usize) -> Cut<'static> {
+    /// Of a band of x.
     const MOST_BYTES: usize = 384 << 10;
+    /// Multiplications of a block, a few microseconds of them.
+    const LEAST: usize = 1 << 19;
     let fit = (MOST_BYTES / (k.max(1) * size_of::<f32>())).clamp(4 * MOST_ROWS, 16 * MOST_ROWS);
-    let step = fit.min(rows.max(1)) / MOST_ROWS * MOST_ROWS;
-    let step = step.max(rows.min(MOST_ROWS)).max(1);
+    let step = if rows < fit { rows } else { fit / MOST_ROWS * MOST_ROWS }.max(1);
     let bands = rows.div_ceil(step).max(1);
-    let wanted = if threads > 1 { threads * 4 } else { 1 };
+    let wanted = if threads > 1 {
+        let work = rows.saturating_mul(k).saturating_mul(panels * PANEL);
+        (work / LEAST).min(16 * threads)
+    } else {
+        1
+    };
     let column_bands = wanted.div_ceil(bands).clamp(1, panels.max(1));
     let columns = panels.div_ceil(column_bands).max(1) * PANEL;
     Cut { rows: Bands::Every { rows, step }, columns }
