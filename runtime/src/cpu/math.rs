@@ -3,7 +3,7 @@
 //! Each is written for one number with explicit fma and selects only, and inlined into loops over slices, where the
 //! compiler turns it into vector code. Vector body, tail and every instruction set therefore give the same bits; no
 //! function of the system's maths library is used. The coefficients were fitted by iteratively reweighted least
-//! squares at Chebyshev nodes; the largest errors against f64 are asserted in `tests/math.rs`.
+//! squares at Chebyshev nodes; the largest errors against f64 are asserted in `math/tests.rs`.
 
 use bytec_plan::kernel::{BinaryFn, UnaryFn};
 
