@@ -1,0 +1,194 @@
+//! Steps -> CUDA text: each kernel's template with its typed parameters, and how to launch it.
+//!
+//! A kernel has one file here: a `Params` struct whose fields are exactly the template's variables, the launch, and the
+//! list of arguments. [`Renderer`] puts them together, names the symbol, and keeps for each line of the text where in
+//! the templates it came from. Equal steps share one source.
+
+mod layer_norm;
+mod literal;
+mod rows;
+mod source;
+mod template;
+
+use bytec_plan::kernel::Kernel;
+use serde::Serialize;
+use thiserror::Error;
+
+pub use literal::{CFloat, Float};
+pub use source::{Arg, Count, Launch, Of, Place, Source};
+
+/// One launch to render: a kernel, the element type, and how its operands lie.
+#[derive(Clone, Debug)]
+pub struct Site<'a> {
+    /// What to compute.
+    pub kernel: &'a Kernel,
+    /// The element type of buffers and weights.
+    pub dtype: Float,
+    /// How each operand lies, in the kernel's order. Ids and weights of one row are there too, so that the indices are
+    /// those of the step; they are taken to be dense.
+    pub operands: &'a [Matrix],
+    /// How the output lies.
+    pub output: Matrix,
+}
+
+impl Site<'_> {
+    /// How operand `n` lies.
+    fn operand(&self, n: usize) -> Result<Matrix, RenderError> {
+        self.operands.get(n).copied().ok_or(RenderError::Operands {
+            kernel: self.kernel.name(),
+            expected: n + 1,
+            found: self.operands.len(),
+        })
+    }
+}
+
+/// How the rows of a value lie in its buffer, which begins at a multiple of 256 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matrix {
+    /// Elements before the first of a row: the view's first column.
+    pub column: u64,
+    /// Elements from one row to the next.
+    pub stride: u64,
+}
+
+impl Matrix {
+    /// Rows of `width` elements, one right after the other.
+    pub fn dense(width: u32) -> Self {
+        Self { column: 0, stride: width.into() }
+    }
+}
+
+/// A step that can't be rendered.
+#[derive(Debug, Error)]
+pub enum RenderError {
+    /// The kernel has no template.
+    #[error(
+        "kernel {kernel} has no CUDA template: compile for cpu, or take the op out of the model"
+    )]
+    NoTemplate {
+        /// The kernel's name.
+        kernel: &'static str,
+    },
+    /// The step has too few operands.
+    #[error("kernel {kernel} needs at least {expected} operands, found {found}")]
+    Operands {
+        /// The kernel's name.
+        kernel: &'static str,
+        /// How many, at least.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// A size lies outside what the kernel can be compiled for.
+    #[error("kernel {kernel}: {what} is {found}, the template takes {min} to {max}")]
+    Size {
+        /// The kernel's name.
+        kernel: &'static str,
+        /// Which size.
+        what: &'static str,
+        /// The smallest possible.
+        min: u64,
+        /// The largest possible.
+        max: u64,
+        /// What the step says.
+        found: u64,
+    },
+    /// A parameter has no spelling in CUDA.
+    #[error("kernel {kernel}: {what} is {found}, expected {expected}")]
+    Parameter {
+        /// The kernel's name.
+        kernel: &'static str,
+        /// Which parameter.
+        what: String,
+        /// What it may be.
+        expected: &'static str,
+        /// What the step says.
+        found: String,
+    },
+    /// A template is wrong: a defect of the compiler, or of an edited template.
+    #[error("template {template}: {reason}")]
+    Template {
+        /// Its name.
+        template: String,
+        /// What Tera says, with line and caret.
+        reason: String,
+    },
+}
+
+/// What a kernel's file gives: the template's variables, as fields, and how the text is launched.
+///
+/// Beside the fields a template gets `symbol` and `element`, the storage type's name.
+trait Params: Serialize {
+    /// The template's name.
+    const TEMPLATE: &'static str;
+    /// What the symbol begins with, such as `layer_norm_384`; the element type follows.
+    fn stem(&self) -> String;
+    /// Grid and block.
+    fn launch(&self) -> Launch;
+    /// What each argument of the kernel is, in order.
+    fn args(&self) -> Vec<Arg>;
+}
+
+/// Renders steps, and holds the distinct sources that came of them.
+pub struct Renderer {
+    templates: template::Templates,
+    sources: Vec<Source>,
+}
+
+impl Renderer {
+    /// Reads the templates that the compiler was built with.
+    ///
+    /// # Errors
+    /// A template that does not parse.
+    pub fn new() -> Result<Self, RenderError> {
+        Ok(Self { templates: template::Templates::new()?, sources: Vec::new() })
+    }
+
+    /// Renders a step; the result is the index of its source in [`sources`](Self::sources).
+    ///
+    /// # Errors
+    /// A kernel without a template, or a size or parameter that the template does not take.
+    pub fn render(&mut self, site: &Site<'_>) -> Result<usize, RenderError> {
+        match site.kernel {
+            Kernel::LayerNorm { width, eps, residual } => {
+                self.add(site, &layer_norm::params(site, *width, *eps, *residual)?)
+            }
+            kernel => Err(RenderError::NoTemplate { kernel: kernel.name() }),
+        }
+    }
+
+    /// The distinct sources, in the order in which they were first asked for.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// Fills in the template. A symbol that another text has already gets a number.
+    fn add<P: Params>(&mut self, site: &Site<'_>, params: &P) -> Result<usize, RenderError> {
+        let stem = literal::identifier(&format!("{}_{}", params.stem(), site.dtype.name()));
+        for nth in 1usize.. {
+            let symbol = if nth == 1 { stem.clone() } else { format!("{stem}_{nth}") };
+            let taken = self.sources.iter().position(|source| source.symbol == symbol);
+            let (text, places) =
+                self.templates.render(P::TEMPLATE, params, &symbol, site.dtype.element())?;
+            match taken {
+                Some(index) if self.sources[index].text == text => return Ok(index),
+                Some(_) => {}
+                None => {
+                    self.sources.push(Source {
+                        symbol,
+                        text,
+                        template: P::TEMPLATE,
+                        places,
+                        launch: params.launch(),
+                        args: params.args(),
+                    });
+                    return Ok(self.sources.len() - 1);
+                }
+            }
+        }
+        unreachable!("there are fewer sources than numbers")
+    }
+}
+
+#[cfg(test)]
+mod tests;
