@@ -3,9 +3,12 @@
 
 pub mod batches;
 pub mod golden;
+pub mod interpreter;
+pub mod minilm;
 pub mod plans;
 pub mod program;
 pub mod tensors;
+pub mod tokenizer;
 
 use std::path::PathBuf;
 

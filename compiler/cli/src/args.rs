@@ -139,7 +139,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE", requires = "output")]
     pub(crate) inputs: Option<PathBuf>,
     /// Where to write the outputs of --inputs, with keys `<sample>.<output name>`.
-    #[arg(short, long, value_name = "FILE", requires = "inputs", value_parser = output())]
+    #[arg(short, long, value_name = "FILE", value_parser = output(), conflicts_with_all = ["text", "text_file"])]
     pub(crate) output: Option<PathBuf>,
     /// What to run on.
     #[arg(long, default_value = "cpu")]

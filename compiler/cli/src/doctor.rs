@@ -70,9 +70,12 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Outcome {
             writeln!(out, "plan   {} for {}: {verdict}", program.entry, program.target)?;
         }
     }
-    if args.plan.is_some() && !findings.programs.iter().any(|program| program.runs_here) {
+    if let Some(plan) = &args.plan
+        && !findings.programs.iter().any(|program| program.runs_here)
+    {
         return Err(Failure::machine(anyhow::anyhow!(
-            "no program of this plan runs here: compile one with --target cpu"
+            "{}: expected a program that runs here, found none; compile one with --target cpu",
+            plan.display()
         )));
     }
     Ok(())

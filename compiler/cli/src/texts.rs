@@ -91,8 +91,10 @@ fn encode(
         ))
     };
     let spec = engine.manifest().text.as_ref().ok_or_else(no_tokenizer)?;
-    let encoder = TextEncoder::new(engine.tokenizer().ok_or_else(no_tokenizer)?, spec)
-        .map_err(Failure::bad_input)?;
+    let tokenizer = engine.tokenizer().ok_or_else(no_tokenizer)?;
+    let encoder = TextEncoder::new(tokenizer, spec).map_err(|error| {
+        Failure::bad_input(anyhow::Error::new(error).context(args.plan.display().to_string()))
+    })?;
     let truncation = if args.no_truncate { Truncation::Refuse } else { Truncation::Cut };
     let mut encoded = Vec::with_capacity(texts.len());
     let mut items = Vec::with_capacity(texts.len());

@@ -81,25 +81,28 @@ pub fn replace<T, E: From<FileError>>(
     let failed = |source| FileError { path: path.to_owned(), source };
     match place(path).map_err(failed)? {
         Place::File { path, folder } => {
-            let mut writer = buffered(temporary(&folder).map_err(failed)?);
-            let result = fill(&mut writer)?;
-            let file = writer.into_inner().map_err(|e| failed(e.into_error()))?;
-            file.as_file().sync_all().map_err(failed)?;
-            file.persist(&path).map_err(|e| failed(e.error))?;
+            let mut temporary = temporary(&folder).map_err(failed)?;
+            let result = write(temporary.as_file_mut(), &failed, fill)?;
+            temporary.as_file().sync_all().map_err(failed)?;
+            temporary.persist(&path).map_err(|e| failed(e.error))?;
             Ok(result)
         }
         Place::Device => {
-            let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-            let mut writer: BufWriter<File> = buffered(file);
-            let result = fill(&mut writer)?;
-            writer.into_inner().map_err(|e| failed(e.into_error()))?;
-            Ok(result)
+            let mut device = OpenOptions::new().write(true).open(path).map_err(failed)?;
+            write(&mut device, &failed, fill)
         }
     }
 }
 
-fn buffered<W: Write>(file: W) -> BufWriter<W> {
-    BufWriter::with_capacity(1 << 20, file)
+fn write<T, E: From<FileError>>(
+    file: &mut File,
+    failed: &dyn Fn(io::Error) -> FileError,
+    fill: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut writer = BufWriter::with_capacity(1 << 20, file);
+    let result = fill(&mut writer)?;
+    writer.flush().map_err(failed)?;
+    Ok(result)
 }
 
 fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
