@@ -8,6 +8,8 @@ pub mod memory;
 pub mod order;
 pub mod select;
 mod shapes;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use bytec_ir::{Graph, NodeId};
