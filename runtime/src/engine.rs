@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use bytec_plan::check::SectionSizes;
 use bytec_plan::manifest::Manifest;
 use bytec_plan::program::Program;
 use bytec_plan::reader::PlanIndex;
@@ -140,7 +141,8 @@ impl Engine {
         weights: &[u8],
         options: EngineOptions,
     ) -> Result<Engine, EngineError> {
-        bytec_plan::check::check(&program, weights.len() as u64)?;
+        let sections = SectionSizes { weights: weights.len() as u64, modules: 0 };
+        bytec_plan::check::check(&program, sections)?;
         let loaded = Loaded {
             bytes: PlanBytes::copy(weights),
             weights: 0..weights.len(),

@@ -49,6 +49,7 @@ fn rewritten(scene: &Scene, edit: fn(&mut Program, &mut PlanIndex, &mut Option<V
             manifest: &index.manifest,
             programs: &[program],
             weights: &table,
+            modules: None,
             tokenizer: tokenizer.as_deref(),
         };
         let mut plan = Vec::new();
@@ -65,7 +66,8 @@ pub(super) fn rows() -> Vec<Row> {
             .fails(2, ["`other.plan`", "No such file"]),
         Row::new("a plan that isn't there, inspected", "inspect other.plan")
             .fails(2, ["other.plan", "No such file"]),
-        Row::new("a folder in place of a plan", "run model --text a").fails(2, ["`model`"]),
+        Row::new("a folder in place of a plan", "run model --text a")
+            .fails(2, ["can't read the plan `model`: is a directory"]),
         Row::new("weights in place of a plan", "run model/model.safetensors --text a")
             .fails(2, ["`model/model.safetensors`", "which begins with 89 62 79 74 65 63 0d 0a"]),
         Row::new("a config in place of a plan, inspected", "inspect model/config.json")

@@ -101,6 +101,7 @@ impl Emitted<'_> {
             manifest: &self.manifest,
             programs: &self.programs,
             weights: &self.weights,
+            modules: None,
             tokenizer: self.tokenizer,
         };
         write(contents, out).map_err(EmitError::Write)

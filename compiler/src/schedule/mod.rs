@@ -95,6 +95,7 @@ impl Schedule {
             buffers: self.buffers,
             slots: self.slots,
             steps: self.steps,
+            device: None,
         }
     }
 

@@ -9,10 +9,13 @@
 //! 6. A step's operands, weights and output have the sorts, types, columns and rows that its kernel names.
 //! 7. Ids and positions can't lie past their tables.
 //! 8. A shape has as many elements as its rows, where that can be told.
+//! 9. A GPU program has one launch for each step, whose module lies inside the section of modules and whose blocks and
+//!    arguments are of sorts that the step has.
 //!
 //! What depends on the batch stays with whoever makes it: symbols inside their ranges, extents that have a value, sizes
 //! that fit, ids below their input's bound.
 
+mod device;
 mod error;
 mod kernel;
 mod memory;
@@ -28,16 +31,25 @@ use crate::program::{DType, InputSpec, Layout, OutputSpec, Program, WeightSpec};
 /// The most bytes of a name.
 pub const MAX_NAME: usize = 1024;
 
-/// Checks the rules above for a program whose plan has `weight_section` bytes of weights.
+/// Bytes of the sections that a program points into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SectionSizes {
+    /// Of the weights.
+    pub weights: u64,
+    /// Of the modules.
+    pub modules: u64,
+}
+
+/// Checks the rules above for a program of a plan with sections of these sizes.
 ///
 /// # Errors
 ///
 /// The first rule that is broken, and where.
-pub fn check(program: &Program, weight_section: u64) -> Result<(), CheckError> {
+pub fn check(program: &Program, sections: SectionSizes) -> Result<(), CheckError> {
     check_names(program)?;
     let here =
         |fault| CheckError { place: Place { table: "program", index: None, name: None }, fault };
-    if program.dtype != DType::F32 {
+    if !device::runs_on(program.dtype, program.device.as_ref()) {
         return Err(here(Fault::BufferType { found: program.dtype.name() }));
     }
     if program.outputs.is_empty() {
@@ -56,7 +68,7 @@ pub fn check(program: &Program, weight_section: u64) -> Result<(), CheckError> {
         check_input(input, program).map_err(|fault| at("input", i, Some(&input.name), fault))?;
     }
     for (i, weight) in program.weights.iter().enumerate() {
-        check_weight(weight, weight_section)
+        check_weight(weight, sections.weights)
             .map_err(|fault| at("weight", i, Some(&weight.name), fault))?;
     }
     memory::check_slots(program)?;
@@ -68,7 +80,8 @@ pub fn check(program: &Program, weight_section: u64) -> Result<(), CheckError> {
         kernel::check_step(step, program)
             .map_err(|fault| at("step", i, Some(&step.name), fault))?;
     }
-    memory::check_lives(program)
+    memory::check_lives(program)?;
+    device::check_code(program, sections.modules)
 }
 
 fn at(table: &'static str, index: usize, name: Option<&str>, fault: Fault) -> CheckError {
@@ -146,6 +159,9 @@ fn check_input(input: &InputSpec, program: &Program) -> Result<(), Fault> {
         return Err(Fault::NoColumns);
     }
     input.width.checked_mul(input.dtype.bytes()).ok_or(Fault::TooLarge)?;
+    if !matches!(input.dtype, DType::F32 | DType::I64) {
+        return Err(Fault::InputType { found: input.dtype.name() });
+    }
     if let Some(below) = input.below {
         if input.dtype != DType::I64 || below == 0 {
             return Err(Fault::Bound { below, dtype: input.dtype.name() });
@@ -178,9 +194,13 @@ fn check_weight(weight: &WeightSpec, section: u64) -> Result<(), Fault> {
     if offset.checked_add(found).is_none_or(|end| end > section) {
         return Err(Fault::WeightEnd { section, offset, bytes: found });
     }
+    check_hash(&weight.hash)
+}
+
+fn check_hash(hash: &str) -> Result<(), Fault> {
     let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if weight.hash.len() != 64 || !weight.hash.bytes().all(digit) {
-        return Err(Fault::WeightHash { found: weight.hash.chars().take(80).collect() });
+    if hash.len() != 64 || !hash.bytes().all(digit) {
+        return Err(Fault::WeightHash { found: hash.chars().take(80).collect() });
     }
     Ok(())
 }

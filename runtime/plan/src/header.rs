@@ -43,12 +43,19 @@ pub enum SectionKind {
     Tokenizer,
     /// The weights of all programs. Exactly one.
     Weights,
+    /// The compiled kernels of all GPU programs. At most one.
+    Modules,
 }
 
 impl SectionKind {
     /// All kinds.
-    pub const ALL: [SectionKind; 4] =
-        [SectionKind::Manifest, SectionKind::Program, SectionKind::Tokenizer, SectionKind::Weights];
+    pub const ALL: [SectionKind; 5] = [
+        SectionKind::Manifest,
+        SectionKind::Program,
+        SectionKind::Tokenizer,
+        SectionKind::Weights,
+        SectionKind::Modules,
+    ];
 
     /// The number in the section table.
     pub fn code(self) -> u32 {
@@ -57,6 +64,7 @@ impl SectionKind {
             SectionKind::Program => 2,
             SectionKind::Tokenizer => 3,
             SectionKind::Weights => 4,
+            SectionKind::Modules => 5,
         }
     }
 
@@ -69,7 +77,7 @@ impl SectionKind {
     pub fn max_bytes(self) -> u64 {
         match self {
             SectionKind::Manifest | SectionKind::Program | SectionKind::Tokenizer => MAX_TEXT_BYTES,
-            SectionKind::Weights => u64::MAX,
+            SectionKind::Weights | SectionKind::Modules => u64::MAX,
         }
     }
 
@@ -80,6 +88,7 @@ impl SectionKind {
             SectionKind::Program => "program",
             SectionKind::Tokenizer => "tokenizer",
             SectionKind::Weights => "weights",
+            SectionKind::Modules => "modules",
         }
     }
 }

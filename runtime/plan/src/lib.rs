@@ -9,6 +9,7 @@
 //! with [`check::check`], before it gives anything out.
 
 pub mod check;
+pub mod device;
 pub mod extent;
 pub mod header;
 pub mod json;

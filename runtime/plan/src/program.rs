@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::DeviceCode;
 use crate::extent::{Extent, Rows};
 use crate::kernel::Kernel;
 
@@ -11,6 +12,10 @@ use crate::kernel::Kernel;
 pub enum DType {
     /// IEEE binary32.
     F32,
+    /// IEEE binary16.
+    F16,
+    /// bfloat16.
+    Bf16,
     /// Signed 64-bit integer.
     I64,
 }
@@ -20,6 +25,8 @@ impl DType {
     pub fn name(self) -> &'static str {
         match self {
             DType::F32 => "f32",
+            DType::F16 => "f16",
+            DType::Bf16 => "bf16",
             DType::I64 => "i64",
         }
     }
@@ -28,6 +35,7 @@ impl DType {
     pub fn bytes(self) -> u64 {
         match self {
             DType::F32 => 4,
+            DType::F16 | DType::Bf16 => 2,
             DType::I64 => 8,
         }
     }
@@ -200,6 +208,9 @@ pub struct Program {
     pub buffers: Vec<Buffer>,
     /// Parts of the arena.
     pub slots: Vec<Slot>,
-    /// The launches, in order.
+    /// What to compute, in order.
     pub steps: Vec<Step>,
+    /// How a GPU does it; `None` for the CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceCode>,
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde::de::DeserializeOwned;
 
 pub use self::error::ReadError;
-use crate::check;
+use crate::check::{self, SectionSizes};
 use crate::header::{Section, SectionId, SectionKind};
 use crate::manifest::Manifest;
 use crate::program::{Program, WeightSpec};
@@ -27,6 +27,8 @@ pub struct PlanIndex {
     pub programs: Vec<Program>,
     /// The bytes of the weight section. It begins at a multiple of 256.
     pub weights: Range<usize>,
+    /// The bytes of the section of modules; empty without one.
+    pub modules: Range<usize>,
     /// The bytes of `tokenizer.json`, if the plan has one.
     pub tokenizer: Option<Range<usize>>,
     /// The section table, in the order of the file.
@@ -57,6 +59,11 @@ impl PlanIndex {
             return Err(ReadError::TokenizerMissing);
         }
 
+        let modules = find(SectionKind::Modules);
+        let sizes = SectionSizes {
+            weights: weights.length,
+            modules: modules.map_or(0, |section| section.length),
+        };
         let mut programs: Vec<Program> = Vec::new();
         for section in sections.iter().filter(|section| section.id.kind == SectionKind::Program) {
             let program: Program = json(file, section)?;
@@ -64,15 +71,16 @@ impl PlanIndex {
             if programs.iter().any(|other| other.entry == entry && other.target == target) {
                 return Err(ReadError::ProgramTwice { entry, target });
             }
-            check::check(&program, weights.length).map_err(|cause| ReadError::Program {
+            check::check(&program, sizes).map_err(|cause| ReadError::Program {
                 entry,
                 target,
                 cause: Box::new(cause),
             })?;
             programs.push(program);
         }
+        let modules = modules.map_or(0..0, range);
         let weights = range(weights);
-        Ok(PlanIndex { format, manifest, programs, weights, tokenizer, sections })
+        Ok(PlanIndex { format, manifest, programs, weights, modules, tokenizer, sections })
     }
 
     /// The program for an entry point and a target, if the plan has it.

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::check::{self, CheckError};
+use crate::check::{self, CheckError, SectionSizes};
 use crate::header::{
     self, ENTRY_BYTES, HEADER_BYTES, MAX_SECTIONS, Section, SectionId, SectionKind,
 };
@@ -24,6 +24,8 @@ pub struct Contents<'a> {
     pub programs: &'a [Program],
     /// The weights that the programs' specs point into.
     pub weights: &'a WeightTable<'a>,
+    /// The compiled kernels that GPU programs point into; `None` without GPU programs.
+    pub modules: Option<&'a WeightTable<'a>>,
     /// The bytes of `tokenizer.json`; needed if the manifest says how texts become inputs.
     pub tokenizer: Option<&'a [u8]>,
 }
@@ -114,7 +116,10 @@ pub fn write(contents: Contents<'_>, mut out: impl Write) -> Result<u64, WriteEr
         texts.push((SectionKind::Tokenizer, 0, tokenizer.to_vec()));
     }
 
-    let mut placer = Placer::new(texts.len() + 1);
+    let mut tables = vec![(SectionKind::Weights, contents.weights)];
+    tables.extend(contents.modules.map(|modules| (SectionKind::Modules, modules)));
+
+    let mut placer = Placer::new(texts.len() + tables.len());
     for (kind, index, bytes) in &texts {
         let id = SectionId { kind: *kind, index: *index };
         let found = bytes.len() as u64;
@@ -123,12 +128,14 @@ pub fn write(contents: Contents<'_>, mut out: impl Write) -> Result<u64, WriteEr
         }
         placer.place(id, found, *blake3::hash(bytes).as_bytes());
     }
-    let mut weights_hash = blake3::Hasher::new();
-    contents.weights.chunks().for_each(|chunk| {
-        weights_hash.update(chunk);
-    });
-    let weights = SectionId { kind: SectionKind::Weights, index: 0 };
-    placer.place(weights, contents.weights.len(), *weights_hash.finalize().as_bytes());
+    for (kind, table) in &tables {
+        let mut hash = blake3::Hasher::new();
+        table.chunks().for_each(|chunk| {
+            hash.update(chunk);
+        });
+        let id = SectionId { kind: *kind, index: 0 };
+        placer.place(id, table.len(), *hash.finalize().as_bytes());
+    }
 
     let mut written = 0;
     let head = header::encode(placer.end, &placer.sections);
@@ -137,10 +144,11 @@ pub fn write(contents: Contents<'_>, mut out: impl Write) -> Result<u64, WriteEr
         pad(&mut out, &mut written, section.offset)?;
         put(&mut out, &mut written, bytes)?;
     }
-    let weights = placer.sections.last().expect("the weight section was placed above");
-    pad(&mut out, &mut written, weights.offset)?;
-    for chunk in contents.weights.chunks() {
-        put(&mut out, &mut written, chunk)?;
+    for ((_, table), section) in tables.iter().zip(&placer.sections[texts.len()..]) {
+        pad(&mut out, &mut written, section.offset)?;
+        for chunk in table.chunks() {
+            put(&mut out, &mut written, chunk)?;
+        }
     }
     out.flush()?;
     debug_assert_eq!(written, placer.end);
@@ -148,18 +156,22 @@ pub fn write(contents: Contents<'_>, mut out: impl Write) -> Result<u64, WriteEr
 }
 
 fn refuse_bad_contents(contents: Contents<'_>) -> Result<(), WriteError> {
-    let max = MAX_SECTIONS as usize - 3;
+    let max = MAX_SECTIONS as usize - 4;
     let found = contents.programs.len();
     if found == 0 || found > max {
         return Err(WriteError::ProgramCount { max, found });
     }
+    let sections = SectionSizes {
+        weights: contents.weights.len(),
+        modules: contents.modules.map_or(0, WeightTable::len),
+    };
     for (index, program) in contents.programs.iter().enumerate() {
         let (entry, target) = (program.entry.clone(), program.target.clone());
         let before = &contents.programs[..index];
         if before.iter().any(|other| other.entry == entry && other.target == target) {
             return Err(WriteError::ProgramTwice { entry, target });
         }
-        check::check(program, contents.weights.len()).map_err(|cause| WriteError::Program {
+        check::check(program, sections).map_err(|cause| WriteError::Program {
             entry,
             target,
             cause: Box::new(cause),

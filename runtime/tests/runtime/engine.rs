@@ -25,6 +25,7 @@ fn plan(build: &Build) -> Vec<u8> {
         manifest: &manifest,
         programs: &[program],
         weights: &table,
+        modules: None,
         tokenizer: Some(b"{}"),
     };
     let mut bytes = Vec::new();

@@ -41,6 +41,7 @@ impl Build {
             buffers: vec![],
             slots: vec![],
             steps: vec![],
+            device: None,
         };
         Build { program, weights: vec![] }
     }

@@ -61,8 +61,35 @@ pub enum Fault {
         other: usize,
     },
     /// The program's buffers are not floats.
-    #[error("expected buffers of a float type, found {found}")]
+    #[error("expected buffers of a float type that its device has, found {found}")]
     BufferType {
+        /// The type.
+        found: &'static str,
+    },
+    /// A GPU program has not one launch for each step.
+    #[error("expected one launch for each of {expected} steps, found {found}")]
+    LaunchCount {
+        /// The steps.
+        expected: usize,
+        /// The launches.
+        found: usize,
+    },
+    /// A size of a launch is zero or more than any GPU takes.
+    #[error("{what}: expected 1 to {max}, found {found}")]
+    LaunchSize {
+        /// Which size.
+        what: &'static str,
+        /// The most.
+        max: u32,
+        /// The launch's.
+        found: u32,
+    },
+    /// Blocks along y or z are counted from the batch.
+    #[error("expected a fixed count of blocks along y and z, found one that grows with the batch")]
+    LaunchAxis,
+    /// Samples bring f32 and i64 only.
+    #[error("expected an input of f32 or i64, found {found}")]
+    InputType {
         /// The type.
         found: &'static str,
     },
@@ -152,7 +179,7 @@ pub enum Fault {
     },
     /// A weight reaches past the weight section.
     #[error(
-        "expected to end inside the weight section of {section} bytes, found {bytes} bytes from {offset}"
+        "expected to end inside its section of {section} bytes, found {bytes} bytes from {offset}"
     )]
     WeightEnd {
         /// Bytes of the section.

@@ -9,6 +9,7 @@ mod format_doc;
 mod json;
 mod read;
 mod rules;
+mod rules_of_devices;
 mod rules_of_kernels;
 mod sample;
 mod write;

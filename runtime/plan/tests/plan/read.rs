@@ -254,6 +254,6 @@ fn json_and_programs() {
     unaligned = edit(PROGRAM, "\"offset\":256", "\"offset\":18446744073709551360");
     refused(
         &unaligned,
-        expect! {"program `forward` for `cpu`: weight 1 `positions`: expected to end inside the weight section of 1540 bytes, found 128 bytes from 18446744073709551360"},
+        expect! {"program `forward` for `cpu`: weight 1 `positions`: expected to end inside its section of 1540 bytes, found 128 bytes from 18446744073709551360"},
     );
 }

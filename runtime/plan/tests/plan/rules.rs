@@ -13,7 +13,7 @@ use crate::sample::{self, RAGGED, view};
 pub(crate) fn breaks(edit: impl FnOnce(&mut Program), message: Expect) {
     let (mut program, weights) = sample::program();
     edit(&mut program);
-    let error = check(&program, weights.len()).expect_err("the edit breaks a rule");
+    let error = check(&program, sample::sizes(&weights)).expect_err("the edit breaks a rule");
     message.assert_eq(&error.to_string());
 }
 
@@ -21,7 +21,7 @@ pub(crate) fn breaks(edit: impl FnOnce(&mut Program), message: Expect) {
 pub(crate) fn keeps(edit: impl FnOnce(&mut Program)) {
     let (mut program, weights) = sample::program();
     edit(&mut program);
-    check(&program, weights.len()).expect("the edit breaks no rule");
+    check(&program, sample::sizes(&weights)).expect("the edit breaks no rule");
 }
 
 fn sum(terms: &[(i64, &[Extent])]) -> Extent {
@@ -66,7 +66,7 @@ fn names() {
 fn the_program_itself() {
     breaks(
         |p| p.dtype = DType::I64,
-        expect! {"program: expected buffers of a float type, found i64"},
+        expect! {"program: expected buffers of a float type that its device has, found i64"},
     );
     breaks(|p| p.outputs.clear(), expect! {"program: expected at least one output, found none"});
     breaks(
@@ -197,11 +197,11 @@ fn weights() {
     );
     breaks(
         |p| p.weights[6].offset += 256,
-        expect! {"weight 6 `half`: expected to end inside the weight section of 1540 bytes, found 4 bytes from 1792"},
+        expect! {"weight 6 `half`: expected to end inside its section of 1540 bytes, found 4 bytes from 1792"},
     );
     breaks(
         |p| p.weights[6].offset = u64::MAX - 255,
-        expect! {"weight 6 `half`: expected to end inside the weight section of 1540 bytes, found 4 bytes from 18446744073709551360"},
+        expect! {"weight 6 `half`: expected to end inside its section of 1540 bytes, found 4 bytes from 18446744073709551360"},
     );
     breaks(
         |p| p.weights[0].hash.truncate(63),
@@ -239,7 +239,10 @@ fn slots_and_buffers() {
         |p| p.buffers[0].slot = 4,
         expect! {"buffer 0 `embedded`: expected an index of slots below 4, found 4"},
     );
-    breaks(|p| p.slots[1].needs[0].bytes_per_row = 50, expect! {"slot 1: expected bytes of a row that are a multiple of 4, found 50"});
+    breaks(
+        |p| p.slots[1].needs[0].bytes_per_row = 50,
+        expect! {"slot 1: expected bytes of a row that are a multiple of 4, found 50"},
+    );
     breaks(
         |p| p.slots[1].needs[0].bytes_per_row = 44,
         expect! {"buffer 1 `qkv`: expected slot 1 to have 48 bytes for each of its rows, found 44"},
@@ -397,7 +400,7 @@ proptest! {
             }
         }
         if let Ok(program) = serde_json::from_value::<Program>(value) {
-            let _ = check(&program, weights.len());
+            let _ = check(&program, sample::sizes(&weights));
         }
     }
 }

@@ -23,7 +23,7 @@ fn operands_by_count_and_sort() {
     for step in 0..9 {
         let (mut program, weights) = crate::sample::program();
         program.steps[step].operands.push(Operand::Weight(0));
-        let error = bytec_plan::check::check(&program, weights.len()).unwrap_err();
+        let error = bytec_plan::check::check(&program, crate::sample::sizes(&weights)).unwrap_err();
         let name = program.steps[step].kernel.name();
         assert!(error.to_string().contains(&format!("operands for {name}, found")), "{error}");
     }

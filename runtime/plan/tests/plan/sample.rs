@@ -1,5 +1,6 @@
 //! A small program with every kernel in it, and its plan.
 
+use bytec_plan::check::SectionSizes;
 use bytec_plan::extent::{Extent, Rows};
 use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn};
 use bytec_plan::manifest::{Manifest, PoolingSource, PoolingSpec, TextSpec};
@@ -162,6 +163,7 @@ pub(crate) fn program() -> (Program, WeightTable<'static>) {
         ],
         weights,
         steps: steps.collect(),
+        device: None,
         buffers,
         slots,
     };
@@ -185,8 +187,14 @@ pub(crate) fn plan_of(
     weights: &WeightTable<'_>,
 ) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let contents = Contents { manifest, programs, weights, tokenizer: Some(TOKENIZER) };
+    let contents =
+        Contents { manifest, programs, weights, modules: None, tokenizer: Some(TOKENIZER) };
     let written = writer::write(contents, &mut bytes).expect("the sample is a valid plan");
     assert_eq!(written, bytes.len() as u64);
     bytes
+}
+
+/// The sections that a table of weights makes.
+pub(crate) fn sizes(weights: &WeightTable<'_>) -> SectionSizes {
+    SectionSizes { weights: weights.len(), modules: 0 }
 }

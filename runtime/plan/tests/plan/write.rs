@@ -84,8 +84,13 @@ fn a_plan_without_weights_and_tokenizer_reads_back() {
     let manifest = Manifest::default();
     let mut file = Vec::new();
     let programs = [program];
-    let contents =
-        Contents { manifest: &manifest, programs: &programs, weights: &table, tokenizer: None };
+    let contents = Contents {
+        manifest: &manifest,
+        programs: &programs,
+        weights: &table,
+        modules: None,
+        tokenizer: None,
+    };
     writer::write(contents, &mut file).unwrap();
     let plan = PlanIndex::read(&file).unwrap();
     assert!(plan.weights.is_empty() && plan.tokenizer.is_none());
@@ -100,7 +105,7 @@ fn refused(
     message: Expect,
 ) {
     let mut out = Vec::new();
-    let contents = Contents { manifest, programs, weights, tokenizer };
+    let contents = Contents { manifest, programs, weights, modules: None, tokenizer };
     let error = writer::write(contents, &mut out).expect_err("the contents are wrong");
     message.assert_eq(&error.to_string());
     assert!(out.is_empty(), "nothing is written");
@@ -115,7 +120,7 @@ fn contents_that_would_not_be_read_are_not_written() {
     let (program, table) = sample::program();
     let manifest = sample::manifest();
     let some = Some(TOKENIZER);
-    refused(&manifest, &[], &table, some, expect! {"expected 1 to 1021 programs, found 0"});
+    refused(&manifest, &[], &table, some, expect! {"expected 1 to 1020 programs, found 0"});
     let twice = [program.clone(), program.clone()];
     refused(
         &manifest,
@@ -137,7 +142,7 @@ fn contents_that_would_not_be_read_are_not_written() {
         std::slice::from_ref(&program),
         &empty,
         some,
-        expect! {"program `forward` for `cpu`: weight 0 `words`: expected to end inside the weight section of 0 bytes, found 96 bytes from 0"},
+        expect! {"program `forward` for `cpu`: weight 0 `words`: expected to end inside its section of 0 bytes, found 96 bytes from 0"},
     );
     let large = vec![b' '; (64 << 20) + 1];
     refused(
@@ -196,6 +201,7 @@ fn what_the_writer_says_is_passed_on() {
         manifest: &sample::manifest(),
         programs: &programs,
         weights: &weights,
+        modules: None,
         tokenizer: Some(TOKENIZER),
     };
     let error = writer::write(contents, Full).unwrap_err();

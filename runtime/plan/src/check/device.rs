@@ -1,0 +1,104 @@
+//! Device code: modules inside their section, launches that name what their steps have.
+
+use super::{CheckError, Fault, at, check_hash, entry};
+use crate::device::{Arg, Count, DeviceCode, Image, Launch, ModuleSpec, Of};
+use crate::header::ALIGN;
+use crate::program::{DType, Operand, Program, Step};
+
+/// The most threads of a block, on every GPU.
+const MAX_THREADS: u32 = 1024;
+/// The most bytes of shared memory that any block can ask for.
+const MAX_SHARED: u32 = 227 << 10;
+/// The most blocks along y and z.
+const MAX_GRID: u32 = 65_535;
+
+/// Whether a device can have buffers of this type: the CPU's are f32, a GPU's any float.
+pub(super) fn runs_on(dtype: DType, device: Option<&DeviceCode>) -> bool {
+    dtype == DType::F32 || device.is_some() && dtype != DType::I64
+}
+
+/// Checks a program's modules and launches. Steps must have been checked.
+pub(super) fn check_code(program: &Program, section: u64) -> Result<(), CheckError> {
+    let Some(code) = &program.device else { return Ok(()) };
+    for (i, module) in code.modules.iter().enumerate() {
+        check_module(module, section)
+            .map_err(|fault| at("module", i, Some(&module.symbol), fault))?;
+    }
+    let (expected, found) = (program.steps.len(), code.launches.len());
+    if expected != found {
+        return Err(at("launch", found, None, Fault::LaunchCount { expected, found }));
+    }
+    for (i, (launch, step)) in code.launches.iter().zip(&program.steps).enumerate() {
+        check_launch(launch, step, code)
+            .map_err(|fault| at("launch", i, Some(&step.name), fault))?;
+    }
+    Ok(())
+}
+
+fn check_module(module: &ModuleSpec, section: u64) -> Result<(), Fault> {
+    check_image(&module.cubin, section)?;
+    module.ptx.iter().try_for_each(|ptx| check_image(ptx, section))
+}
+
+fn check_image(image: &Image, section: u64) -> Result<(), Fault> {
+    let Image { offset, bytes, hash } = image;
+    if !offset.is_multiple_of(ALIGN) {
+        return Err(Fault::WeightAlign { align: ALIGN, found: *offset });
+    }
+    if offset.checked_add(*bytes).is_none_or(|end| end > section) {
+        return Err(Fault::WeightEnd { section, offset: *offset, bytes: *bytes });
+    }
+    check_hash(hash)
+}
+
+fn check_launch(launch: &Launch, step: &Step, code: &DeviceCode) -> Result<(), Fault> {
+    entry(&code.modules, "modules", launch.module)?;
+    let range = |what, max, found| match found {
+        1.. if found <= max => Ok(()),
+        _ => Err(Fault::LaunchSize { what, max, found }),
+    };
+    range("threads of a block", MAX_THREADS, launch.block)?;
+    if launch.shared > MAX_SHARED {
+        return Err(Fault::LaunchSize {
+            what: "bytes of shared memory",
+            max: MAX_SHARED,
+            found: launch.shared,
+        });
+    }
+    for (axis, count) in launch.grid.iter().enumerate() {
+        match *count {
+            Count::Fixed(blocks) => {
+                range("blocks", if axis == 0 { u32::MAX } else { MAX_GRID }, blocks)?
+            }
+            Count::Rows { per } | Count::Tiles { per } => range("rows of a block", u32::MAX, per)?,
+            Count::Samples => {}
+        }
+        // Along y and z there are at most 65,535 blocks, and no batch may run into that.
+        if axis != 0 && !matches!(count, Count::Fixed(_)) {
+            return Err(Fault::LaunchAxis);
+        }
+    }
+    for arg in &launch.args {
+        match *arg {
+            Arg::Output | Arg::Samples => {}
+            Arg::Operand(operand) => entry(&step.operands, "operands", operand).map(|_| ())?,
+            Arg::Tiles { per } => range("rows of a tile", u32::MAX, per)?,
+            Arg::Rows(of) | Arg::Offsets(of) | Arg::Positions(of) | Arg::SampleOfRow(of) => {
+                check_of(of, step)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_of(of: Of, step: &Step) -> Result<(), Fault> {
+    let Of::Operand(operand) = of else { return Ok(()) };
+    match entry(&step.operands, "operands", operand)? {
+        Operand::View(_) | Operand::Input(_) => Ok(()),
+        Operand::Weight(_) => Err(Fault::OperandSort {
+            operand: operand as usize,
+            expected: "a view of a buffer or an input",
+            found: "a weight",
+        }),
+    }
+}

@@ -1,0 +1,115 @@
+//! Device code: the modules that a GPU program's steps launch, and how.
+//!
+//! A launch is data. Its blocks are counted from the batch, its pointers are named by what they point at, and nothing
+//! of it is computed on the device's host at run time but sums and divisions of the batch's sizes.
+
+use serde::{Deserialize, Serialize};
+
+/// The code of a GPU program: one launch for each of its steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceCode {
+    /// The architecture that the modules are compiled for, such as `sm_80`.
+    pub arch: String,
+    /// Compiled kernels.
+    pub modules: Vec<ModuleSpec>,
+    /// One launch for each step, in order.
+    pub launches: Vec<Launch>,
+}
+
+/// A compiled kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleSpec {
+    /// The kernel's symbol.
+    pub symbol: String,
+    /// Machine code for the architecture.
+    pub cubin: Image,
+    /// The PTX it was made of, for other architectures and for the interpreter; `None` in a stripped plan.
+    pub ptx: Option<Image>,
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Bytes of static shared memory of a block.
+    pub static_shared: u32,
+}
+
+/// A part of the section of modules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Where its bytes begin in the section; a multiple of 256.
+    pub offset: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the bytes, in hexadecimal.
+    pub hash: String,
+}
+
+/// How a step is launched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// The module.
+    pub module: u32,
+    /// Blocks along x, y and z.
+    pub grid: [Count; 3],
+    /// Threads of a block, along x.
+    pub block: u32,
+    /// Bytes of dynamic shared memory of a block.
+    pub shared: u32,
+    /// The kernel's arguments, in order; all are pointers.
+    pub args: Vec<Arg>,
+}
+
+/// How many blocks there are along an axis. A grid may be larger: blocks past the batch's end do nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Count {
+    /// The same for every batch.
+    Fixed(u32),
+    /// One for every `per` rows of the output, and one for those that are left.
+    Rows {
+        /// Rows of one block.
+        per: u32,
+    },
+    /// One a sample.
+    Samples,
+    /// For each sample one for every `per` rows of its output, and one for those that are left.
+    Tiles {
+        /// Rows of one block.
+        per: u32,
+    },
+}
+
+/// One argument of a kernel: a pointer into the arena, the weights, the inputs, or the batch's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arg {
+    /// The first element of the output.
+    Output,
+    /// The first element of the step's operand of this index: a view's first column, a weight, or an input. Integer
+    /// inputs lie as i32.
+    Operand(u32),
+    /// `const int*`: how many rows the value has, as one number.
+    Rows(Of),
+    /// `const int*`: how many samples the batch has, as one number.
+    Samples,
+    /// `const int*`: the row at which each sample begins, and at last the count of rows; samples + 1 numbers.
+    Offsets(Of),
+    /// `const int*`: for each row its place in its own sample, from zero.
+    Positions(Of),
+    /// `const int*`: for each row the index of its sample.
+    SampleOfRow(Of),
+    /// `const int2*`: for each block of [`Count::Tiles`] with the same `per`, its sample and the first of its rows,
+    /// counted in the sample. Blocks past the last tile have -1 as their sample.
+    Tiles {
+        /// Rows of one tile.
+        per: u32,
+    },
+}
+
+/// Whose rows a table is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Of {
+    /// The output's.
+    Output,
+    /// Those of the step's operand of this index.
+    Operand(u32),
+}

@@ -1,0 +1,122 @@
+//! Each rule of device code, broken once.
+
+use bytec_plan::check::{SectionSizes, check};
+use bytec_plan::device::{Arg, Count, DeviceCode, Image, Launch, ModuleSpec, Of};
+use bytec_plan::program::{DType, Program};
+use expect_test::{Expect, expect};
+
+use crate::sample;
+
+const SECTION: u64 = 1024;
+
+fn image(offset: u64, bytes: u64) -> Image {
+    Image { offset, bytes, hash: "0".repeat(64) }
+}
+
+/// The sample as a GPU program: one module, launched for every step.
+fn program() -> (Program, SectionSizes) {
+    let (mut program, weights) = sample::program();
+    let launch = Launch {
+        module: 0,
+        grid: [Count::Rows { per: 4 }, Count::Fixed(1), Count::Fixed(1)],
+        block: 128,
+        shared: 0,
+        args: vec![Arg::Output, Arg::Rows(Of::Output)],
+    };
+    let launches = vec![launch; program.steps.len()];
+    let module = ModuleSpec {
+        symbol: "kernel".to_owned(),
+        cubin: image(0, 500),
+        ptx: Some(image(512, 512)),
+        registers: 32,
+        static_shared: 0,
+    };
+    program.device = Some(DeviceCode { arch: "sm_80".to_owned(), modules: vec![module], launches });
+    (program, SectionSizes { weights: weights.len(), modules: SECTION })
+}
+
+fn breaks(edit: impl FnOnce(&mut DeviceCode), message: Expect) {
+    let (mut program, sizes) = program();
+    edit(program.device.as_mut().expect("the sample has device code"));
+    message.assert_eq(&check(&program, sizes).expect_err("the edit breaks a rule").to_string());
+}
+
+#[test]
+fn the_sample_keeps_the_rules() {
+    let (program, sizes) = program();
+    check(&program, sizes).expect("nothing is broken yet");
+}
+
+#[test]
+fn half_floats_are_for_gpus() {
+    let (mut program, sizes) = program();
+    program.device = None;
+    program.dtype = DType::F16;
+    let error = check(&program, sizes).expect_err("the CPU's buffers are f32").to_string();
+    expect! {"program: expected buffers of a float type that its device has, found f16"}
+        .assert_eq(&error);
+}
+
+#[test]
+fn modules_lie_in_their_section() {
+    breaks(
+        |code| code.modules[0].cubin.offset = 8,
+        expect! {"module 0 `kernel`: expected an offset that is a multiple of 256, found 8"},
+    );
+    breaks(
+        |code| code.modules[0].ptx = Some(image(512, 513)),
+        expect! {"module 0 `kernel`: expected to end inside its section of 1024 bytes, found 513 bytes from 512"},
+    );
+    breaks(
+        |code| code.modules[0].cubin.hash.clear(),
+        expect! {"module 0 `kernel`: expected a hash of 64 hexadecimal digits in lower case, found ``"},
+    );
+    breaks(
+        |code| code.launches[2].module = 1,
+        expect! {"launch 2 `attended`: expected an index of modules below 1, found 1"},
+    );
+}
+
+#[test]
+fn every_step_has_a_launch_of_possible_size() {
+    breaks(
+        |code| code.launches.truncate(1),
+        expect! {"launch 1: expected one launch for each of 9 steps, found 1"},
+    );
+    breaks(
+        |code| code.launches[0].block = 2048,
+        expect! {"launch 0 `embedded`: threads of a block: expected 1 to 1024, found 2048"},
+    );
+    breaks(
+        |code| code.launches[0].shared = 1 << 20,
+        expect! {"launch 0 `embedded`: bytes of shared memory: expected 1 to 232448, found 1048576"},
+    );
+    breaks(
+        |code| code.launches[0].grid[0] = Count::Tiles { per: 0 },
+        expect! {"launch 0 `embedded`: rows of a block: expected 1 to 4294967295, found 0"},
+    );
+    breaks(
+        |code| code.launches[0].grid[1] = Count::Fixed(70_000),
+        expect! {"launch 0 `embedded`: blocks: expected 1 to 65535, found 70000"},
+    );
+    breaks(
+        |code| code.launches[0].grid[2] = Count::Samples,
+        expect! {"launch 0 `embedded`: expected a fixed count of blocks along y and z, found one that grows with the batch"},
+    );
+}
+
+#[test]
+fn arguments_are_what_the_step_has() {
+    breaks(
+        |code| code.launches[0].args.push(Arg::Operand(99)),
+        expect! {"launch 0 `embedded`: expected an index of operands below 5, found 99"},
+    );
+    breaks(
+        |code| code.launches[0].args.push(Arg::Rows(Of::Operand(0))),
+        expect! {"launch 0 `embedded`: operand 0: expected a view of a buffer or an input, found a weight"},
+    );
+    breaks(
+        |code| code.launches[0].args.push(Arg::Tiles { per: 0 }),
+        expect! {"launch 0 `embedded`: rows of a tile: expected 1 to 4294967295, found 0"},
+    );
+}
