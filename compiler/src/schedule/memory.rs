@@ -110,18 +110,3 @@ pub fn arena_expression(slots: &[Slot], extents: &[String]) -> String {
     let sizes: Vec<_> = slots.iter().map(slot).collect();
     if sizes.is_empty() { "0".to_owned() } else { sizes.join(" + ") }
 }
-
-/// The buffers that share a slot while both live, by name.
-#[cfg(test)]
-pub(crate) fn clashes(schedule: &Schedule) -> Vec<(String, String)> {
-    let lives = lives(schedule);
-    let mut found = Vec::new();
-    for (a, first) in schedule.buffers.iter().enumerate() {
-        for (b, second) in schedule.buffers.iter().enumerate().skip(a + 1) {
-            if first.slot == second.slot && overlap(&lives[a], &lives[b]) {
-                found.push((first.name.clone(), second.name.clone()));
-            }
-        }
-    }
-    found
-}
