@@ -68,7 +68,7 @@ fn check_launch(launch: &Launch, step: &Step, code: &DeviceCode) -> Result<(), F
     for (axis, count) in launch.grid.iter().enumerate() {
         match *count {
             Count::Fixed(blocks) => {
-                range("blocks", if axis == 0 { u32::MAX } else { MAX_GRID }, blocks)?
+                range("blocks", if axis == 0 { u32::MAX } else { MAX_GRID }, blocks)?;
             }
             Count::Rows { per } | Count::Tiles { per } => range("rows of a block", u32::MAX, per)?,
             Count::Samples => {}
