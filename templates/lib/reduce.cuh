@@ -4,13 +4,14 @@
 // the same pairs on both sides, and floating point addition commutes.
 
 struct Sum {
-    static constexpr float kNone = 0.0f;
+    // The result of no numbers.
+    static __device__ __forceinline__ float none() { return 0.0f; }
     __device__ __forceinline__ float operator()(float a, float b) const { return a + b; }
 };
 
 // Passes over NaN, as fmaxf does.
 struct Largest {
-    static constexpr float kNone = -__builtin_huge_valf();
+    static __device__ __forceinline__ float none() { return __uint_as_float(0xff800000u); }
     __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
 
@@ -34,7 +35,7 @@ __device__ __forceinline__ float reduce(float x, Op op) {
         __syncthreads();
         if (lane == 0) { partial[threadIdx.x / 32] = x; }
         __syncthreads();
-        x = reduce_warp(lane < kWarps ? partial[lane] : Op::kNone, op);
+        x = reduce_warp(lane < kWarps ? partial[lane] : Op::none(), op);
     }
     return x;
 }

@@ -64,6 +64,13 @@ struct Row {
             [&](float& v, int column) { v = v + to_float(row[column]); });
     }
 
+    // Divides by the L2 norm, or by `eps` if that is larger.
+    __device__ __forceinline__ void l2_normalize(float eps) {
+        const float root = sqrtf(sum_of_squares());
+        const float norm = root < eps ? eps : root;
+        each([&](float& v, int) { v = v / norm; });
+    }
+
     template <class T>
     __device__ __forceinline__ void write(T* __restrict__ row) {
         each_vector([&](float(&v)[kVec], int column) { store(row + column, v); },
@@ -84,7 +91,7 @@ struct Row {
 
     // NaNs are passed over.
     __device__ __forceinline__ float largest() {
-        float largest = Largest::kNone;
+        float largest = Largest::none();
         each([&](float& v, int) { largest = fmaxf(largest, v); });
         return reduce<kThreads>(largest, Largest());
     }

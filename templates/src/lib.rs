@@ -19,10 +19,22 @@ macro_rules! files {
 }
 
 /// One template for each kernel.
-pub const KERNELS: &[File] = files!["kernels/layer_norm.cu.tera",];
+pub const KERNELS: &[File] = files! {
+    "kernels/embed.cu.tera",
+    "kernels/l2_normalize.cu.tera",
+    "kernels/layer_norm.cu.tera",
+    "kernels/pointwise.cu.tera",
+    "kernels/pool.cu.tera",
+    "kernels/softmax.cu.tera",
+};
 
 /// Plain CUDA that the templates include.
-pub const LIBRARY: &[File] = files!["lib/types.cuh", "lib/reduce.cuh", "lib/row.cuh",];
+pub const LIBRARY: &[File] = files! {
+    "lib/types.cuh",
+    "lib/math.cuh",
+    "lib/reduce.cuh",
+    "lib/row.cuh",
+};
 
 #[cfg(test)]
 mod tests {

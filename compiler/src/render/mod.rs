@@ -4,9 +4,15 @@
 //! list of arguments. [`Renderer`] puts them together, names the symbol, and keeps for each line of the text where in
 //! the templates it came from. Equal steps share one source.
 
+mod embed;
+mod functions;
+mod l2_normalize;
 mod layer_norm;
 mod literal;
+mod pointwise;
+mod pool;
 mod rows;
+mod softmax;
 mod source;
 mod template;
 
@@ -150,10 +156,25 @@ impl Renderer {
     /// A kernel without a template, or a size or parameter that the template does not take.
     pub fn render(&mut self, site: &Site<'_>) -> Result<usize, RenderError> {
         match site.kernel {
+            Kernel::Embed { sources, width, eps } => {
+                self.add(site, &embed::params(site, *width, sources, *eps)?)
+            }
             Kernel::LayerNorm { width, eps, residual } => {
                 self.add(site, &layer_norm::params(site, *width, *eps, *residual)?)
             }
-            kernel => Err(RenderError::NoTemplate { kernel: kernel.name() }),
+            Kernel::L2Normalize { width, eps } => {
+                self.add(site, &l2_normalize::params(site, *width, *eps)?)
+            }
+            Kernel::Softmax { width } => self.add(site, &softmax::params(site, *width)?),
+            Kernel::Pool { pooling, width, normalize } => {
+                self.add(site, &pool::params(site, *width, *pooling, *normalize)?)
+            }
+            Kernel::Pointwise { width, operands, body } => {
+                self.add(site, &pointwise::params(site, *width, operands, body)?)
+            }
+            Kernel::Linear { .. } | Kernel::Attention { .. } => {
+                Err(RenderError::NoTemplate { kernel: site.kernel.name() })
+            }
         }
     }
 

@@ -39,10 +39,12 @@ impl RowShape {
         for matrix in matrices {
             stride(kernel, width, *matrix)?;
         }
-        let vec = access(dtype, matrices);
         // A warp has a row until its lanes would hold more than HELD numbers; then a block has it.
         let warps = width.div_ceil(32 * HELD).next_power_of_two();
         let rows_per_block = if warps == 1 { 4 } else { 1 };
+        // A full block leaves each thread 64 registers, too few for wide accesses beside the HELD numbers.
+        let widest = if warps == 32 { 2 } else { u32::MAX };
+        let vec = access(dtype, matrices).min(widest);
         Ok(Self { width, vec, threads: 32 * warps, rows_per_block })
     }
 

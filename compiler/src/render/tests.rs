@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use bytec_plan::kernel::Kernel;
+use bytec_plan::kernel::{Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn};
 use serde::Serialize;
 
 use super::template::Templates;
-use super::{Float, Matrix, Params, RenderError, Renderer, Site, layer_norm};
+use super::{Float, Matrix, Params, RenderError, Renderer, Site};
+use super::{embed, l2_normalize, layer_norm, pointwise, pool, softmax};
 
 /// Fails unless the template's variables are the struct's fields, `symbol` and `element`.
 fn same_names<P: Params + Serialize>(params: &P) {
@@ -22,9 +23,18 @@ fn site<'a>(kernel: &'a Kernel, operands: &'a [Matrix], output: Matrix) -> Site<
 
 #[test]
 fn templates_use_exactly_the_fields_of_their_params() {
-    let kernel = Kernel::LayerNorm { width: 8, eps: 1e-12, residual: true };
+    // Parameters don't depend on the site's kernel but for its name.
+    let kernel = Kernel::Softmax { width: 8 };
     let rows = [Matrix::dense(8); 4];
-    same_names(&layer_norm::params(&site(&kernel, &rows, rows[0]), 8, 1e-12, true).unwrap());
+    let site = site(&kernel, &rows, rows[0]);
+    let ids = [IdSource::Input, IdSource::Position { start: 2 }];
+    same_names(&embed::params(&site, 8, &ids, Some(1e-12)).unwrap());
+    same_names(&l2_normalize::params(&site, 8, 1e-12).unwrap());
+    same_names(&layer_norm::params(&site, 8, 1e-12, true).unwrap());
+    same_names(&pool::params(&site, 8, PoolKind::Mean, Some(1e-12)).unwrap());
+    let chain = [Instr::Operand(0), Instr::Unary(UnaryFn::Exp, 0)];
+    same_names(&pointwise::params(&site, 8, &[Broadcast::Sample], &chain).unwrap());
+    same_names(&softmax::params(&site, 8).unwrap());
 }
 
 #[test]
@@ -65,4 +75,20 @@ fn missing_operands_are_named() {
     let error =
         Renderer::new().unwrap().render(&site(&kernel, &[Matrix::dense(8)], Matrix::dense(8)));
     assert!(matches!(error, Err(RenderError::Operands { expected: 2, found: 1, .. })));
+}
+
+#[test]
+fn chains_that_name_later_values_are_refused() {
+    let rows = [Matrix::dense(8)];
+    let bodies = [
+        vec![],
+        vec![Instr::Operand(1)],
+        vec![Instr::Unary(UnaryFn::Exp, 0)],
+        vec![Instr::Const(0), Instr::Unary(UnaryFn::Exp, 7)],
+    ];
+    for body in bodies {
+        let kernel = Kernel::Pointwise { width: 8, operands: vec![Broadcast::Full], body };
+        let rendered = Renderer::new().unwrap().render(&site(&kernel, &rows, rows[0]));
+        assert!(rendered.is_err(), "{kernel:?}");
+    }
 }

@@ -1,0 +1,42 @@
+//! Softmax of each row.
+
+use serde::Serialize;
+
+use super::rows::{self, RowShape};
+use super::{Arg, Launch, Of, Params, RenderError, Site};
+
+/// The template's variables.
+#[derive(Debug, Serialize)]
+pub(super) struct Softmax {
+    x_stride: u32,
+    out_stride: u32,
+    #[serde(flatten)]
+    shape: RowShape,
+}
+
+/// Parameters for rows of `width` columns.
+pub(super) fn params(site: &Site<'_>, width: u32) -> Result<Softmax, RenderError> {
+    let kernel = site.kernel.name();
+    let x = site.operand(0)?;
+    Ok(Softmax {
+        x_stride: rows::stride(kernel, width, x)?,
+        out_stride: rows::stride(kernel, width, site.output)?,
+        shape: RowShape::new(kernel, width, site.dtype, &[x, site.output])?,
+    })
+}
+
+impl Params for Softmax {
+    const TEMPLATE: &'static str = "kernels/softmax.cu.tera";
+
+    fn stem(&self) -> String {
+        format!("softmax_{}", self.shape.width)
+    }
+
+    fn launch(&self) -> Launch {
+        self.shape.launch()
+    }
+
+    fn args(&self) -> Vec<Arg> {
+        vec![Arg::Output, Arg::Operand(0), Arg::Rows(Of::Output)]
+    }
+}

@@ -1,0 +1,103 @@
+// Functions of one and two floats: the epilogues of matrix products, and what generated elementwise kernels call.
+//
+// They are the polynomials of the CPU's kernels, written with explicit fma and exact divisions and roots only. Both
+// devices therefore give the same bits, and so does every fusion that calls them.
+
+// x if it is no smaller than low, and NaN for NaN.
+__device__ __forceinline__ float at_least(float x, float low) { return x < low ? low : x; }
+
+// x if it is no larger than high, and NaN for NaN.
+__device__ __forceinline__ float at_most(float x, float high) { return x > high ? high : x; }
+
+// 2^n for n in -126..127.
+__device__ __forceinline__ float power_of_two(int n) { return __uint_as_float((unsigned)(n + 127) << 23); }
+
+// e^x: 0 at minus infinity, infinity past 88.72.
+__device__ __forceinline__ float exponential(float x) {
+    // Adding this rounds to the nearest integer and leaves it in the low bits.
+    constexpr float kRound = 12582912.0f;
+    // Past these bounds the result is 0 or infinity whatever x is, and n stays small enough for two powers of two.
+    x = at_most(at_least(x, -105.0f), 90.0f);
+    const float rounded = fmaf(x, 1.4426950408889634f, kRound);
+    const int n = __float_as_int(rounded) - __float_as_int(kRound);
+    const float whole = rounded - kRound;
+    // ln 2 in two parts: a product of the first with an integer below 2^12 is exact.
+    const float r = fmaf(whole, -3.1946183e-5f, fmaf(whole, -0.69311523f, x));
+    float p = 0.00019790263f;
+    p = fmaf(p, r, 0.0013944762f);
+    p = fmaf(p, r, 0.008333498f);
+    p = fmaf(p, r, 0.041666295f);
+    p = fmaf(p, r, 0.16666666f);
+    p = fmaf(p, r, 0.5f);
+    p = fmaf(p, r * r, r) + 1.0f;
+    // Two steps, so that subnormal results and the last power before infinity come out right.
+    const int half = n >> 1;
+    return p * power_of_two(half) * power_of_two(n - half);
+}
+
+// The Gauss error function.
+__device__ __forceinline__ float error_function(float x) {
+    const float t = at_most(fabsf(x), 4.0f);
+    const float s = t * t;
+    float small = 8.345216e-5f;
+    small = fmaf(small, s, -0.00081374357f);
+    small = fmaf(small, s, 0.005200634f);
+    small = fmaf(small, s, -0.02685927f);
+    small = fmaf(small, s, 0.11283694f);
+    small = fmaf(small, s, -0.37612635f);
+    small = fmaf(small, s, 0.12837917f);
+    small = fmaf(small, t, t);
+    float large = 1.1259147e-5f;
+    large = fmaf(large, t, -0.000323082f);
+    large = fmaf(large, t, 0.0036435877f);
+    large = fmaf(large, t, -0.023764446f);
+    large = fmaf(large, t, 0.10623964f);
+    large = fmaf(large, t, 0.63514966f);
+    large = fmaf(large, t, 0.1286489f);
+    large = 1.0f - exponential(-fmaf(large, t, t));
+    return copysignf(t < 0.93f ? small : large, x);
+}
+
+__device__ __forceinline__ float hyperbolic_tangent(float x) {
+    const float t = fabsf(x);
+    const float s = t * t;
+    float small = -0.005717011f;
+    small = fmaf(small, s, 0.020650554f);
+    small = fmaf(small, s, -0.053743485f);
+    small = fmaf(small, s, 0.13331491f);
+    small = fmaf(small, s, -0.33333284f);
+    small = fmaf(small * s, t, t);
+    const float large = 1.0f - 2.0f / (exponential(t + t) + 1.0f);
+    return copysignf(t < 0.625f ? small : large, x);
+}
+
+// 1 / (1 + e^-x)
+__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+
+// x * sigmoid(x)
+__device__ __forceinline__ float silu(float x) { return x * sigmoid(x); }
+
+// x/2 * (1 + erf(x / sqrt 2))
+__device__ __forceinline__ float gelu_erf(float x) {
+    return (0.5f * x) * (1.0f + error_function(x * 0.70710678118654752f));
+}
+
+// x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))
+__device__ __forceinline__ float gelu_tanh(float x) {
+    const float cubed = x * x * x;
+    return (0.5f * x) * (1.0f + hyperbolic_tangent(0.7978846f * fmaf(cubed, 0.044715f, x)));
+}
+
+// max(x, 0), NaN for NaN.
+__device__ __forceinline__ float relu(float x) { return x < 0.0f ? 0.0f : x; }
+
+__device__ __forceinline__ float negate(float x) { return -x; }
+
+// 1 / sqrt(x)
+__device__ __forceinline__ float reciprocal_root(float x) { return 1.0f / sqrtf(x); }
+
+// The larger; NaN if either is.
+__device__ __forceinline__ float larger(float a, float b) { return a > b || a != a ? a : b; }
+
+// The smaller; NaN if either is.
+__device__ __forceinline__ float smaller(float a, float b) { return a < b || a != a ? a : b; }
