@@ -1,5 +1,7 @@
 //! Tests that need more than one crate, in one binary.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod bad_inputs;
 mod boundaries;
 mod cli;
