@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
@@ -15,7 +15,7 @@ use bytec_runtime::{Engine, EngineOptions};
 use bytec_tests::batches::{Inputs, Outputs, run, run_alone, same_bits};
 use bytec_tests::golden::{Case, max_difference};
 use bytec_tests::tensors::Tensor;
-use bytec_tests::{plans, program};
+use bytec_tests::{minilm, plans, program};
 use bytec_text::{TextEncoder, Truncation};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ struct MiniLm {
 /// The model, fetched and compiled once; why not, if it can't be fetched.
 fn model() -> Result<&'static MiniLm, &'static str> {
     static MODEL: OnceLock<Result<MiniLm, String>> = OnceLock::new();
-    let model = MODEL.get_or_init(|| match fetch() {
+    let model = MODEL.get_or_init(|| match minilm::fetch() {
         Ok(folder) => Ok(MiniLm::new(folder).expect("the model compiles")),
         Err(error) => {
             let why = format!("MiniLM can't be fetched: {error:#}");
@@ -72,17 +72,6 @@ fn model() -> Result<&'static MiniLm, &'static str> {
 #[expect(clippy::print_stderr, reason = "a skipped test says so where people see it")]
 fn say(line: &str) {
     eprintln!("{line}");
-}
-
-/// The folder, which `examples/fetch_minilm.sh` fills once.
-fn fetch() -> Result<PathBuf> {
-    let script = bytec_tests::root().join("examples/fetch_minilm.sh");
-    let output = Command::new("bash").arg(script).output().context("bash does not start")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-    ensure!(output.status.success(), "{last}");
-    let path = String::from_utf8(output.stdout)?;
-    Ok(PathBuf::from(path.trim_end()))
 }
 
 impl MiniLm {

@@ -26,7 +26,11 @@ impl PlanBytes {
     /// Maps a file.
     pub(crate) fn open(path: &Path) -> io::Result<PlanBytes> {
         let file = File::open(path)?;
-        if file.metadata()?.len() == 0 {
+        let found = file.metadata()?;
+        if found.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if found.len() == 0 {
             return Ok(PlanBytes::Owned(Vec::new(), 0));
         }
         map(&file).map(PlanBytes::Mapped)
