@@ -6,6 +6,7 @@
 pub mod emit;
 pub mod front;
 pub mod fuse;
+pub mod nvrtc;
 pub mod render;
 pub mod report;
 pub mod schedule;

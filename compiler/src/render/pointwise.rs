@@ -105,7 +105,7 @@ fn lines(
         };
         lines.push(format!("const float v{at} = {expression};"));
     }
-    let last = body.len().checked_sub(1).ok_or_else(|| RenderError::Size {
+    let last = body.len().checked_sub(1).ok_or(RenderError::Size {
         kernel,
         what: "the number of instructions",
         min: 1,
