@@ -81,10 +81,12 @@ pub(super) fn rows() -> Vec<Row> {
             .fails(2, ["--text <TEXT>|--text-file <FILE>|--inputs <FILE>"]),
         Row::new("an unknown device", "run good.plan --text a --device cuda")
             .fails(2, ["--device", "cuda", "cpu"]),
-        Row::new("a target to come", format!("{COMPILE} --target sm_80:f16"))
-            .fails(2, ["--target", "\"sm_80:f16\"", "expected cpu or cpu:f32"]),
+        Row::new("a device that is too old", format!("{COMPILE} --target sm_70:f16"))
+            .fails(2, ["--target", "\"sm_70:f16\"", "expected cpu"]),
         Row::new("a target that is none", format!("{COMPILE} --target cpu,toaster"))
             .fails(2, ["--target", "\"toaster\""]),
+        Row::new("a type that a device lacks", format!("{COMPILE} --target cpu:f64"))
+            .fails(2, ["--target", "\"cpu:f64\"", "expected cpu"]),
         Row::new("a target twice", format!("{COMPILE} --target cpu,cpu:f32"))
             .fails(2, ["--target", "cpu:f32 twice"]),
         Row::new("no threads to compile", format!("{COMPILE} --threads 0"))
