@@ -1,10 +1,11 @@
 //! Sums of embedding tables' rows, and their LayerNorm.
 
+use bytec_plan::device::{Arg, Of};
 use bytec_plan::kernel::IdSource;
 use serde::Serialize;
 
 use super::rows::{self, RowShape};
-use super::{Arg, CFloat, Launch, Matrix, Of, Params, RenderError, Site};
+use super::{CFloat, Launch, Matrix, Params, RenderError, Site};
 
 /// The template's variables.
 #[derive(Debug, Serialize)]

@@ -16,12 +16,13 @@ mod softmax;
 mod source;
 mod template;
 
+use bytec_plan::device::Arg;
 use bytec_plan::kernel::Kernel;
 use serde::Serialize;
 use thiserror::Error;
 
 pub use literal::{CFloat, Float};
-pub use source::{Arg, Count, Launch, Of, Place, Source};
+pub use source::{Launch, Place, Source};
 
 /// One launch to render: a kernel, the element type, and how its operands lie.
 #[derive(Clone, Debug)]
@@ -181,6 +182,11 @@ impl Renderer {
     /// The distinct sources, in the order in which they were first asked for.
     pub fn sources(&self) -> &[Source] {
         &self.sources
+    }
+
+    /// The distinct sources, as [`sources`](Self::sources) gives them.
+    pub fn into_sources(self) -> Vec<Source> {
+        self.sources
     }
 
     /// Fills in the template. A symbol that another text has already gets a number.

@@ -1,11 +1,12 @@
 //! Generated elementwise chains.
 
+use bytec_plan::device::{Arg, Count, Of};
 use bytec_plan::kernel::{Broadcast, Instr};
 use serde::Serialize;
 
 use super::functions;
 use super::rows;
-use super::{Arg, CFloat, Count, Launch, Of, Params, RenderError, Site};
+use super::{CFloat, Launch, Params, RenderError, Site};
 
 /// Threads of a block.
 const THREADS: u32 = 256;

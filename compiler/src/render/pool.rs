@@ -1,10 +1,11 @@
 //! The rows of each sample as one row.
 
+use bytec_plan::device::{Arg, Count, Of};
 use bytec_plan::kernel::PoolKind;
 use serde::Serialize;
 
 use super::rows;
-use super::{Arg, CFloat, Count, Launch, Of, Params, RenderError, Site};
+use super::{CFloat, Launch, Params, RenderError, Site};
 
 /// Threads of a block, where a sample's rows are shared among groups of them.
 const THREADS: u32 = 512;

@@ -1,9 +1,10 @@
 //! How the threads of a block share rows: the widest access that fits, and a number of threads that depends on the
 //! width alone.
 
+use bytec_plan::device::Count;
 use serde::Serialize;
 
-use super::{Count, Float, Launch, Matrix, RenderError};
+use super::{Float, Launch, Matrix, RenderError};
 
 /// The widest row that registers of one block hold.
 pub(super) const WIDEST: u32 = 32 * 1024;

@@ -1,9 +1,10 @@
 //! Softmax of each row.
 
+use bytec_plan::device::{Arg, Of};
 use serde::Serialize;
 
 use super::rows::{self, RowShape};
-use super::{Arg, Launch, Of, Params, RenderError, Site};
+use super::{Launch, Params, RenderError, Site};
 
 /// The template's variables.
 #[derive(Debug, Serialize)]
