@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The code of a GPU program: one launch for each of its steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceCode {
-    /// The architecture that the modules are compiled for, such as `sm_80`.
+    /// The architecture that the modules are compiled for, such as `sm_80`, or `compute_80` for PTX alone.
     pub arch: String,
     /// Compiled kernels.
     pub modules: Vec<ModuleSpec>,
@@ -21,9 +21,9 @@ pub struct DeviceCode {
 pub struct ModuleSpec {
     /// The kernel's symbol.
     pub symbol: String,
-    /// Machine code for the architecture.
-    pub cubin: Image,
-    /// The PTX it was made of, for other architectures and for the interpreter; `None` in a stripped plan.
+    /// Machine code for the architecture; `None` for PTX alone.
+    pub cubin: Option<Image>,
+    /// The PTX it was made of, for later architectures and for the interpreter; `None` in a stripped plan.
     pub ptx: Option<Image>,
     /// Registers of a thread.
     pub registers: u32,

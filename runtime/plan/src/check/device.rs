@@ -36,8 +36,10 @@ pub(super) fn check_code(program: &Program, section: u64) -> Result<(), CheckErr
 }
 
 fn check_module(module: &ModuleSpec, section: u64) -> Result<(), Fault> {
-    check_image(&module.cubin, section)?;
-    module.ptx.iter().try_for_each(|ptx| check_image(ptx, section))
+    if module.cubin.is_none() && module.ptx.is_none() {
+        return Err(Fault::NoImage);
+    }
+    module.cubin.iter().chain(&module.ptx).try_for_each(|image| check_image(image, section))
 }
 
 fn check_image(image: &Image, section: u64) -> Result<(), Fault> {

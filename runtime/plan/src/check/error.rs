@@ -74,6 +74,9 @@ pub enum Fault {
         /// The launches.
         found: usize,
     },
+    /// A module has neither machine code nor PTX.
+    #[error("expected a cubin or PTX, found neither")]
+    NoImage,
     /// A size of a launch is zero or more than any GPU takes.
     #[error("{what}: expected 1 to {max}, found {found}")]
     LaunchSize {

@@ -26,7 +26,7 @@ fn program() -> (Program, SectionSizes) {
     let launches = vec![launch; program.steps.len()];
     let module = ModuleSpec {
         symbol: "kernel".to_owned(),
-        cubin: image(0, 500),
+        cubin: Some(image(0, 500)),
         ptx: Some(image(512, 512)),
         registers: 32,
         static_shared: 0,
@@ -60,7 +60,7 @@ fn half_floats_are_for_gpus() {
 #[test]
 fn modules_lie_in_their_section() {
     breaks(
-        |code| code.modules[0].cubin.offset = 8,
+        |code| code.modules[0].cubin = Some(image(8, 16)),
         expect! {"module 0 `kernel`: expected an offset that is a multiple of 256, found 8"},
     );
     breaks(
@@ -68,13 +68,22 @@ fn modules_lie_in_their_section() {
         expect! {"module 0 `kernel`: expected to end inside its section of 1024 bytes, found 513 bytes from 512"},
     );
     breaks(
-        |code| code.modules[0].cubin.hash.clear(),
+        |code| code.modules[0].cubin.as_mut().unwrap().hash.clear(),
         expect! {"module 0 `kernel`: expected a hash of 64 hexadecimal digits in lower case, found ``"},
     );
     breaks(
         |code| code.launches[2].module = 1,
         expect! {"launch 2 `attended`: expected an index of modules below 1, found 1"},
     );
+}
+
+#[test]
+fn a_module_has_an_image() {
+    let strip = |code: &mut DeviceCode| {
+        code.modules[0].cubin = None;
+        code.modules[0].ptx = None;
+    };
+    breaks(strip, expect! {"module 0 `kernel`: expected a cubin or PTX, found neither"});
 }
 
 #[test]
