@@ -20,9 +20,12 @@ macro_rules! files {
 
 /// One template for each kernel.
 pub const KERNELS: &[File] = files! {
+    "kernels/attention.cu.tera",
+    "kernels/attention_f32.cu.tera",
     "kernels/embed.cu.tera",
     "kernels/l2_normalize.cu.tera",
     "kernels/layer_norm.cu.tera",
+    "kernels/linear.cu.tera",
     "kernels/pointwise.cu.tera",
     "kernels/pool.cu.tera",
     "kernels/softmax.cu.tera",
@@ -34,6 +37,12 @@ pub const LIBRARY: &[File] = files! {
     "lib/math.cuh",
     "lib/reduce.cuh",
     "lib/row.cuh",
+    "lib/shared.cuh",
+    "lib/copy.cuh",
+    "lib/tile.cuh",
+    "lib/mma.cuh",
+    "lib/warp_tile.cuh",
+    "lib/softmax.cuh",
 };
 
 #[cfg(test)]

@@ -4,10 +4,12 @@
 //! list of arguments. [`Renderer`] puts them together, names the symbol, and keeps for each line of the text where in
 //! the templates it came from. Equal steps share one source.
 
+mod attention;
 mod embed;
 mod functions;
 mod l2_normalize;
 mod layer_norm;
+mod linear;
 mod literal;
 mod pointwise;
 mod pool;
@@ -173,8 +175,15 @@ impl Renderer {
             Kernel::Pointwise { width, operands, body } => {
                 self.add(site, &pointwise::params(site, *width, operands, body)?)
             }
-            Kernel::Linear { .. } | Kernel::Attention { .. } => {
-                Err(RenderError::NoTemplate { kernel: site.kernel.name() })
+            Kernel::Linear { n, k, bias, epilogue } => {
+                self.add(site, &linear::params(site, *n, *k, *bias, epilogue)?)
+            }
+            Kernel::Attention { heads, head_size, scale } => {
+                let params = attention::params(site, *heads, *head_size, *scale)?;
+                match site.dtype {
+                    Float::F16 | Float::Bf16 => self.add(site, &attention::Mma(params)),
+                    Float::F32 => self.add(site, &attention::Fma(params)),
+                }
             }
         }
     }

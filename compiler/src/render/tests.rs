@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::template::Templates;
 use super::{Float, Matrix, Params, RenderError, Renderer, Site};
-use super::{embed, l2_normalize, layer_norm, pointwise, pool, softmax};
+use super::{attention, embed, l2_normalize, layer_norm, linear, pointwise, pool, softmax};
 
 /// Fails unless the template's variables are the struct's fields, `symbol` and `element`.
 fn same_names<P: Params + Serialize>(params: &P) {
@@ -29,6 +29,10 @@ fn templates_use_exactly_the_fields_of_their_params() {
     let site = site(&kernel, &rows, rows[0]);
     let ids = [IdSource::Input, IdSource::Position { start: 2 }];
     same_names(&embed::params(&site, 8, &ids, Some(1e-12)).unwrap());
+    let heads = || attention::params(&site, 1, 8, 1.0).unwrap();
+    same_names(&attention::Mma(heads()));
+    same_names(&attention::Fma(heads()));
+    same_names(&linear::params(&site, 8, 8, true, &[UnaryFn::Relu]).unwrap());
     same_names(&l2_normalize::params(&site, 8, 1e-12).unwrap());
     same_names(&layer_norm::params(&site, 8, 1e-12, true).unwrap());
     same_names(&pool::params(&site, 8, PoolKind::Mean, Some(1e-12)).unwrap());
