@@ -95,7 +95,7 @@ pub(crate) enum Pooling {
 
 /// More threads than any machine has would only take its memory.
 fn threads() -> RangedI64ValueParser<u16> {
-    RangedI64ValueParser::new().range(1..=4096)
+    RangedI64ValueParser::new().range(1..=1024)
 }
 
 /// A file to write. `-` would make a file of that name, which nobody wants.
