@@ -53,7 +53,10 @@ fn main() -> Result<()> {
     let report = &engine.manifest().report;
     let count = |ops: &std::collections::BTreeMap<String, u64>| ops.values().sum::<u64>();
     println!("\nfused     {} ops into {}", count(&report.ops_before), count(&report.ops_after));
-    println!("tokens    {real} computed, {padded} with padding ({:.1} times)", padded as f64 / real as f64);
+    println!(
+        "tokens    {real} computed, {padded} with padding ({:.1} times)",
+        padded as f64 / real as f64
+    );
     println!("plan      opened and checked in {opened:.1?}, texts encoded in {encoded:.1?}");
     println!(
         "batch     {median:.1?} in the median of {RUNS} runs, {:.0} tokens/s on {} threads ({})",
@@ -79,7 +82,10 @@ fn median_run(session: &mut bytec_runtime::Session, batch: &PackedBatch) -> Resu
 
 /// Cosine similarities; the embeddings have unit length, so a dot product is all it takes.
 fn print_table(embedding: Output<'_>, lengths: &[usize]) -> Result<()> {
-    println!("cosine    tokens  {}", (1..=TEXTS.len()).map(|i| format!("{i:>8}")).collect::<String>());
+    println!(
+        "cosine    tokens  {}",
+        (1..=TEXTS.len()).map(|i| format!("{i:>8}")).collect::<String>()
+    );
     for (i, text) in TEXTS.iter().enumerate() {
         let a = embedding.sample(i).context("one embedding a text")?;
         let mut row = String::new();

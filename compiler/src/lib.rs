@@ -3,6 +3,7 @@
 //! The compiler is pure: the same files and options give the same bytes. It prints nothing, reads no environment and no
 //! clock, and needs no GPU. Whoever calls it can watch through [`Progress`].
 
+pub mod code;
 pub mod emit;
 pub mod front;
 pub mod fuse;
@@ -17,11 +18,13 @@ use std::path::Path;
 use bytec_plan::manifest::Manifest;
 use thiserror::Error;
 
+pub use code::Toolchain;
 pub use emit::file;
 pub use front::FrontOptions;
 pub use target::Target;
 
-use emit::Emitted;
+use code::Code;
+use emit::{Emitted, Part};
 
 /// What to compile for, and what the source does not say.
 #[derive(Clone, Debug)]
@@ -30,13 +33,20 @@ pub struct Options {
     pub front: FrontOptions,
     /// The targets, one program each.
     pub targets: Vec<Target>,
+    /// What GPU targets need; the CPU needs none of it.
+    pub toolchain: Toolchain,
     /// How many threads to use; `None` for as many as there are cores. The plan does not depend on it.
     pub threads: Option<usize>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { front: FrontOptions::default(), targets: vec![Target::Cpu], threads: None }
+        Self {
+            front: FrontOptions::default(),
+            targets: vec![Target::Cpu],
+            toolchain: Toolchain::default(),
+            threads: None,
+        }
     }
 }
 
@@ -55,6 +65,9 @@ pub enum CompileError {
     /// An op has no kernel.
     #[error(transparent)]
     Schedule(#[from] schedule::ScheduleError),
+    /// A kernel could not be compiled.
+    #[error(transparent)]
+    Code(#[from] code::CodeError),
     /// The plan could not be put together or written.
     #[error(transparent)]
     Emit(#[from] emit::EmitError),
@@ -77,7 +90,7 @@ pub trait Progress {
 }
 
 /// How many stages [`compile`] reports.
-pub const STAGES: u64 = 4;
+pub const STAGES: u64 = 5;
 
 /// Every stage as text, for `--emit` and the stage goldens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,13 +134,23 @@ where
         let steps: usize = schedules.iter().map(|schedule| schedule.steps.len()).sum();
         progress.done(format!("{steps} steps"));
 
+        progress.stage("kernels");
+        let codes = code::compile(&schedules, &options.toolchain).map_err(CompileError::from)?;
+        let kernels: usize = codes.iter().flatten().map(|code| code.sources.len()).sum();
+        progress.done(format!("{kernels} compiled for GPUs"));
+
         progress.stage("emit");
-        let mut stages = report::stages(&model.graph, &fused, &schedules);
-        let manifest =
-            Manifest { report: report::report(&model, &packed, rules), ..report::manifest(&model) };
-        let entries = schedules.into_iter().map(|schedule| ("forward", schedule)).collect();
+        let mut stages = report::stages(&model.graph, &fused, &schedules, &codes);
+        let mut report = report::report(&model, &packed, rules);
+        report.notes.extend(codes.iter().flatten().flat_map(Code::defects));
+        let manifest = Manifest { report, ..report::manifest(&model) };
+        let parts = schedules
+            .into_iter()
+            .zip(codes)
+            .map(|(schedule, code)| Part { entry: "forward", schedule, code })
+            .collect();
         let tokenizer = model.tokenizer.as_deref();
-        let emitted = emit::emit(&fused, entries, &model.weights, tokenizer, manifest)
+        let emitted = emit::emit(&fused, parts, &model.weights, tokenizer, manifest)
             .map_err(CompileError::from)?;
         stages.files.push(report::plan_stage(&emitted));
         progress.done(format!(

@@ -7,6 +7,7 @@ use bytec_plan::manifest::{Manifest, Report, RuleReport};
 use rayon::prelude::*;
 
 use crate::Stages;
+use crate::code::Code;
 use crate::emit::Emitted;
 use crate::front::Loaded;
 use crate::fuse::pack::{Packed, Placement};
@@ -63,16 +64,30 @@ fn non_finite(model: &Loaded, graph: &Graph) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// The graphs and schedules as text.
-pub(crate) fn stages(graph: &Graph, fused: &Graph, schedules: &[Schedule]) -> Stages {
+/// The graphs, schedules and kernels as text.
+pub(crate) fn stages(
+    graph: &Graph,
+    fused: &Graph,
+    schedules: &[Schedule],
+    codes: &[Option<Code>],
+) -> Stages {
     let schedules: Vec<_> = schedules.iter().map(|schedule| schedule.to_text(fused)).collect();
-    Stages {
-        files: vec![
-            ("1.graph.ir".to_owned(), graph.to_string()),
-            ("2.fused.ir".to_owned(), fused.to_string()),
-            ("3.schedule.txt".to_owned(), schedules.join("\n")),
-        ],
-    }
+    let mut files = vec![
+        ("1.graph.ir".to_owned(), graph.to_string()),
+        ("2.fused.ir".to_owned(), fused.to_string()),
+        ("3.schedule.txt".to_owned(), schedules.join("\n")),
+    ];
+    // The text is the same for every architecture.
+    let mut kernels: Vec<_> = codes
+        .iter()
+        .flatten()
+        .flat_map(|code| &code.sources)
+        .map(|source| (format!("4.{}.cu", source.symbol), source.text.clone()))
+        .collect();
+    kernels.sort();
+    kernels.dedup();
+    files.extend(kernels);
+    Stages { files }
 }
 
 /// The plan as JSON.

@@ -3,32 +3,49 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytec_plan::program::DType;
 use thiserror::Error;
+
+use crate::nvrtc::Arch;
+use crate::render::Float;
 
 /// A device and the element type of its buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// Any CPU that the runtime builds for, in f32.
     Cpu,
+    /// NVIDIA GPUs of an architecture.
+    Cuda {
+        /// Which.
+        arch: Arch,
+        /// The element type of buffers and weights.
+        float: Float,
+    },
 }
 
 /// A target that can't be compiled for.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("target {0:?} is not one that this compiler generates code for: expected cpu or cpu:f32")]
+#[error(
+    "target {0:?} is not one that this compiler generates code for: expected cpu, sm_80, sm_90a or compute_80, and after a \
+     colon f32, or for a GPU f16 (the default) or bf16"
+)]
 pub struct TargetError(pub String);
 
 impl Target {
     /// The device, as a program names it.
-    pub fn device(self) -> &'static str {
+    pub fn device(self) -> String {
         match self {
-            Target::Cpu => "cpu",
+            Target::Cpu => "cpu".to_owned(),
+            Target::Cuda { arch, .. } => arch.to_string(),
         }
     }
 
-    /// The element type of buffers.
-    pub fn dtype(self) -> bytec_plan::program::DType {
+    /// The element type of buffers and weights.
+    pub fn dtype(self) -> DType {
         match self {
-            Target::Cpu => bytec_plan::program::DType::F32,
+            Target::Cpu | Target::Cuda { float: Float::F32, .. } => DType::F32,
+            Target::Cuda { float: Float::F16, .. } => DType::F16,
+            Target::Cuda { float: Float::Bf16, .. } => DType::Bf16,
         }
     }
 }
@@ -42,9 +59,24 @@ impl fmt::Display for Target {
 impl FromStr for Target {
     type Err = TargetError;
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        match text {
-            "cpu" | "cpu:f32" => Ok(Target::Cpu),
-            _ => Err(TargetError(text.to_owned())),
-        }
+        let unknown = || TargetError(text.to_owned());
+        let (device, float) = match text.split_once(':') {
+            Some((device, float)) => (device, Some(float)),
+            None => (text, None),
+        };
+        let arch = match device {
+            "cpu" if matches!(float, None | Some("f32")) => return Ok(Target::Cpu),
+            "sm_80" => Arch::SM_80,
+            "sm_90a" => Arch::SM_90A,
+            "compute_80" => Arch::COMPUTE_80,
+            _ => return Err(unknown()),
+        };
+        let float = match float {
+            None | Some("f16") => Float::F16,
+            Some("bf16") => Float::Bf16,
+            Some("f32") => Float::F32,
+            Some(_) => return Err(unknown()),
+        };
+        Ok(Target::Cuda { arch, float })
     }
 }

@@ -69,6 +69,12 @@ pub(crate) struct CompileArgs {
     /// A bytec graph to compile with these weights instead of a known family.
     #[arg(long, value_name = "FILE")]
     pub(crate) graph: Option<PathBuf>,
+    /// The folder of NVRTC, for GPU targets; by default it is looked for where packages and toolkits put it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) nvrtc: Option<PathBuf>,
+    /// Where compiled GPU kernels are kept for the next time; by default in the user's cache folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) kernel_cache: Option<PathBuf>,
     /// Writes every stage into this folder: graph, fused graph, schedule, plan as JSON.
     #[arg(long, value_name = "DIR")]
     pub(crate) emit: Option<PathBuf>,

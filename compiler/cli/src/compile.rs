@@ -18,6 +18,7 @@ use crate::args::{CompileArgs, Pooling};
 use crate::failure::Failure;
 use crate::outputs;
 use crate::progress::Bar;
+use crate::toolchain;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -89,6 +90,7 @@ fn options(args: &CompileArgs) -> Options {
             normalize: args.normalize,
         },
         targets: args.target.clone(),
+        toolchain: toolchain::find(args.nvrtc.as_deref(), args.kernel_cache.as_deref()),
         threads: args.threads.map(usize::from),
     }
 }

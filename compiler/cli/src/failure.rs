@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use bytec_compiler::CompileError;
+use bytec_compiler::code::CodeError;
 use bytec_compiler::emit::EmitError;
 use bytec_compiler::file::FileError;
 
@@ -98,7 +99,10 @@ impl From<CompileError> for Failure {
         match error {
             CompileError::Fuse(_) => Self::internal(error),
             CompileError::Emit(error) => error.into(),
-            CompileError::Threads { .. } => Self::machine(error),
+            CompileError::Threads { .. } | CompileError::Code(CodeError::Nvrtc(_)) => {
+                Self::machine(error)
+            }
+            CompileError::Code(CodeError::Render(_)) => Self::bad_input(error),
             CompileError::Front(_) | CompileError::Pack(_) | CompileError::Schedule(_) => {
                 Self::bad_input(error)
             }
@@ -110,7 +114,9 @@ impl From<EmitError> for Failure {
     fn from(error: EmitError) -> Self {
         match error {
             EmitError::File(error) => error.into(),
-            EmitError::Weight(_) | EmitError::Fold(_) => Self::bad_input(error),
+            EmitError::Weight(_) | EmitError::Fold(_) | EmitError::TooLarge { .. } => {
+                Self::bad_input(error)
+            }
             EmitError::Write(_) => Self::internal(error),
         }
     }

@@ -12,6 +12,7 @@ mod progress;
 mod run;
 mod tensors;
 mod texts;
+mod toolchain;
 
 use std::io::Write;
 use std::process::ExitCode;

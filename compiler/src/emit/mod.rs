@@ -1,5 +1,6 @@
 //! The last stage: steps and weights to a plan.
 
+mod device;
 pub mod file;
 mod weights;
 
@@ -14,6 +15,7 @@ use bytec_plan::weights::WeightTable;
 use bytec_plan::writer::{Contents, WriteError, write};
 use thiserror::Error;
 
+use crate::code::Code;
 use crate::front::FrontError;
 use crate::front::weights::Weights;
 use crate::schedule::Schedule;
@@ -27,6 +29,16 @@ pub enum EmitError {
     /// An expression over weights could not be computed.
     #[error("can't compute a weight: {0}")]
     Fold(#[from] EvalError),
+    /// A weight is too large for the target's element type.
+    #[error("weight {name} holds {value}, which {dtype} can't: compile for bf16 or f32")]
+    TooLarge {
+        /// The weight.
+        name: String,
+        /// The number.
+        value: f32,
+        /// The element type.
+        dtype: &'static str,
+    },
     /// The plan could not be put together.
     #[error(transparent)]
     Write(WriteError),
@@ -42,7 +54,18 @@ pub struct Emitted<'w> {
     /// Its programs.
     pub programs: Vec<Program>,
     weights: WeightTable<'w>,
+    modules: Option<WeightTable<'w>>,
     tokenizer: Option<&'w [u8]>,
+}
+
+/// What one program is made of.
+pub struct Part<'a> {
+    /// Its entry point.
+    pub entry: &'a str,
+    /// Its steps.
+    pub schedule: Schedule,
+    /// Its kernels, for a GPU.
+    pub code: Option<Code>,
 }
 
 /// Lays the weights out and completes the programs.
@@ -51,24 +74,27 @@ pub struct Emitted<'w> {
 /// A weight that can't be read or folded.
 pub fn emit<'w>(
     graph: &Graph,
-    schedules: Vec<(&str, Schedule)>,
+    parts: Vec<Part<'_>>,
     weights: &'w Weights,
     tokenizer: Option<&'w [u8]>,
     manifest: Manifest,
 ) -> Result<Emitted<'w>, EmitError> {
     let mut table = WeightTable::new();
+    let mut modules = None;
     let mut programs = Vec::new();
-    for (entry, schedule) in schedules {
+    for Part { entry, schedule, code } in parts {
         let mut specs = Vec::new();
-        for packed in weights::pack(graph, &schedule.weights, weights)? {
+        let dtype = schedule.target.dtype();
+        for packed in weights::pack(graph, &schedule.weights, weights, dtype)? {
             let place = table.add(packed.bytes);
             let mut spec = packed.spec;
             (spec.offset, spec.bytes, spec.hash) = (place.offset, place.bytes, place.hash);
             specs.push(spec);
         }
-        programs.push(schedule.into_program(entry, specs));
+        let device = code.map(|code| device::place(code, modules.get_or_insert_default()));
+        programs.push(schedule.into_program(entry, specs, device));
     }
-    Ok(Emitted { manifest, programs, weights: table, tokenizer })
+    Ok(Emitted { manifest, programs, weights: table, modules, tokenizer })
 }
 
 impl Emitted<'_> {
@@ -101,7 +127,7 @@ impl Emitted<'_> {
             manifest: &self.manifest,
             programs: &self.programs,
             weights: &self.weights,
-            modules: None,
+            modules: self.modules.as_ref(),
             tokenizer: self.tokenizer,
         };
         write(contents, out).map_err(EmitError::Write)

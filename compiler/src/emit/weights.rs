@@ -7,6 +7,7 @@ use bytec_ir::dim::Bindings;
 use bytec_ir::eval::{Data, Tensor, WeightSource, eval_node};
 use bytec_ir::{Def, Graph, NodeId, Real};
 use bytec_plan::program::{DType, Layout, WeightSpec};
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::EmitError;
@@ -19,22 +20,24 @@ pub(super) struct Packed<'w> {
     pub(super) bytes: Cow<'w, [u8]>,
 }
 
-/// All weights of a program, in order.
+/// All weights of a program, in order, as elements of `dtype`.
 ///
 /// # Errors
-/// A tensor that can't be read, or an expression that can't be computed.
+/// A tensor that can't be read, an expression that can't be computed, or a number that `dtype` can't hold.
 pub(super) fn pack<'w>(
     graph: &Graph,
     uses: &[WeightUse],
     weights: &'w Weights,
+    dtype: DType,
 ) -> Result<Vec<Packed<'w>>, EmitError> {
-    uses.par_iter().map(|wanted| pack_one(graph, wanted, weights)).collect()
+    uses.par_iter().map(|wanted| pack_one(graph, wanted, weights, dtype)).collect()
 }
 
 fn pack_one<'w>(
     graph: &Graph,
     wanted: &WeightUse,
     weights: &'w Weights,
+    dtype: DType,
 ) -> Result<Packed<'w>, EmitError> {
     let node = graph.node(wanted.value);
     let shape: Vec<u64> = node.ty.shape.iter().filter_map(|dim| dim.as_fixed()).collect();
@@ -42,16 +45,13 @@ fn pack_one<'w>(
         Def::Weight => weights.f32(&node.name)?,
         _ => Cow::Owned(folded(graph, wanted.value, weights)?),
     };
-    let bytes = match wanted.layout {
-        Layout::RowMajor => match values {
-            Cow::Borrowed(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
-            Cow::Owned(values) => Cow::Owned(bytemuck::cast_slice(&values).to_vec()),
-        },
+    let laid_out = match wanted.layout {
+        Layout::RowMajor => values,
         Layout::Panels { width } => {
-            let panels = panels(&values, shape[0] as usize, shape[1] as usize, width as usize);
-            Cow::Owned(bytemuck::cast_slice(&panels).to_vec())
+            Cow::Owned(panels(&values, shape[0] as usize, shape[1] as usize, width as usize))
         }
     };
+    let bytes = converted(&node.name, laid_out, dtype)?;
     let mut sources = BTreeSet::new();
     collect_sources(graph, wanted.value, &mut sources);
     let spec = WeightSpec {
@@ -59,13 +59,35 @@ fn pack_one<'w>(
         sources: sources.into_iter().collect(),
         formula: if node.def == Def::Weight { String::new() } else { formula(graph, wanted.value) },
         shape,
-        dtype: DType::F32,
+        dtype,
         layout: wanted.layout,
         offset: 0,
         bytes: bytes.len() as u64,
         hash: String::new(),
     };
     Ok(Packed { spec, bytes })
+}
+
+/// The numbers as bytes of elements of `dtype`, rounded to nearest even.
+fn converted<'w>(
+    name: &str,
+    values: Cow<'w, [f32]>,
+    dtype: DType,
+) -> Result<Cow<'w, [u8]>, EmitError> {
+    let half = |bits: &dyn Fn(f32) -> u16, largest: f32| {
+        if let Some(&value) = values.iter().find(|x| x.is_finite() && x.abs() > largest) {
+            return Err(EmitError::TooLarge { name: name.to_owned(), value, dtype: dtype.name() });
+        }
+        Ok(Cow::Owned(values.iter().flat_map(|&x| bits(x).to_le_bytes()).collect()))
+    };
+    match dtype {
+        DType::F16 => half(&|x| f16::from_f32(x).to_bits(), f16::MAX.to_f32()),
+        DType::Bf16 => half(&|x| bf16::from_f32(x).to_bits(), bf16::MAX.to_f32()),
+        DType::F32 | DType::I64 => Ok(match values {
+            Cow::Borrowed(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Cow::Owned(values) => Cow::Owned(bytemuck::cast_slice(&values).to_vec()),
+        }),
+    }
 }
 
 /// `[n, k]` row-major as panels `[ceil(n / width)][k][width]`, missing outputs zero.

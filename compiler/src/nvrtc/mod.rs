@@ -88,7 +88,7 @@ impl Nvrtc {
             return Err(NvrtcError::Version { path: library.nvrtc.clone(), expected, found });
         }
         let empty = CString::from(c"extern \"C\" __global__ void empty() {}");
-        let (entry, outcome) = run(&empty, c"empty.cu", Arch::COMPUTE_80)?;
+        let (entry, outcome) = run(&empty, c"/empty.cu", Arch::COMPUTE_80)?;
         outcome.map_err(|code| call("compile an empty kernel", code, &entry.log))?;
         // The PTX's header names the full version: `// Cuda compilation tools, release 13.0, V13.0.88`.
         let full = entry.ptx.lines().find_map(|line| line.split_once(", V"));
@@ -135,7 +135,8 @@ impl Nvrtc {
         arch: Arch,
         cache: Option<&Cache>,
     ) -> Result<Compiled, NvrtcError> {
-        let name = format!("{}.cu", source.symbol);
+        // A relative name would be put into the code below the working directory's.
+        let name = format!("/{}.cu", source.symbol);
         let key = self.key(&source.text, &name, arch);
         let hit = cache.and_then(|cache| cache.get(&key));
         let cached = hit.is_some();

@@ -16,6 +16,7 @@ mod pool;
 mod rows;
 mod softmax;
 mod source;
+pub mod steps;
 mod template;
 
 use bytec_plan::device::Arg;

@@ -2,7 +2,7 @@
 //!
 //! Every line of a template carries an invisible mark through rendering: a control character, the file's index, and the
 //! line's number. The marks are read and taken out afterwards, so the map stays exact through includes, conditions
-//! and loops. A line that holds nothing but control tags leaves no line.
+//! and loops. A line that holds nothing but a control tag leaves no line.
 
 use bytec_templates::{File, KERNELS, LIBRARY};
 use serde::Serialize;
@@ -76,6 +76,7 @@ fn marked(text: &str, index: usize) -> String {
     for (at, line) in text.lines().enumerate() {
         let tag = line.trim();
         let inner = tag.strip_prefix("<%").and_then(|tag| tag.strip_suffix("%>"));
+        let inner = inner.filter(|inner| !inner.contains("%>"));
         match inner {
             // The newline goes into the tag, so that Tera's own messages still count lines as the file does.
             Some(inner) => {
@@ -129,6 +130,12 @@ mod tests {
         let expected = "a@0:1\n<% if x \n%>  b <$ y $>@0:3\n<% endif \n%>c@0:5\n"
             .replace('@', &MARK.to_string());
         assert_eq!(marked(text, 0), expected);
+    }
+
+    #[test]
+    fn a_line_of_text_between_tags_is_a_line() {
+        let text = "<% for x in y %><$ x $><% endfor %>\n";
+        assert_eq!(marked(text, 2), format!("<% for x in y %><$ x $><% endfor %>{MARK}2:1\n"));
     }
 
     #[test]

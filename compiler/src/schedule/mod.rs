@@ -13,6 +13,7 @@ mod tests;
 mod text;
 
 use bytec_ir::{Graph, NodeId};
+use bytec_plan::device::DeviceCode;
 use bytec_plan::extent::Extent;
 use bytec_plan::program::{Buffer, InputSpec, Layout, OutputSpec, Program, Slot, Step, SymbolSpec};
 use thiserror::Error;
@@ -77,15 +78,16 @@ pub fn schedule(packed: &Packed, target: Target) -> Result<Schedule, ScheduleErr
 }
 
 impl Schedule {
-    /// The program, once its weights are known.
+    /// The program, once its weights and, for a GPU, its code are known.
     pub fn into_program(
         self,
         entry: &str,
         weights: Vec<bytec_plan::program::WeightSpec>,
+        device: Option<DeviceCode>,
     ) -> Program {
         Program {
             entry: entry.to_owned(),
-            target: self.target.device().to_owned(),
+            target: self.target.device(),
             dtype: self.target.dtype(),
             symbols: self.symbols,
             extents: self.extents,
@@ -95,7 +97,7 @@ impl Schedule {
             buffers: self.buffers,
             slots: self.slots,
             steps: self.steps,
-            device: None,
+            device,
         }
     }
 

@@ -34,7 +34,7 @@ pub fn select(
     order: &[NodeId],
     target: Target,
 ) -> Result<Schedule, ScheduleError> {
-    let mut selector = Selector::new(packed);
+    let mut selector = Selector::new(packed, target);
     for &id in order {
         selector.visit(id);
     }
@@ -67,6 +67,7 @@ pub fn select(
 
 struct Selector<'a> {
     packed: &'a Packed,
+    target: Target,
     extents: Extents,
     inputs: Vec<InputSpec>,
     input_index: BTreeMap<NodeId, u32>,
@@ -80,10 +81,11 @@ struct Selector<'a> {
 }
 
 impl<'a> Selector<'a> {
-    fn new(packed: &'a Packed) -> Self {
+    fn new(packed: &'a Packed, target: Target) -> Self {
         let graph = &packed.graph;
         let mut selector = Self {
             packed,
+            target,
             extents: Extents {
                 symbols: graph.symbols().iter().map(|range| range.symbol.clone()).collect(),
                 ragged: Vec::new(),
@@ -139,6 +141,10 @@ impl<'a> Selector<'a> {
         if *self.placement(id) == Placement::Shared || matches!(op, Op::Iota { .. }) {
             return;
         }
+        // An op after one that has no kernel says nothing new.
+        if graph.operands(id).into_iter().any(|x| self.unknown(x)) {
+            return;
+        }
         let outcome = self.view_of(id, op).and_then(|view| match view {
             Some(view) => Ok(view),
             None => {
@@ -158,6 +164,14 @@ impl<'a> Selector<'a> {
                 graph.ty(id)
             )),
         }
+    }
+
+    /// True for the result of an op that got no kernel.
+    fn unknown(&self, id: NodeId) -> bool {
+        let op = self.packed.graph.op(id);
+        op.is_some_and(|op| !matches!(op, Op::Iota { .. }))
+            && *self.placement(id) != Placement::Shared
+            && !self.values.contains_key(&id)
     }
 
     /// The columns of an earlier buffer that the op's result is, if it needs no step.
@@ -197,6 +211,19 @@ impl<'a> Selector<'a> {
         }
     }
 
+    /// How a linear's weight lies for the target, and why.
+    fn linear_layout(&self) -> (Layout, &'static str) {
+        match self.target {
+            Target::Cpu => {
+                let layout = Layout::Panels { width: PANEL_WIDTH };
+                (layout, "the weight is constant: panels for the registers, k ascending")
+            }
+            Target::Cuda { .. } => {
+                (Layout::RowMajor, "the weight is constant: rows of k for 16-byte copies")
+            }
+        }
+    }
+
     fn push_step(
         &mut self,
         name: &str,
@@ -229,7 +256,7 @@ impl<'a> Selector<'a> {
             }
             Op::Linear { epilogue } => {
                 let x = self.rows_of(xs[0], out.rows, None)?;
-                let layout = Layout::Panels { width: PANEL_WIDTH };
+                let (layout, reason) = self.linear_layout();
                 let mut operands = vec![x.0, self.weight(xs[1], layout)?];
                 if let Some(&bias) = xs.get(2) {
                     operands.push(self.weight(bias, Layout::RowMajor)?);
@@ -240,9 +267,7 @@ impl<'a> Selector<'a> {
                     bias: xs.len() > 2,
                     epilogue: epilogue.iter().map(|&f| unary(f)).collect(),
                 };
-                let reason =
-                    format!("the weight is constant: panels of {PANEL_WIDTH} outputs, k ascending");
-                Ok((kernel, operands, reason))
+                Ok((kernel, operands, reason.to_owned()))
             }
             Op::Attention { heads, head_size, scale } => {
                 let q = self.rows_of(xs[0], out.rows, Some(out.width))?;

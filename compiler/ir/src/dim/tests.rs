@@ -1,3 +1,5 @@
+//! The algebra of dims, their text, and what overflows.
+
 use proptest::prelude::*;
 
 use super::{Bindings, Dim, DimError, MAX_TERMS, Symbol};

@@ -1,3 +1,5 @@
+//! Order, uses and names of a graph.
+
 use crate::attrs::{BinaryFn, UnaryFn};
 use crate::builder::Builder;
 use crate::graph::{Graph, NodeId};

@@ -1,3 +1,5 @@
+//! Patches: names, uses, and what they refuse.
+
 use expect_test::expect;
 
 use super::Patch;

@@ -1,3 +1,5 @@
+//! Random graphs are valid, varied, and the same for the same seed.
+
 use std::collections::BTreeSet;
 
 use super::{bindings, graph, inputs, weights};

@@ -1,3 +1,5 @@
+//! Graphs print and read back; what does not read says where.
+
 use std::fmt::Write;
 
 use expect_test::expect;

@@ -1,3 +1,5 @@
+//! Each invariant, broken once.
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 

@@ -1,3 +1,5 @@
+//! What packs, what is refused, and in which words.
+
 use bytec_ir::dim::Dim;
 use bytec_ir::graph::Graph;
 use bytec_ir::text::parse;

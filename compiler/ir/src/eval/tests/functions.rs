@@ -1,3 +1,5 @@
+//! Functions of one and two numbers against values known to many digits.
+
 use crate::attrs::{BinaryFn, UnaryFn};
 use crate::eval::{Rounding, binary, erf, erfc, unary};
 

@@ -1,3 +1,5 @@
+//! Whole graphs: binding, defaults, rounding, and ops that mean the same.
+
 use std::collections::BTreeMap;
 
 use super::{close, f, i};

@@ -1,3 +1,5 @@
+//! Operands that do not fit give errors, never panics.
+
 use super::{f, i};
 use crate::attrs::{BinaryFn, Expr, PoolKind, Real, ReduceFn, UnaryFn};
 use crate::dim::{Bindings, Dim};

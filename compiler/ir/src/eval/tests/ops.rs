@@ -1,3 +1,5 @@
+//! Each op against small cases worked out by hand.
+
 use super::{close, f, i, run};
 use crate::attrs::{BinaryFn, Expr, PoolKind, Real, ReduceFn, UnaryFn};
 use crate::dim::{Bindings, Dim};

@@ -1,0 +1,27 @@
+//! Compiled kernels into the plan's section of modules.
+
+use bytec_plan::device::{DeviceCode, Image, ModuleSpec};
+use bytec_plan::weights::WeightTable;
+
+use crate::code::Code;
+
+/// Places a program's images; equal ones that are there already are used again.
+pub(super) fn place(code: Code, table: &mut WeightTable<'_>) -> DeviceCode {
+    let Code { arch, sources, compiled, launches } = code;
+    let mut image = |bytes: Vec<u8>| {
+        let place = table.add(bytes);
+        Image { offset: place.offset, bytes: place.bytes, hash: place.hash }
+    };
+    let modules = sources
+        .into_iter()
+        .zip(compiled)
+        .map(|(source, compiled)| ModuleSpec {
+            symbol: source.symbol,
+            registers: compiled.usage.map_or(0, |usage| usage.registers),
+            static_shared: compiled.usage.map_or(0, |usage| usage.shared),
+            cubin: compiled.cubin.map(&mut image),
+            ptx: Some(image(compiled.ptx.into_bytes())),
+        })
+        .collect();
+    DeviceCode { arch: arch.to_string(), modules, launches }
+}
