@@ -1,0 +1,86 @@
+//! Linear layers and attention, at the sizes of models and at awkward ones, in every element type.
+
+use bytec_compiler::render::{Float, Matrix, Renderer, Site, Source};
+use bytec_plan::kernel::{Kernel, UnaryFn};
+
+const DTYPES: [Float; 3] = [Float::F32, Float::F16, Float::Bf16];
+
+fn linear(n: u32, k: u32, dtype: Float, epilogue: &[UnaryFn]) -> Source {
+    let kernel = Kernel::Linear { n, k, bias: true, epilogue: epilogue.to_vec() };
+    let operands = [Matrix::dense(k), Matrix::dense(k), Matrix::dense(n)];
+    super::render(&Site { kernel: &kernel, dtype, operands: &operands, output: Matrix::dense(n) })
+}
+
+/// Attention on q, k and v as one linear layer gives them, side by side.
+fn attention(heads: u32, head_size: u32, dtype: Float) -> Source {
+    let kernel = Kernel::Attention { heads, head_size, scale: 0.125 };
+    let width = u64::from(heads * head_size);
+    let operands = [0, 1, 2].map(|n| Matrix { column: n * width, stride: 3 * width });
+    let output = Matrix { column: 0, stride: width };
+    super::render(&Site { kernel: &kernel, dtype, operands: &operands, output })
+}
+
+#[test]
+fn linears_compile_without_spills_or_warnings() {
+    let sizes = [1, 2, 5, 9, 48, 112, 120, 144, 384, 768, 1152, 1536, 3072, 30522];
+    let mut sources = Vec::new();
+    for dtype in DTYPES {
+        for (i, n) in sizes.into_iter().enumerate() {
+            // Every n and every k, and with them every pair of a large and a small one.
+            sources.push(linear(n, sizes[(i + 7) % sizes.len()], dtype, &[]));
+            sources.push(linear(n, sizes[i], dtype, &[UnaryFn::GeluErf]));
+        }
+        for n in [48, 384, 768] {
+            sources.push(linear(n, 384, dtype, &[UnaryFn::Tanh]));
+            sources.push(linear(n, 384, dtype, &[UnaryFn::Silu, UnaryFn::Relu]));
+            sources.push(linear(n, 384, dtype, &[UnaryFn::GeluTanh]));
+        }
+        let kernel = Kernel::Linear { n: 5, k: 12, bias: false, epilogue: Vec::new() };
+        let operands = [Matrix { column: 12, stride: 36 }, Matrix::dense(12)];
+        let output = Matrix { column: 0, stride: 8 };
+        let site = Site { kernel: &kernel, dtype, operands: &operands, output };
+        sources.push(super::render(&site));
+    }
+    super::sound::assert_sound(&sources, "linears");
+}
+
+#[test]
+fn attention_compiles_without_spills_or_warnings() {
+    let sizes = [1, 5, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 200, 256];
+    let sources: Vec<_> = DTYPES
+        .into_iter()
+        .flat_map(|dtype| sizes.into_iter().map(move |size| attention(4, size, dtype)))
+        .collect();
+    super::sound::assert_sound(&sources, "attention");
+}
+
+#[test]
+fn steps_that_differ_in_their_epilogue_alone_differ_in_their_symbol() {
+    let symbols = [
+        linear(48, 12, Float::F16, &[]),
+        linear(48, 12, Float::F16, &[UnaryFn::GeluErf]),
+        attention(4, 12, Float::F16),
+        attention(4, 12, Float::F32),
+    ]
+    .map(|source| source.symbol);
+    let expected = [
+        "linear_48x12_bias_f16",
+        "linear_48x12_bias_gelu_erf_f16",
+        "attention_4x12_f16",
+        "attention_4x12_f32",
+    ];
+    assert_eq!(symbols, expected);
+}
+
+/// Scales, strides and columns are in the text: steps that differ in them alone are numbered.
+#[test]
+fn scales_are_part_of_the_source() {
+    let mut renderer = Renderer::new().unwrap();
+    let dense = [Matrix::dense(8); 3];
+    let mut render = |scale| {
+        let kernel = Kernel::Attention { heads: 1, head_size: 8, scale };
+        let site = Site { kernel: &kernel, dtype: Float::F16, operands: &dense, output: dense[0] };
+        renderer.render(&site).unwrap()
+    };
+    assert_eq!([render(0.5), render(0.25), render(0.5)], [0, 1, 0]);
+}
