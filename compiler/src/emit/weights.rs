@@ -40,7 +40,7 @@ fn pack_one<'w>(
     dtype: DType,
 ) -> Result<Packed<'w>, EmitError> {
     let node = graph.node(wanted.value);
-    let shape: Vec<u64> = node.ty.shape.iter().filter_map(|dim| dim.as_fixed()).collect();
+    let shape = wanted.shape.clone();
     let values = match node.def {
         Def::Weight => weights.f32(&node.name)?,
         _ => Cow::Owned(folded(graph, wanted.value, weights)?),

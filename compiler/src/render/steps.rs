@@ -1,7 +1,7 @@
 //! A schedule's steps as launches of rendered sources.
 
 use bytec_plan::device::Launch;
-use bytec_plan::program::{Operand, Step};
+use bytec_plan::program::Operand;
 
 use super::{Float, Matrix, RenderError, Renderer, Site, Source};
 use crate::schedule::Schedule;
@@ -31,21 +31,17 @@ pub fn render(schedule: &Schedule, float: Float) -> Result<Rendered, RenderError
             operands: &operands,
             output: Matrix { column: 0, stride: output },
         };
-        launches.push(launch(&mut renderer, &site, step)?);
+        let module = renderer.render(&site)?;
+        let source = &renderer.sources()[module];
+        launches.push(Launch {
+            module: module as u32,
+            grid: source.launch.grid,
+            block: source.launch.block,
+            shared: source.launch.shared,
+            args: source.args.clone(),
+        });
     }
     Ok(Rendered { sources: renderer.into_sources(), launches })
-}
-
-fn launch(renderer: &mut Renderer, site: &Site<'_>, _step: &Step) -> Result<Launch, RenderError> {
-    let module = renderer.render(site)?;
-    let source = &renderer.sources()[module];
-    Ok(Launch {
-        module: module as u32,
-        grid: source.launch.grid,
-        block: source.launch.block,
-        shared: source.launch.shared,
-        args: source.args.clone(),
-    })
 }
 
 /// How an operand's rows lie. Weights and inputs are dense.
@@ -57,7 +53,9 @@ fn matrix(schedule: &Schedule, operand: &Operand) -> Matrix {
         Operand::Input(input) => {
             Matrix { column: 0, stride: schedule.inputs[*input as usize].width }
         }
-        // Kernels know a weight's shape from their own parameters.
-        Operand::Weight(_) => Matrix { column: 0, stride: 0 },
+        Operand::Weight(weight) => {
+            let shape = &schedule.weights[*weight as usize].shape;
+            Matrix { column: 0, stride: shape.last().copied().unwrap_or(1) }
+        }
     }
 }

@@ -39,6 +39,8 @@ pub enum ScheduleError {
 pub struct WeightUse {
     /// The value in the fused graph: a weight, or an expression over weights.
     pub value: NodeId,
+    /// Its extents.
+    pub shape: Vec<u64>,
     /// How the kernel wants it laid out.
     pub layout: Layout,
 }

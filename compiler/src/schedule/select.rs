@@ -436,7 +436,9 @@ impl<'a> Selector<'a> {
             let name = self.packed.graph.name(id);
             return Err(format!("%{name} depends on the sample where a weight is read"));
         }
-        let wanted = WeightUse { value: id, layout };
+        let shape = &self.packed.graph.ty(id).shape;
+        let shape = shape.iter().filter_map(|dim| dim.as_fixed()).collect();
+        let wanted = WeightUse { value: id, shape, layout };
         let index = self.weights.iter().position(|known| *known == wanted).unwrap_or_else(|| {
             self.weights.push(wanted);
             self.weights.len() - 1

@@ -75,10 +75,6 @@ fn check_launch(launch: &Launch, step: &Step, code: &DeviceCode) -> Result<(), F
             Count::Rows { per } | Count::Tiles { per } => range("rows of a block", u32::MAX, per)?,
             Count::Samples => {}
         }
-        // Along y and z there are at most 65,535 blocks, and no batch may run into that.
-        if axis != 0 && !matches!(count, Count::Fixed(_)) {
-            return Err(Fault::LaunchAxis);
-        }
     }
     for arg in &launch.args {
         match *arg {

@@ -87,9 +87,6 @@ pub enum Fault {
         /// The launch's.
         found: u32,
     },
-    /// Blocks along y or z are counted from the batch.
-    #[error("expected a fixed count of blocks along y and z, found one that grows with the batch")]
-    LaunchAxis,
     /// Samples bring f32 and i64 only.
     #[error("expected an input of f32 or i64, found {found}")]
     InputType {
