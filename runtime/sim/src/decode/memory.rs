@@ -1,0 +1,196 @@
+//! Loads, stores, atomics and asynchronous copies.
+
+use super::form::{Decoded, Form};
+use crate::inst::{Access, Atom, AtomOp, Class, CpAsync, Guard, Op, Space, Ty};
+use crate::parse::ParseError;
+use crate::parse::syntax::{Entity, File, Operand};
+
+impl Form<'_, '_, '_> {
+    pub(super) fn memory(&mut self) -> Option<Decoded> {
+        Some(match self.opcode.base {
+            "ld" | "ldu" => self.access(true),
+            "st" => self.access(false),
+            "atom" => self.atom(true),
+            "red" => self.atom(false),
+            "cp" => self.copy()?,
+            "prefetch" | "prefetchu" | "discard" | "applypriority" => self.hint(),
+            _ => return None,
+        })
+    }
+
+    /// Cache hints and scopes say how, not what.
+    fn hints(&mut self) {
+        while self
+            .opcode
+            .take_if(|part| {
+                let scope = matches!(part, "cta" | "cluster" | "gpu" | "sys");
+                let order = matches!(part, "weak" | "relaxed" | "acquire" | "release" | "volatile");
+                let cache = matches!(
+                    part,
+                    "nc" | "ca" | "cg" | "cs" | "lu" | "cv" | "wb" | "wt" | "acq_rel"
+                );
+                let level = part.starts_with("L1::") || part.starts_with("L2::");
+                (scope || order || cache || level).then_some(())
+            })
+            .is_some()
+        {}
+    }
+
+    fn hint(&mut self) -> Decoded {
+        self.opcode.space();
+        self.hints();
+        for level in ["L1", "L2"] {
+            self.opcode.take(level);
+        }
+        self.count(1..=2)?;
+        self.address(0)?;
+        Ok((Op::Nop, Class::Control))
+    }
+
+    fn access(&mut self, load: bool) -> Decoded {
+        self.hints();
+        let space = self.opcode.space();
+        let count = if self.opcode.take("v2") {
+            2
+        } else if self.opcode.take("v4") {
+            4
+        } else {
+            1 + 7 * usize::from(self.opcode.take("v8"))
+        };
+        let ty = self.ty()?;
+        self.require(
+            ty.file().is_some() && ty.bytes() > 0,
+            "memory holds 8 to 64 bits an element",
+        )?;
+        self.require(ty.bytes() * count as u64 <= 32, "an access has at most 32 bytes")?;
+        self.count(2..=2)?;
+        let address = self.address(usize::from(load))?;
+        let elements = self.elements(usize::from(!load), ty, count, load)?;
+        let class = match (space, load) {
+            (Space::Global | Space::Generic, true) => Class::LoadGlobal,
+            (Space::Global | Space::Generic, false) => Class::StoreGlobal,
+            (Space::Shared, true) => Class::LoadShared,
+            (Space::Shared, false) => Class::StoreShared,
+            (Space::Local, _) => Class::Local,
+            (Space::Param | Space::Const, true) => Class::Constant,
+            (Space::Param | Space::Const, false) => {
+                return Err(self.unknown("parameters and constants are read-only"));
+            }
+        };
+        let access = Access { space, ty, elements, address };
+        Ok((if load { Op::Load(access) } else { Op::Store(access) }, class))
+    }
+
+    fn atom(&mut self, returns: bool) -> Decoded {
+        self.hints();
+        let space = self.opcode.space();
+        self.require(
+            matches!(space, Space::Global | Space::Shared | Space::Generic),
+            "atomics are in global and shared memory",
+        )?;
+        let op = self.opcode.take_if(atom_op);
+        let op = op.ok_or_else(|| self.unknown("it names no operation"))?;
+        let ty = self.ty()?;
+        self.require(
+            !ty.is_float() && matches!(ty.bytes(), 4 | 8),
+            "atomics on floats depend on the order of blocks, so none is modelled",
+        )?;
+        self.require(returns || !matches!(op, AtomOp::Exch | AtomOp::Cas), "red gives no result")?;
+        let first = usize::from(returns);
+        let count = first + 2 + usize::from(op == AtomOp::Cas);
+        self.count(count..=count)?;
+        let target = if returns && !matches!(self.operand(0)?, Operand::Name("_", 0)) {
+            Some(self.target(0, ty)?)
+        } else {
+            None
+        };
+        let address = self.address(first)?;
+        let b = self.source(first + 1, ty)?;
+        let c = if op == AtomOp::Cas { self.source(first + 2, ty)? } else { b };
+        Ok((Op::Atom(Atom { op, space, ty, target, address, b, c }), Class::Atomic))
+    }
+
+    fn copy(&mut self) -> Option<Decoded> {
+        if !self.opcode.take("async") {
+            return None;
+        }
+        Some(self.cp_async())
+    }
+
+    fn cp_async(&mut self) -> Decoded {
+        if self.opcode.take("commit_group") {
+            self.count(0..=0)?;
+            return Ok((Op::CpCommit, Class::AsyncCopy));
+        }
+        if self.opcode.take("wait_all") {
+            self.count(0..=0)?;
+            return Ok((Op::CpWaitAll, Class::AsyncCopy));
+        }
+        if self.opcode.take("wait_group") {
+            self.count(1..=1)?;
+            let pending = self.literal(0, 1 << 20)? as u32;
+            return Ok((Op::CpWait { pending }, Class::AsyncCopy));
+        }
+        let l2_only = self.opcode.take("cg");
+        let known = l2_only || self.opcode.take("ca");
+        self.require(known, "the simulator knows `.ca` and `.cg`")?;
+        self.hints();
+        let to = self.opcode.take("shared") || self.opcode.take("shared::cta");
+        let from = self.opcode.take("global");
+        self.require(to && from, "it copies from global to shared memory")?;
+        self.count(3..=4)?;
+        let shared = self.address(0)?;
+        let global = self.address(1)?;
+        let bytes = self.literal(2, 16)? as u32;
+        self.require(matches!(bytes, 4 | 8 | 16), "it copies 4, 8 or 16 bytes")?;
+        self.require(!l2_only || bytes == 16, "`.cg` copies 16 bytes")?;
+        let (mut source_bytes, mut ignore) = (None, None);
+        if self.operands() == 4 {
+            match self.operand(3)? {
+                Operand::Name(name, 0)
+                    if matches!(self.find(name), Ok(Entity::Register { file: File::Pred, .. })) =>
+                {
+                    let (pred, negated) = self.pred(3)?;
+                    ignore = Some(Guard { pred, negated });
+                }
+                Operand::Not(_) => {
+                    let (pred, negated) = self.pred(3)?;
+                    ignore = Some(Guard { pred, negated });
+                }
+                _ => source_bytes = Some(self.source(3, Ty::U32)?),
+            }
+        }
+        let copy = CpAsync { shared, global, bytes, source_bytes, ignore };
+        Ok((Op::CpAsync(copy), Class::AsyncCopy))
+    }
+}
+
+/// The operation of an atomic or of `redux`.
+pub(super) fn atom_op(part: &str) -> Option<AtomOp> {
+    Some(match part {
+        "add" => AtomOp::Add,
+        "min" => AtomOp::Min,
+        "max" => AtomOp::Max,
+        "and" => AtomOp::And,
+        "or" => AtomOp::Or,
+        "xor" => AtomOp::Xor,
+        "exch" => AtomOp::Exch,
+        "inc" => AtomOp::Inc,
+        "dec" => AtomOp::Dec,
+        "cas" => AtomOp::Cas,
+        _ => return None,
+    })
+}
+
+impl Form<'_, '_, '_> {
+    /// Fails unless the address operand is a plain one; used where offsets are not taken.
+    pub(super) fn label(&self, index: usize) -> Result<u32, ParseError> {
+        match self.operand(index)? {
+            Operand::Name(name, 0) => match self.find(name)? {
+                Entity::Label { pc } => Ok(pc),
+                _ => Err(self.wrong_operand(index, "a label")),
+            },
+            _ => Err(self.wrong_operand(index, "a label")),
+        }
+    }
+}

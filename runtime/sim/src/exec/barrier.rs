@@ -1,0 +1,153 @@
+//! Barriers of a block, and the order in which its warps run.
+
+use super::Cta;
+use super::control::Stop;
+use super::warp::Warp;
+use crate::fault::{Fault, FaultKind, Trap};
+
+/// One of a block's sixteen barriers.
+#[derive(Debug, Default)]
+pub(super) struct Barrier {
+    /// Warps that wait, with the place at which they arrived.
+    waiting: Vec<usize>,
+    /// Warps that arrived without waiting.
+    arrived: u32,
+    /// The number of threads that the first arrival named.
+    count: Option<u32>,
+    /// The highest clocks of all that arrived.
+    clocks: Vec<u32>,
+}
+
+/// Where a warp is between its turns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ready,
+    At { id: usize, pc: u32 },
+    Done,
+}
+
+impl Cta<'_> {
+    /// Runs all warps to their ends.
+    pub(super) fn run(&mut self, warps: &mut [Warp]) -> Result<(), Box<Fault>> {
+        let mut states = vec![State::Ready; warps.len()];
+        while states.iter().any(|state| *state != State::Done) {
+            let mut moved = false;
+            for at in 0..warps.len() {
+                if states[at] != State::Ready {
+                    continue;
+                }
+                moved = true;
+                let checked = self.launch.checks.any();
+                let stop = if checked {
+                    self.run_warp::<true>(&mut warps[at])?
+                } else {
+                    self.run_warp::<false>(&mut warps[at])?
+                };
+                match stop {
+                    Stop::Done => states[at] = State::Done,
+                    Stop::Barrier { id, count, pc } => {
+                        self.arrive(at, id, count)
+                            .map_err(|trap| self.fault(*trap, at as u32, pc))?;
+                        self.barriers[id].waiting.push(at);
+                        states[at] = State::At { id, pc };
+                    }
+                }
+                for id in 0..self.barriers.len() {
+                    self.release(id, &mut states);
+                }
+            }
+            if !moved {
+                return Err(self.stuck(&states));
+            }
+        }
+        Ok(())
+    }
+
+    /// A warp comes to a barrier.
+    pub(super) fn arrive(
+        &mut self,
+        warp: usize,
+        id: usize,
+        count: Option<u32>,
+    ) -> Result<(), Box<Trap>> {
+        let Some(barrier) = self.barriers.get_mut(id) else {
+            let text = format!("expected a barrier from 0 to 15, found {id}");
+            return Err(Trap::new(FaultKind::Barrier(text)));
+        };
+        if let Some(count) = count
+            && (count == 0 || count % 32 != 0)
+        {
+            let text = format!("barrier {id}: expected a count of whole warps, found {count}");
+            return Err(Trap::new(FaultKind::Barrier(text)));
+        }
+        let fresh = barrier.waiting.is_empty() && barrier.arrived == 0;
+        if fresh {
+            barrier.count = count;
+            barrier.clocks = vec![0; self.known.len()];
+        } else if barrier.count != count {
+            let show =
+                |count: Option<u32>| count.map_or("all threads".to_owned(), |n| n.to_string());
+            let text = format!(
+                "barrier {id}: earlier warps expect {}, this one expects {}",
+                show(barrier.count),
+                show(count)
+            );
+            return Err(Trap::new(FaultKind::Barrier(text)));
+        }
+        let own = &mut self.known[warp];
+        own[warp] = (own[warp] + 1).min(crate::memory::shadow::LAST_CLOCK);
+        for (clock, own) in barrier.clocks.iter_mut().zip(own) {
+            *clock = (*clock).max(*own);
+        }
+        Ok(())
+    }
+
+    /// A warp that does not wait.
+    pub(super) fn arrive_only(
+        &mut self,
+        warp: usize,
+        id: usize,
+        count: u32,
+    ) -> Result<(), Box<Trap>> {
+        self.arrive(warp, id, Some(count))?;
+        self.barriers[id].arrived += 1;
+        Ok(())
+    }
+
+    /// Lets a barrier's warps go on if all have come.
+    fn release(&mut self, id: usize, states: &mut [State]) {
+        let running = states.iter().filter(|state| **state != State::Done).count();
+        let barrier = &mut self.barriers[id];
+        let arrived = barrier.waiting.len() + barrier.arrived as usize;
+        let expected = barrier.count.map_or(running, |count| count as usize / 32);
+        if arrived == 0 || arrived != expected {
+            return;
+        }
+        let barrier = std::mem::take(barrier);
+        for warp in &barrier.waiting {
+            states[*warp] = State::Ready;
+            for (known, clock) in self.known[*warp].iter_mut().zip(&barrier.clocks) {
+                *known = (*known).max(*clock);
+            }
+        }
+    }
+
+    fn stuck(&self, states: &[State]) -> Box<Fault> {
+        let mut texts = Vec::new();
+        let mut first = None;
+        for (warp, state) in states.iter().enumerate() {
+            if let State::At { id, pc } = state {
+                first.get_or_insert((warp as u32, *pc));
+                let line = self.launch.program.code[*pc as usize].line;
+                let count = self.barriers[*id].count;
+                let count = count.map_or(String::new(), |count| format!(" for {count} threads"));
+                texts.push(format!("warp {warp} waits at barrier {id}{count}, PTX line {line}"));
+            }
+        }
+        let done = states.iter().filter(|state| **state == State::Done).count();
+        let text = format!("{}; {done} of {} warps have returned", texts.join(", "), states.len());
+        let (warp, pc) = first.unwrap_or((0, 0));
+        let trap = Trap { kind: FaultKind::Barrier(text), lane: None, address: None };
+        self.fault(trap, warp, pc)
+    }
+}

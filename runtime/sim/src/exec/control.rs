@@ -1,0 +1,290 @@
+//! A warp's way through the code: branches, returns, and where its parts meet again.
+
+use super::Cta;
+use super::warp::{Part, Waiting, Warp};
+use crate::fault::{Fault, FaultKind, Trap};
+use crate::inst::{Inst, Op};
+
+/// Why a warp gives up its turn.
+pub(super) enum Stop {
+    /// All lanes have returned.
+    Done,
+    /// At a barrier, with the place of its instruction.
+    Barrier { id: usize, count: Option<u32>, pc: u32 },
+}
+
+/// What an instruction of control asks for.
+enum Flow {
+    Next,
+    /// The part is back in the list, or gone.
+    Leave,
+    Stop(Stop),
+}
+
+impl Cta<'_> {
+    /// Runs a warp to its next barrier or its end.
+    pub(super) fn run_warp<const CHECK: bool>(
+        &mut self,
+        warp: &mut Warp,
+    ) -> Result<Stop, Box<Fault>> {
+        loop {
+            if warp.parts.is_empty() {
+                return Ok(Stop::Done);
+            }
+            let Some(at) = warp.parts.iter().position(|part| part.waiting == Waiting::No) else {
+                return Err(self.divergent(warp));
+            };
+            let mut part = warp.parts.remove(at);
+            // Other parts ahead: this one stops where the next of them is.
+            let limit = warp.parts.get(at).map_or(u32::MAX, |next| next.pc);
+            if let Some(stop) = self.run_part::<CHECK>(warp, &mut part, limit)? {
+                return Ok(stop);
+            }
+        }
+    }
+
+    fn run_part<const CHECK: bool>(
+        &mut self,
+        warp: &mut Warp,
+        part: &mut Part,
+        limit: u32,
+    ) -> Result<Option<Stop>, Box<Fault>> {
+        let program = self.launch.program;
+        loop {
+            let pc = part.pc;
+            if pc >= limit {
+                join(warp, *part);
+                return Ok(None);
+            }
+            let inst = &program.code[pc as usize];
+            self.counts[pc as usize] += 1;
+            let mask = match inst.guard {
+                None => part.mask,
+                Some(guard) => {
+                    let held = warp.preds[guard.pred as usize];
+                    part.mask & if guard.negated { !held } else { held }
+                }
+            };
+            part.pc += 1;
+            if mask == 0 {
+                continue;
+            }
+            if inst.op.is_control() {
+                match self.control(warp, part, mask, inst) {
+                    Ok(Flow::Next) => {}
+                    Ok(Flow::Leave) => return Ok(None),
+                    Ok(Flow::Stop(stop)) => {
+                        join(warp, *part);
+                        return Ok(Some(stop));
+                    }
+                    Err(trap) => return Err(self.fault(*trap, warp.index, pc)),
+                }
+                continue;
+            }
+            if mask != u32::MAX && inst.op.is_matrix() {
+                match gathered(warp, part, mask, pc, u32::MAX) {
+                    Some(Err(trap)) => return Err(self.fault(*trap, warp.index, pc)),
+                    _ => return Ok(None),
+                }
+            }
+            if CHECK && self.launch.tracked {
+                self.guard_taint =
+                    inst.guard.map_or(0, |guard| warp.pred_taint[guard.pred as usize]);
+                super::taint::propagate(warp, inst, mask);
+            }
+            if let Err(trap) = self.step::<CHECK>(warp, mask, &inst.op) {
+                return Err(self.fault(*trap, warp.index, pc));
+            }
+        }
+    }
+
+    /// Instructions that move a part, or for which lanes have to come together first.
+    fn control(
+        &mut self,
+        warp: &mut Warp,
+        part: &mut Part,
+        mask: u32,
+        inst: &Inst,
+    ) -> Result<Flow, Box<Trap>> {
+        let pc = part.pc - 1;
+        match &inst.op {
+            Op::Bra { target } => {
+                self.branches += 1;
+                if let Some(kind) = self.endless() {
+                    return Err(Trap::new(kind));
+                }
+                let stay = part.mask & !mask;
+                if stay != 0 {
+                    join(warp, Part { pc: part.pc, mask: stay, waiting: Waiting::No });
+                } else if warp.parts.is_empty() {
+                    part.pc = *target;
+                    return Ok(Flow::Next);
+                }
+                join(warp, Part { pc: *target, mask, waiting: Waiting::No });
+                Ok(Flow::Leave)
+            }
+            Op::Exit => {
+                warp.live &= !mask;
+                part.mask &= !mask;
+                // Whoever waited for these lanes may look again.
+                for other in &mut warp.parts {
+                    other.waiting = Waiting::No;
+                }
+                if part.mask != 0 {
+                    join(warp, *part);
+                }
+                Ok(Flow::Leave)
+            }
+            Op::Trap => Err(Trap::new(FaultKind::Trap)),
+            Op::BarSync { id, count } => {
+                if let Some(flow) = together(warp, part, mask, pc, warp.live) {
+                    return flow;
+                }
+                let lane = mask.trailing_zeros() as usize & 31;
+                let id = warp.narrow[*id as usize][lane] as usize;
+                let count = count.map(|count| warp.narrow[count as usize][lane]);
+                Ok(Flow::Stop(Stop::Barrier { id, count, pc }))
+            }
+            Op::BarArrive { id, count } => {
+                if let Some(flow) = together(warp, part, mask, pc, warp.live) {
+                    return flow;
+                }
+                let lane = mask.trailing_zeros() as usize & 31;
+                let id = warp.narrow[*id as usize][lane] as usize;
+                let count = warp.narrow[*count as usize][lane];
+                self.arrive_only(warp.index as usize, id, count)?;
+                Ok(Flow::Next)
+            }
+            op => {
+                let needed = match op.members() {
+                    None => warp.live,
+                    Some(col) => named_members(warp, col, mask)?,
+                };
+                if let Some(flow) = gathered(warp, part, mask, pc, needed) {
+                    return flow;
+                }
+                if self.launch.tracked {
+                    super::taint::propagate(warp, inst, mask);
+                }
+                self.warp_wide(warp, mask, op);
+                if self.launch.checks.any() {
+                    self.tick(warp.index);
+                }
+                Ok(Flow::Next)
+            }
+        }
+    }
+
+    /// Every part waits for lanes that don't come.
+    fn divergent(&self, warp: &Warp) -> Box<Fault> {
+        let part = warp.parts[0];
+        let kind = match part.waiting {
+            Waiting::Members(members) => FaultKind::MissingLanes { members, found: part.mask },
+            Waiting::Lanes | Waiting::No => {
+                FaultKind::DivergentBarrier { expected: warp.live, found: part.mask }
+            }
+        };
+        self.fault(Trap { kind, lane: None, address: None }, warp.index, part.pc)
+    }
+}
+
+/// All lanes of a mask name members, and each is one of them.
+fn named_members(warp: &Warp, col: u32, mask: u32) -> Result<u32, Box<Trap>> {
+    let mut needed = 0;
+    for lane in super::warp::lanes(mask) {
+        let members = warp.narrow[col as usize][lane];
+        if members >> lane & 1 == 0 {
+            return Err(Trap::lane(FaultKind::NotAMember { members }, lane as u32));
+        }
+        needed |= members;
+    }
+    Ok(needed & warp.live)
+}
+
+/// None if all live lanes are at the barrier; else the part waits, or never can.
+fn together(
+    warp: &mut Warp,
+    part: &Part,
+    mask: u32,
+    pc: u32,
+    live: u32,
+) -> Option<Result<Flow, Box<Trap>>> {
+    if mask == live {
+        return None;
+    }
+    if mask != part.mask {
+        let kind = FaultKind::DivergentBarrier { expected: live, found: mask };
+        return Some(Err(Trap::new(kind)));
+    }
+    join(warp, Part { pc, mask, waiting: Waiting::Lanes });
+    Some(Ok(Flow::Leave))
+}
+
+/// None if all members are here; else the part waits, or never can.
+fn gathered(
+    warp: &mut Warp,
+    part: &Part,
+    mask: u32,
+    pc: u32,
+    needed: u32,
+) -> Option<Result<Flow, Box<Trap>>> {
+    let missing = needed & !mask;
+    if missing == 0 {
+        return None;
+    }
+    if missing & part.mask != 0 {
+        let kind = FaultKind::MissingLanes { members: needed, found: mask };
+        return Some(Err(Trap::new(kind)));
+    }
+    join(warp, Part { pc, mask: part.mask, waiting: Waiting::Members(needed) });
+    Some(Ok(Flow::Leave))
+}
+
+/// Puts a part back; with one at the same place it becomes one.
+fn join(warp: &mut Warp, part: Part) {
+    match warp.parts.binary_search_by_key(&part.pc, |other| other.pc) {
+        Ok(at) => {
+            warp.parts[at].mask |= part.mask;
+            warp.parts[at].waiting = Waiting::No;
+        }
+        Err(at) => warp.parts.insert(at, part),
+    }
+}
+
+impl Op {
+    /// Whether an instruction moves lanes, or needs them together.
+    pub(super) fn is_control(&self) -> bool {
+        matches!(
+            self,
+            Op::Bra { .. }
+                | Op::Exit
+                | Op::Trap
+                | Op::BarSync { .. }
+                | Op::BarArrive { .. }
+                | Op::BarWarp { .. }
+                | Op::Shfl(_)
+                | Op::Vote { .. }
+                | Op::MatchAny { .. }
+                | Op::MatchAll { .. }
+                | Op::Redux { .. }
+        )
+    }
+
+    /// Whether an instruction takes all 32 lanes as one.
+    fn is_matrix(&self) -> bool {
+        matches!(self, Op::Mma(_) | Op::LdMatrix { .. } | Op::MovMatrix { .. })
+    }
+
+    /// The column with the member mask; none where all live lanes are meant.
+    fn members(&self) -> Option<u32> {
+        match self {
+            Op::BarWarp { members }
+            | Op::Vote { members, .. }
+            | Op::MatchAny { members, .. }
+            | Op::MatchAll { members, .. }
+            | Op::Redux { members, .. } => Some(*members),
+            Op::Shfl(shfl) => Some(shfl.members),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! `ldmatrix`, `movmatrix` and `mma`.
+//!
+//! An `mma` adds its products one k after the other to the f32 accumulator, each addition rounded to
+//! nearest. Products of f16, bf16 and tf32 are exact in f32. A tensor core adds several products
+//! at once, with its own alignment and truncation, which no document gives; results agree within the
+//! usual bounds of f32 sums, not bit for bit.
+
+use super::Cta;
+use super::access::{Reach, Step, Target, address};
+use super::warp::Warp;
+use crate::fault::AccessKind;
+use crate::inst::{Address, Col, Mma, Space, Ty};
+use crate::memory::banks;
+use crate::num::half;
+
+impl Cta<'_> {
+    pub(super) fn ldmatrix<const CHECK: bool>(
+        &mut self,
+        warp: &mut Warp,
+        d: &[Col],
+        transposed: bool,
+        from: Address,
+    ) -> Step<()> {
+        let mut results = [[0u32; 32]; 4];
+        let mut taints = [[0u32; 32]; 4];
+        self.profile.shared_reads.requests += 1;
+        self.profile.shared_reads.bytes += 128 * d.len() as u64;
+        for (matrix, result) in results.iter_mut().take(d.len()).enumerate() {
+            let mut rows = [[0u32; 4]; 8];
+            let mut row_taints = [[0u32; 4]; 8];
+            let mut offsets = [0u64; 32];
+            for row in 0..8 {
+                let lane = matrix * 8 + row;
+                let reach = Reach { lane, access: AccessKind::Read, bytes: 16, align: 16 };
+                let target = self.resolve(Space::Shared, address(warp, from, lane), reach, 0)?;
+                if CHECK {
+                    self.check(warp.index, target, reach)?;
+                }
+                let Target::Shared(offset) = target else { continue };
+                offsets[row] = offset;
+                for (at, word) in rows[row].iter_mut().enumerate() {
+                    *word = self.shared.read(offset + at as u64 * 4, 4) as u32;
+                    if CHECK && self.launch.tracked {
+                        let start = offset as usize + at * 4;
+                        let bytes = &self.shared.taint[start..start + 4];
+                        row_taints[row][at] = crate::memory::shared::read_le(bytes) as u32;
+                    }
+                }
+            }
+            self.profile.extra_wavefronts += banks::extra(&offsets, 0xff, 16);
+            *result = distribute(&rows, transposed);
+            taints[matrix] = distribute(&row_taints, transposed);
+        }
+        for (matrix, col) in d.iter().enumerate() {
+            warp.narrow[*col as usize] = results[matrix];
+            if CHECK && self.launch.tracked {
+                warp.narrow_taint[*col as usize] = taints[matrix];
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn mma(&mut self, warp: &mut Warp, mma: &Mma) {
+        self.profile.tensor_ops += 2 * 16 * 8 * u64::from(mma.k);
+        let k = mma.k as usize;
+        let mut a = [[0f32; 16]; 16];
+        let mut b = [[0f32; 8]; 16];
+        let mut d = [[0f32; 8]; 16];
+        if mma.ty == Ty::Tf32 {
+            spread_tf32(warp, mma, &mut a, &mut b);
+        } else if mma.ty == Ty::F16 {
+            spread_half(warp, mma, &mut a, &mut b, half::f16_to_f32);
+        } else {
+            spread_half(warp, mma, &mut a, &mut b, half::bf16_to_f32);
+        }
+        for lane in 0..32 {
+            let (row, col) = (lane / 4, lane % 4 * 2);
+            for (at, c) in mma.c.iter().enumerate() {
+                d[row + at / 2 * 8][col + at % 2] = f32::from_bits(warp.narrow[*c as usize][lane]);
+            }
+        }
+        for (row, sums) in d.iter_mut().enumerate() {
+            for (factor, b) in a[row][..k].iter().zip(&b) {
+                for (sum, b) in sums.iter_mut().zip(b) {
+                    *sum += factor * b;
+                }
+            }
+        }
+        for lane in 0..32 {
+            let (row, col) = (lane / 4, lane % 4 * 2);
+            for (at, target) in mma.d.iter().enumerate() {
+                let sum = d[row + at / 2 * 8][col + at % 2];
+                let bits = if sum.is_nan() { crate::num::round::NAN32 } else { sum.to_bits() };
+                warp.narrow[*target as usize][lane] = bits;
+            }
+        }
+    }
+}
+
+/// An 8x8 matrix of 16-bit elements over 32 lanes, two neighbours of a row (or column) a lane.
+fn distribute(rows: &[[u32; 4]; 8], transposed: bool) -> [u32; 32] {
+    std::array::from_fn(|lane| {
+        if !transposed {
+            return rows[lane / 4][lane % 4];
+        }
+        let element = |row: usize, col: usize| rows[row][col / 2] >> (col % 2 * 16) & 0xffff;
+        let (row, col) = (lane % 4 * 2, lane / 4);
+        element(row, col) | element(row + 1, col) << 16
+    })
+}
+
+/// `movmatrix.trans`: the transposed matrix, in the layout of `ldmatrix`.
+pub(super) fn transpose(column: &[u32; 32]) -> [u32; 32] {
+    let rows = std::array::from_fn(|row| std::array::from_fn(|at| column[row * 4 + at]));
+    distribute(&rows, true)
+}
+
+/// Fragments of 16-bit elements: a register holds two neighbours in k.
+fn spread_half(
+    warp: &Warp,
+    mma: &Mma,
+    a: &mut [[f32; 16]; 16],
+    b: &mut [[f32; 8]; 16],
+    widen: impl Fn(u32) -> f32,
+) {
+    for (at, col) in mma.a.iter().enumerate() {
+        let column = &warp.narrow[*col as usize];
+        for (lane, bits) in column.iter().enumerate() {
+            let (row, k) = (lane / 4 + at % 2 * 8, lane % 4 * 2 + at / 2 * 8);
+            a[row][k] = widen(bits & 0xffff);
+            a[row][k + 1] = widen(bits >> 16);
+        }
+    }
+    for (at, col) in mma.b.iter().enumerate() {
+        let column = &warp.narrow[*col as usize];
+        for (lane, bits) in column.iter().enumerate() {
+            let k = lane % 4 * 2 + at * 8;
+            b[k][lane / 4] = widen(bits & 0xffff);
+            b[k + 1][lane / 4] = widen(bits >> 16);
+        }
+    }
+}
+
+/// Fragments of tf32: one element a register, of which the low 13 bits don't count.
+fn spread_tf32(warp: &Warp, mma: &Mma, a: &mut [[f32; 16]; 16], b: &mut [[f32; 8]; 16]) {
+    let value = |bits: u32| f32::from_bits(bits & !0x1fff);
+    for (at, col) in mma.a.iter().enumerate() {
+        for (lane, bits) in warp.narrow[*col as usize].iter().enumerate() {
+            a[lane / 4 + at % 2 * 8][lane % 4 + at / 2 * 4] = value(*bits);
+        }
+    }
+    for (at, col) in mma.b.iter().enumerate() {
+        for (lane, bits) in warp.narrow[*col as usize].iter().enumerate() {
+            b[lane % 4 + at * 4][lane / 4] = value(*bits);
+        }
+    }
+}
+
+/// Which results of an `mma` depend on marked ranges: those with a marked factor in their row of
+/// A or their column of B, or a marked accumulator.
+pub(super) fn mma_taint(warp: &mut Warp, mma: &Mma) {
+    let mut rows = [false; 16];
+    let mut cols = [false; 8];
+    for (at, col) in mma.a.iter().enumerate() {
+        for (lane, bits) in warp.narrow_taint[*col as usize].iter().enumerate() {
+            rows[lane / 4 + at % 2 * 8] |= *bits != 0;
+        }
+    }
+    for col in &mma.b {
+        for (lane, bits) in warp.narrow_taint[*col as usize].iter().enumerate() {
+            cols[lane / 4] |= *bits != 0;
+        }
+    }
+    let mut results = [[0u32; 32]; 4];
+    for (at, result) in results.iter_mut().enumerate() {
+        let before = &warp.narrow_taint[mma.c[at] as usize];
+        for (lane, bits) in result.iter_mut().enumerate() {
+            let (row, col) = (lane / 4 + at / 2 * 8, lane % 4 * 2 + at % 2);
+            *bits = if rows[row] || cols[col] || before[lane] != 0 { u32::MAX } else { 0 };
+        }
+    }
+    for (col, result) in mma.d.iter().zip(results) {
+        warp.narrow_taint[*col as usize] = result;
+    }
+}

@@ -1,0 +1,216 @@
+//! Execution: one block at a time on one thread, its warps in turn up to their next barrier.
+
+mod access;
+mod barrier;
+mod control;
+mod convert;
+mod copy;
+mod float;
+mod int;
+mod matrix;
+mod shuffle;
+mod step;
+mod taint;
+mod warp;
+
+use std::sync::{Arc, Mutex};
+
+use crate::decode::{Program, Special, WideConst};
+use crate::fault::{Fault, FaultKind, Trap};
+use crate::memory::blockrace::{BlockPages, Merged};
+use crate::memory::global::{Allocation, Undo};
+use crate::memory::shared::Shared;
+use crate::profile::Profile;
+use barrier::Barrier;
+use warp::{Part, Waiting, Warp};
+
+/// Which checks a launch makes. Bounds and alignment are always checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// Reads of memory that was never written.
+    pub uninitialised: bool,
+    /// Races within a block and between blocks, and accesses to memory that `cp.async` owns.
+    pub races: bool,
+    /// Values from marked ranges that reach other memory.
+    pub taint: bool,
+}
+
+impl Checks {
+    /// All checks.
+    pub const ALL: Checks = Checks { uninitialised: true, races: true, taint: true };
+    /// Bounds and alignment only.
+    pub const NONE: Checks = Checks { uninitialised: false, races: false, taint: false };
+
+    pub(crate) fn any(self) -> bool {
+        self.uninitialised || self.races || self.taint
+    }
+}
+
+/// What all blocks of a launch share.
+pub(crate) struct Launch<'l> {
+    pub(crate) program: &'l Program,
+    pub(crate) allocations: &'l [Option<Allocation>],
+    /// Where the module's global variables lie.
+    pub(crate) globals: &'l [u64],
+    pub(crate) constants: &'l [u8],
+    pub(crate) params: &'l [u8],
+    pub(crate) grid: [u32; 3],
+    pub(crate) block: [u32; 3],
+    pub(crate) shared_bytes: u32,
+    pub(crate) checks: Checks,
+    /// Some allocation has marked ranges.
+    pub(crate) tracked: bool,
+    /// Copies of what a launch changes, where a fault makes it run again in order.
+    pub(crate) undo: Option<Undo>,
+    pub(crate) merged: Arc<Merged>,
+    /// Blocks run one after the other, so conflicts between them show where they happen.
+    pub(crate) in_order: bool,
+    /// Makes 64-bit atomics of different threads one after the other.
+    pub(crate) wide_atomics: Mutex<()>,
+    /// Branches that a warp may take.
+    pub(crate) branch_limit: u64,
+}
+
+/// What a block did.
+pub(crate) struct Ran {
+    pub(crate) profile: Profile,
+    /// Warp instructions at each place in the code.
+    pub(crate) counts: Vec<u64>,
+    pub(crate) pages: BlockPages,
+}
+
+/// A block.
+pub(crate) struct Cta<'l> {
+    pub(crate) launch: &'l Launch<'l>,
+    index: [u32; 3],
+    shared: Shared,
+    /// For each warp, what it knows of every warp's clock; see `memory::shadow`.
+    known: Vec<Vec<u32>>,
+    pages: BlockPages,
+    barriers: Vec<Barrier>,
+    profile: Profile,
+    counts: Vec<u64>,
+    branches: u64,
+    /// Lanes whose guard depends on a marked range, for the instruction that runs.
+    guard_taint: u32,
+}
+
+/// Runs one block to its end.
+pub(crate) fn run_block(launch: &Launch<'_>, index: [u32; 3]) -> Result<Ran, Box<Fault>> {
+    let threads: u32 = launch.block.iter().product();
+    let warps = threads.div_ceil(32) as usize;
+    let mut cta = Cta {
+        launch,
+        index,
+        shared: Shared::new(launch.shared_bytes as usize, warps, launch.tracked),
+        known: vec![vec![1; warps]; warps],
+        pages: BlockPages::default(),
+        barriers: (0..16).map(|_| Barrier::default()).collect(),
+        profile: Profile::default(),
+        counts: vec![0; launch.program.code.len()],
+        branches: 0,
+        guard_taint: 0,
+    };
+    let mut all: Vec<Warp> = (0..warps as u32).map(|warp| cta.warp(warp, threads)).collect();
+    cta.run(&mut all)?;
+    Ok(Ran { profile: cta.profile, counts: cta.counts, pages: cta.pages })
+}
+
+impl Cta<'_> {
+    fn warp(&self, index: u32, threads: u32) -> Warp {
+        let program = self.launch.program;
+        let lanes = (threads - index * 32).min(32);
+        let live = u32::MAX >> (32 - lanes);
+        let mut narrow = vec![[0; 32]; program.narrow as usize];
+        let mut wide = vec![[0; 32]; program.wide as usize];
+        for (value, col) in &program.narrow_consts {
+            narrow[*col as usize] = [*value; 32];
+        }
+        for (value, col) in &program.wide_consts {
+            let value = match value {
+                WideConst::Bits(bits) => *bits,
+                WideConst::Global { variable, offset } => {
+                    self.launch.globals[*variable].wrapping_add_signed(*offset)
+                }
+            };
+            wide[*col as usize] = [value; 32];
+        }
+        for (special, col) in &program.specials {
+            narrow[*col as usize] =
+                std::array::from_fn(|lane| self.special(*special, index, lane as u32));
+        }
+        let local = 32 * program.local_bytes as usize;
+        let tracked = self.launch.tracked;
+        let sized = |count: u32| if tracked { count as usize } else { 0 };
+        Warp {
+            index,
+            narrow,
+            wide,
+            preds: vec![0; program.preds as usize],
+            live,
+            parts: vec![Part { pc: 0, mask: live, waiting: Waiting::No }],
+            committed: [0; 32],
+            in_flight: Vec::new(),
+            local: vec![0xcd; local],
+            local_written: vec![false; local],
+            local_taint: vec![0; if tracked { local } else { 0 }],
+            narrow_taint: vec![[0; 32]; sized(program.narrow)],
+            wide_taint: vec![[0; 32]; sized(program.wide)],
+            pred_taint: vec![0; sized(program.preds)],
+        }
+    }
+
+    fn special(&self, special: Special, warp: u32, lane: u32) -> u32 {
+        let launch = self.launch;
+        let thread = warp * 32 + lane;
+        let [x, y, _] = launch.block;
+        match special {
+            Special::Tid(0) => thread % x,
+            Special::Tid(1) => thread / x % y,
+            Special::Tid(_) => thread / x / y,
+            Special::Ntid(axis) => launch.block[usize::from(axis)],
+            Special::Ctaid(axis) => self.index[usize::from(axis)],
+            Special::Nctaid(axis) => launch.grid[usize::from(axis)],
+            Special::LaneId => lane,
+            Special::WarpId => warp,
+            Special::NWarpId => self.known.len() as u32,
+            Special::LaneMaskEq => 1 << lane,
+            Special::LaneMaskLt => (1 << lane) - 1,
+            Special::LaneMaskLe => u32::MAX >> (31 - lane),
+            Special::LaneMaskGt => !(u32::MAX >> (31 - lane)),
+            Special::LaneMaskGe => !((1 << lane) - 1),
+            Special::DynamicSharedBytes => launch.shared_bytes - launch.program.dynamic_at,
+            Special::TotalSharedBytes => launch.shared_bytes,
+        }
+    }
+
+    /// A trap with everything that is known about where it happened.
+    fn fault(&self, trap: Trap, warp: u32, pc: u32) -> Box<Fault> {
+        let inst = &self.launch.program.code[pc as usize];
+        let cuda = inst.place.map(|place| {
+            let (file, line) = self.launch.program.places[place as usize];
+            (self.launch.program.file(file), line)
+        });
+        Box::new(Fault {
+            kernel: self.launch.program.name.clone(),
+            kind: trap.kind,
+            line: Some(inst.line),
+            cuda,
+            block: self.index,
+            warp,
+            lane: trap.lane,
+            address: trap.address,
+        })
+    }
+
+    /// A warp-wide synchronisation: what the warp did before is ordered before what it does after.
+    fn tick(&mut self, warp: u32) {
+        let own = &mut self.known[warp as usize][warp as usize];
+        *own = (*own + 1).min(crate::memory::shadow::LAST_CLOCK);
+    }
+
+    fn endless(&self) -> Option<FaultKind> {
+        let limit = self.launch.branch_limit;
+        (self.branches > limit).then_some(FaultKind::Endless(limit))
+    }
+}
