@@ -65,13 +65,26 @@ fn the_runtime_reaches_nothing_of_the_compiler() {
             "bytec-text",
             "candle-core",
             "clap",
-            "cudarc",
             "petgraph",
             "safetensors",
             "tera",
             "tokenizers",
         ],
     );
+}
+
+#[test]
+fn the_runtime_asks_cuda_for_its_driver_only_and_can_do_without() {
+    forbid(&["bytec-plan"], &["cudarc"]);
+    let metadata = metadata();
+    let packages = metadata.workspace_packages();
+    let runtime = packages.into_iter().find(|package| package.name.as_str() == "bytec-runtime");
+    let dependencies = &runtime.expect("the workspace has the runtime").dependencies;
+    let cudarc = dependencies.iter().find(|used| used.name == "cudarc");
+    let cudarc = cudarc.expect("the runtime uses cudarc");
+    assert!(cudarc.optional && !cudarc.uses_default_features);
+    let features: BTreeSet<_> = cudarc.features.iter().map(String::as_str).collect();
+    assert_eq!(features, BTreeSet::from(["cuda-13000", "driver", "dynamic-loading", "std"]));
 }
 
 #[test]

@@ -11,9 +11,10 @@ use bytec_plan::program::Program;
 use bytec_plan::reader::PlanIndex;
 
 use crate::bytes::{PlanBytes, WeightBytes};
-use crate::cpu;
 use crate::cpu::isa::Isa;
 use crate::cpu::threads::Threads;
+use crate::cpu::{self, Processor};
+use crate::cuda::{self, Code, Driver, DriverError};
 use crate::error::EngineError;
 use crate::session::{Session, SessionOptions};
 
@@ -24,15 +25,8 @@ pub enum Device {
     /// This machine's processor.
     #[default]
     Cpu,
-}
-
-impl Device {
-    /// The target that a plan must have been compiled for.
-    pub fn target(self) -> &'static str {
-        match self {
-            Device::Cpu => "cpu",
-        }
-    }
+    /// The first of this machine's NVIDIA GPUs. For another, see [`Engine::with_driver`].
+    Cuda,
 }
 
 impl FromStr for Device {
@@ -41,6 +35,7 @@ impl FromStr for Device {
     fn from_str(name: &str) -> Result<Device, EngineError> {
         match name {
             "cpu" => Ok(Device::Cpu),
+            "cuda" => Ok(Device::Cuda),
             _ => Err(EngineError::Device { found: name.to_owned() }),
         }
     }
@@ -53,9 +48,9 @@ pub struct EngineOptions {
     pub device: Device,
     /// The entry point.
     pub entry: String,
-    /// Threads of the processor; `None` for as many as it has.
+    /// Threads of the processor; `None` for as many as it has. A GPU's runs use none but the caller's.
     pub threads: Option<usize>,
-    /// The instruction set; `None` for the fastest. All give the same bits.
+    /// The processor's instruction set; `None` for the fastest. All give the same bits.
     pub isa: Option<Isa>,
 }
 
@@ -87,8 +82,16 @@ pub(crate) struct Shared {
     tokenizer: Option<Range<usize>>,
     manifest: Manifest,
     pub(crate) program: Arc<Program>,
-    pub(crate) threads: Threads,
-    pub(crate) isa: Isa,
+    pub(crate) machine: Machine,
+}
+
+/// What runs the program.
+#[derive(Debug)]
+pub(crate) enum Machine {
+    /// The processor.
+    Cpu(Processor),
+    /// A GPU, or what stands in for one.
+    Device(Code),
 }
 
 impl Shared {
@@ -121,7 +124,39 @@ impl Engine {
         let path = path.as_ref();
         let bytes = PlanBytes::open(path)
             .map_err(|source| EngineError::Open { path: path.to_owned(), source })?;
-        Engine::from_plan(path.to_owned(), bytes, options)
+        Engine::from_plan(path.to_owned(), bytes, options, None)
+    }
+
+    /// Opens a plan for a device behind a driver of the caller's: another GPU than the first, or what stands in for a
+    /// GPU. The options' device does not count.
+    ///
+    /// Of the plan's programs for the entry point the one that suits the driver's architecture best is run: one made for
+    /// exactly it (`sm_90a` on an `sm_90` device), else the newest that is no newer. Code for an older generation of
+    /// GPUs runs by its PTX.
+    ///
+    /// # Errors
+    /// As [`Engine::open_with`], and when the driver does not take the program.
+    pub fn with_driver(
+        path: impl AsRef<Path>,
+        driver: Arc<dyn Driver>,
+        options: EngineOptions,
+    ) -> Result<Engine, EngineError> {
+        let path = path.as_ref();
+        let bytes = PlanBytes::open(path)
+            .map_err(|source| EngineError::Open { path: path.to_owned(), source })?;
+        Engine::from_plan(path.to_owned(), bytes, options, Some(driver))
+    }
+
+    /// As [`Engine::with_driver`], for a plan that lies in memory. The bytes are copied.
+    ///
+    /// # Errors
+    /// As [`Engine::with_driver`].
+    pub fn from_bytes_with_driver(
+        bytes: &[u8],
+        driver: Arc<dyn Driver>,
+        options: EngineOptions,
+    ) -> Result<Engine, EngineError> {
+        Engine::from_plan(PathBuf::from("memory"), PlanBytes::copy(bytes), options, Some(driver))
     }
 
     /// Opens a plan that lies in memory. The bytes are copied.
@@ -129,13 +164,13 @@ impl Engine {
     /// # Errors
     /// As [`Engine::open_with`].
     pub fn from_bytes(bytes: &[u8], options: EngineOptions) -> Result<Engine, EngineError> {
-        Engine::from_plan(PathBuf::from("memory"), PlanBytes::copy(bytes), options)
+        Engine::from_plan(PathBuf::from("memory"), PlanBytes::copy(bytes), options, None)
     }
 
     /// An engine for a program that was never in a plan, with the bytes of its weight section, which are copied.
     ///
     /// # Errors
-    /// When the program breaks a rule of [`bytec_plan::check`], is for another device, or the threads can't be started.
+    /// When the program breaks a rule of [`bytec_plan::check`], is not for the CPU, or the threads can't be started.
     pub fn from_program(
         program: Program,
         weights: &[u8],
@@ -146,40 +181,51 @@ impl Engine {
         let loaded = Loaded {
             bytes: PlanBytes::copy(weights),
             weights: 0..weights.len(),
+            modules: 0..0,
             tokenizer: None,
             manifest: Manifest::default(),
             programs: vec![program],
         };
-        Engine::load(loaded, options)
+        Engine::load(loaded, options, None)
     }
 
     fn from_plan(
         path: PathBuf,
         bytes: PlanBytes,
         options: EngineOptions,
+        driver: Option<Arc<dyn Driver>>,
     ) -> Result<Engine, EngineError> {
-        let PlanIndex { manifest, programs, weights, tokenizer, .. } =
+        let PlanIndex { manifest, programs, weights, modules, tokenizer, .. } =
             PlanIndex::read(&bytes).map_err(|source| EngineError::Read { path, source })?;
-        Engine::load(Loaded { bytes, weights, tokenizer, manifest, programs }, options)
+        let loaded = Loaded { bytes, weights, modules, tokenizer, manifest, programs };
+        Engine::load(loaded, options, driver)
     }
 
-    fn load(loaded: Loaded, options: EngineOptions) -> Result<Engine, EngineError> {
-        let Loaded { bytes, weights, tokenizer, manifest, programs } = loaded;
-        let EngineOptions { device, entry, threads, isa } = options;
-        let target = device.target();
-        let found = programs.iter().map(|p| format!("{} for {}", p.entry, p.target)).collect();
-        let program = programs
-            .into_iter()
-            .find(|program| program.entry == entry && program.target == target)
-            .ok_or_else(|| EngineError::NoProgram { entry, target: target.to_owned(), found })?;
-        cpu::accepts(&program)?;
-        let threads = Threads::new(threads).map_err(|source| EngineError::Threads {
-            threads: threads.map_or_else(|| "as many as processors".to_owned(), |n| n.to_string()),
-            source,
-        })?;
+    fn load(
+        loaded: Loaded,
+        options: EngineOptions,
+        driver: Option<Arc<dyn Driver>>,
+    ) -> Result<Engine, EngineError> {
+        let driver = match (driver, options.device) {
+            (Some(driver), _) => Some(driver),
+            (None, Device::Cuda) => Some(first_gpu()?),
+            (None, Device::Cpu) => None,
+        };
+        let Loaded { bytes, weights, modules, tokenizer, manifest, mut programs } = loaded;
+        let picked = match &driver {
+            None => pick_for_cpu(&programs, &options.entry)?,
+            Some(driver) => pick_for_device(&programs, &options.entry, &**driver)?,
+        };
+        let program = programs.swap_remove(picked);
+        let machine = match driver {
+            None => Machine::Cpu(processor(&program, &options)?),
+            Some(driver) => {
+                let weights = &bytes[weights.clone()];
+                Machine::Device(Code::load(driver, &program, weights, &bytes[modules])?)
+            }
+        };
         let program = Arc::new(program);
-        let isa = isa.unwrap_or_else(Isa::best);
-        let shared = Shared { bytes, weights, tokenizer, manifest, program, threads, isa };
+        let shared = Shared { bytes, weights, tokenizer, manifest, program, machine };
         Ok(Engine { shared: Arc::new(shared) })
     }
 
@@ -198,14 +244,28 @@ impl Engine {
         self.shared.tokenizer.clone().map(|range| &self.shared.bytes[range])
     }
 
-    /// Threads that a run uses.
+    /// Threads that a run uses; on a device the caller's only.
     pub fn threads(&self) -> usize {
-        self.shared.threads.count()
+        match &self.shared.machine {
+            Machine::Cpu(processor) => processor.threads.count(),
+            Machine::Device(_) => 1,
+        }
     }
 
-    /// The instruction set that a run uses.
+    /// The processor's instruction set; the one that a run uses, unless it uses a device.
     pub fn isa(&self) -> Isa {
-        self.shared.isa
+        match &self.shared.machine {
+            Machine::Cpu(processor) => processor.isa,
+            Machine::Device(_) => Isa::best(),
+        }
+    }
+
+    /// The driver of the device that runs use; `None` for the processor.
+    pub fn driver(&self) -> Option<&Arc<dyn Driver>> {
+        match &self.shared.machine {
+            Machine::Cpu(_) => None,
+            Machine::Device(code) => Some(code.driver()),
+        }
     }
 
     /// A session: the memory to run batches in, one batch at a time.
@@ -227,7 +287,64 @@ impl Engine {
 struct Loaded {
     bytes: PlanBytes,
     weights: Range<usize>,
+    modules: Range<usize>,
     tokenizer: Option<Range<usize>>,
     manifest: Manifest,
     programs: Vec<Program>,
+}
+
+/// The processor, ready for a program.
+fn processor(program: &Program, options: &EngineOptions) -> Result<Processor, EngineError> {
+    cpu::accepts(program)?;
+    let threads = Threads::new(options.threads).map_err(|source| EngineError::Threads {
+        threads: match options.threads {
+            Some(threads) => threads.to_string(),
+            None => "as many as processors".to_owned(),
+        },
+        source,
+    })?;
+    Ok(Processor { threads, isa: options.isa.unwrap_or_else(Isa::best) })
+}
+
+/// The place of the program for an entry point that the processor runs.
+fn pick_for_cpu(programs: &[Program], entry: &str) -> Result<usize, EngineError> {
+    let target = "cpu";
+    let fits = |program: &Program| {
+        program.entry == entry && program.target == target && program.device.is_none()
+    };
+    programs.iter().position(fits).ok_or_else(|| EngineError::NoProgram {
+        entry: entry.to_owned(),
+        target: target.to_owned(),
+        found: listed(programs),
+    })
+}
+
+/// The place of the program for an entry point that suits a device best.
+fn pick_for_device(
+    programs: &[Program],
+    entry: &str,
+    driver: &dyn Driver,
+) -> Result<usize, EngineError> {
+    cuda::pick(programs, entry, driver.arch()).ok_or_else(|| EngineError::NoDeviceProgram {
+        entry: entry.to_owned(),
+        device: format!("{} ({})", driver.name(), driver.arch()),
+        found: listed(programs),
+    })
+}
+
+/// What a plan has, for messages.
+fn listed(programs: &[Program]) -> Vec<String> {
+    programs.iter().map(|p| format!("{} for {}", p.entry, p.target)).collect()
+}
+
+/// The first of this machine's GPUs.
+#[cfg(feature = "cuda")]
+fn first_gpu() -> Result<Arc<dyn Driver>, DriverError> {
+    Ok(Arc::new(cuda::Cuda::open(0)?))
+}
+
+/// This build has no driver for GPUs.
+#[cfg(not(feature = "cuda"))]
+fn first_gpu() -> Result<Arc<dyn Driver>, DriverError> {
+    Err(DriverError::NotBuilt)
 }

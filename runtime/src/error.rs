@@ -6,6 +6,8 @@ use bytec_plan::check::CheckError;
 use bytec_plan::program::Layout;
 use bytec_plan::reader::ReadError;
 
+use crate::cuda::DriverError;
+
 /// A plan could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -42,8 +44,24 @@ pub enum EngineError {
         /// What the plan has, as `entry for target`.
         found: Vec<String>,
     },
+    /// No program that this GPU can run.
+    #[error(
+        "expected a program for entry `{entry}` that {device} can run, found {}; compile the plan with `--target sm_80`, and with its PTX for GPUs of a later generation",
+        if .found.is_empty() { "none".to_owned() } else { .found.join(", ") }
+    )]
+    NoDeviceProgram {
+        /// The entry point asked for.
+        entry: String,
+        /// The device's name and architecture.
+        device: String,
+        /// What the plan has, as `entry for target`.
+        found: Vec<String>,
+    },
+    /// The device can't be used, or did not take the program.
+    #[error("can't use the device")]
+    Driver(#[from] DriverError),
     /// The name of a device is unknown.
-    #[error("expected a device out of: cpu; found `{found}`")]
+    #[error("expected a device out of: cpu, cuda; found `{found}`")]
     Device {
         /// The name.
         found: String,
@@ -208,7 +226,7 @@ pub enum SampleFault {
     },
 }
 
-/// A run failed. The session can be used again.
+/// A run failed. The session can be used again, but for [`RunError::Device`] and [`RunError::Broken`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -239,5 +257,43 @@ pub enum RunError {
         sample: usize,
         /// Elements of the sample's rows.
         expected: usize,
+    },
+    /// An integer that a device's 32 bits can't hold.
+    #[error("input `{input}`: expected integers of 32 bits, as devices have them, found {found}")]
+    Integer {
+        /// The input.
+        input: String,
+        /// The value.
+        found: i64,
+    },
+    /// More rows than a device's tables can count.
+    #[error("expected a batch of fewer than 2^31 rows, found {found}; run fewer samples at once")]
+    TooManyRows {
+        /// Rows of the batch.
+        found: usize,
+    },
+    /// More blocks than a device runs along an axis.
+    #[error(
+        "step `{step}`: expected at most {most} blocks along {axis}, found {found}; run fewer samples at once"
+    )]
+    TooManyBlocks {
+        /// The step.
+        step: String,
+        /// `x`, `y` or `z`.
+        axis: char,
+        /// The most that every device runs.
+        most: u32,
+        /// Blocks that the batch needs.
+        found: u32,
+    },
+    /// The device failed. This engine can't be used again.
+    #[error("the device failed; open the plan again")]
+    Device(#[from] DriverError),
+    /// The device has failed before.
+    #[error("the device failed in an earlier run of this engine; open the plan again")]
+    Broken {
+        /// How it failed.
+        #[source]
+        first: DriverError,
     },
 }

@@ -24,6 +24,7 @@ mod arena;
 mod batch;
 mod bytes;
 pub mod cpu;
+pub mod cuda;
 mod engine;
 mod error;
 mod sample;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bytec_plan::program::{OutputSpec, Program};
+use bytec_plan::program::Program;
 
-use crate::arena::Arena;
 use crate::batch::PackedBatch;
-use crate::cpu::{self, Args, Scratch};
-use crate::engine::Shared;
+use crate::cpu::CpuWork;
+use crate::cuda::DeviceWork;
+use crate::engine::{Machine, Shared};
 use crate::error::RunError;
 
 /// How to run.
@@ -22,19 +22,23 @@ pub struct SessionOptions {
 pub struct Session {
     shared: Arc<Shared>,
     options: SessionOptions,
-    arena: Arena,
-    /// One for each thread.
-    scratch: Vec<Scratch>,
-    bounds: Vec<usize>,
-    owners: Vec<usize>,
+    work: Work,
+}
+
+/// A session's memory, by the kind of machine.
+#[derive(Debug)]
+enum Work {
+    Cpu(CpuWork),
+    Device(Box<DeviceWork>),
 }
 
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, options: SessionOptions) -> Session {
-        let arena = Arena::new(&shared.program);
-        let mut scratch = Vec::new();
-        scratch.resize_with(shared.threads.count(), Scratch::default);
-        Session { shared, options, arena, scratch, bounds: Vec::new(), owners: Vec::new() }
+        let work = match &shared.machine {
+            Machine::Cpu(processor) => Work::Cpu(CpuWork::new(&shared.program, processor)),
+            Machine::Device(_) => Work::Device(Box::default()),
+        };
+        Session { shared, options, work }
     }
 
     /// Runs a batch.
@@ -43,81 +47,41 @@ impl Session {
     /// (Which NaN a NaN is, is not promised.) After the first batch of its size class, a run allocates no memory.
     ///
     /// # Errors
-    /// When the batch was made for another program, or does not fit in memory. The session can be used again.
+    /// When the batch was made for another program, or does not fit in memory; the session can be used again then. On a
+    /// device also when that fails, which ends all runs of the engine: its memory may hold anything.
     pub fn run<'a>(&'a mut self, batch: &'a PackedBatch) -> Result<Outputs<'a>, RunError> {
-        let program = &self.shared.program;
-        if !Arc::ptr_eq(program, batch.program()) && program != batch.program() {
+        let Session { shared, options, work } = self;
+        let program = &*shared.program;
+        if !Arc::ptr_eq(&shared.program, batch.program()) && *program != **batch.program() {
             let expected = format!("{} for {}", program.entry, program.target);
             return Err(RunError::OtherProgram { expected });
         }
-        self.make_room(batch).ok_or(RunError::OutOfMemory { samples: batch.len() })?;
-        if self.options.poison {
-            self.arena.poison();
-            for scratch in &mut self.scratch {
-                scratch.numbers().fill(f32::NAN);
+        match (&mut *work, &shared.machine) {
+            (Work::Cpu(cpu), Machine::Cpu(processor)) => {
+                cpu.make_room(program, batch)
+                    .ok_or(RunError::OutOfMemory { samples: batch.len() })?;
+                if options.poison {
+                    cpu.poison();
+                }
+                cpu.run(processor, program, shared.weights(), batch);
+            }
+            (Work::Device(device), Machine::Device(code)) => {
+                device.run(code, program, batch, options.poison)?;
+            }
+            (Work::Cpu(_), Machine::Device(_)) | (Work::Device(_), Machine::Cpu(_)) => {
+                unreachable!("a session's memory is of its engine's machine")
             }
         }
-        let Session { shared, arena, scratch, bounds, owners, .. } = &mut *self;
-        shared.threads.enter(|| run_steps(shared, batch, arena, scratch, bounds, owners));
-        check_shapes(&self.shared.program, batch)?;
-        Ok(Outputs { program: &self.shared.program, batch, arena: &self.arena })
+        check_shapes(program, batch)?;
+        Ok(Outputs { program, batch, work })
     }
 
     /// Bytes of the session's arena as it stands.
     pub fn arena_bytes(&self) -> usize {
-        self.arena.bytes()
-    }
-
-    /// Grows the memory to the batch's size class.
-    fn make_room(&mut self, batch: &PackedBatch) -> Option<()> {
-        let program = &self.shared.program;
-        self.arena.lay_out(program, batch)?;
-        let (mut numbers, mut bands) = (0, 0);
-        for step in &program.steps {
-            let room = cpu::room(step, program, batch)?;
-            (numbers, bands) = (room.numbers.max(numbers), room.bands.max(bands));
+        match &self.work {
+            Work::Cpu(cpu) => cpu.arena().bytes(),
+            Work::Device(device) => device.arena_bytes(),
         }
-        for list in [&mut self.bounds, &mut self.owners] {
-            list.clear();
-            list.try_reserve(bands.checked_add(1)?).ok()?;
-        }
-        self.scratch.iter_mut().try_for_each(|scratch| scratch.reserve(numbers))
-    }
-}
-
-fn run_steps(
-    shared: &Shared,
-    batch: &PackedBatch,
-    arena: &mut Arena,
-    scratch: &mut [Scratch],
-    bounds: &mut Vec<usize>,
-    owners: &mut Vec<usize>,
-) {
-    let program = &*shared.program;
-    for step in &program.steps {
-        let buffer = &program.buffers[step.output as usize];
-        let (rows, width) = (batch.rows(buffer.rows), buffer.width as usize);
-        if rows == 0 {
-            continue;
-        }
-        let (out, others) = arena.split(buffer.slot as usize);
-        let args = Args {
-            program,
-            step,
-            batch,
-            weights: shared.weights(),
-            others,
-            out: &mut out[..rows * width],
-            out_rows: buffer.rows,
-            rows,
-            width,
-            isa: shared.isa,
-            threads: &shared.threads,
-            scratch,
-            bounds,
-            owners,
-        };
-        cpu::run(&step.kernel, args);
     }
 }
 
@@ -145,7 +109,7 @@ fn check_shapes(program: &Program, batch: &PackedBatch) -> Result<(), RunError> 
 pub struct Outputs<'a> {
     program: &'a Program,
     batch: &'a PackedBatch,
-    arena: &'a Arena,
+    work: &'a Work,
 }
 
 impl<'a> Outputs<'a> {
@@ -156,15 +120,15 @@ impl<'a> Outputs<'a> {
 
     /// An output by name.
     pub fn get(&self, name: &str) -> Option<Output<'a>> {
-        let spec = self.program.outputs.iter().find(|output| output.name == name)?;
-        Some(Output { spec, of: *self })
+        let index = self.program.outputs.iter().position(|output| output.name == name)?;
+        Some(Output { index, of: *self })
     }
 }
 
 /// One output, for all samples.
 #[derive(Clone, Copy, Debug)]
 pub struct Output<'a> {
-    spec: &'a OutputSpec,
+    index: usize,
     of: Outputs<'a>,
 }
 
@@ -184,10 +148,15 @@ impl<'a> Output<'a> {
         if sample >= self.len() {
             return None;
         }
-        let buffer = &self.of.program.buffers[self.spec.buffer as usize];
-        let rows = self.of.batch.offsets(buffer.rows).range(sample);
+        let Outputs { program, batch, work } = self.of;
+        let buffer = &program.buffers[program.outputs[self.index].buffer as usize];
+        let rows = batch.offsets(buffer.rows).range(sample);
         let width = buffer.width as usize;
-        Some(&self.of.arena.slot(buffer.slot as usize)[rows.start * width..rows.end * width])
+        let all = match work {
+            Work::Cpu(cpu) => cpu.arena().slot(buffer.slot as usize),
+            Work::Device(device) => device.output(self.index),
+        };
+        Some(&all[rows.start * width..rows.end * width])
     }
 
     /// The shape of a sample's elements; `None` past the last sample.
@@ -196,6 +165,6 @@ impl<'a> Output<'a> {
             return None;
         }
         let dims = self.of.batch.dims(sample);
-        self.spec.shape.iter().map(|extent| extent.eval(dims)).collect()
+        self.of.program.outputs[self.index].shape.iter().map(|extent| extent.eval(dims)).collect()
     }
 }

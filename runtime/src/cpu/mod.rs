@@ -14,11 +14,13 @@ mod pointwise;
 mod pool;
 mod softmax;
 pub mod threads;
+mod work;
 
 use bytec_plan::kernel::Kernel;
 use bytec_plan::program::{Layout, Operand, Program, Step};
 
 pub(crate) use self::args::{Args, Scratch};
+pub(crate) use self::work::{CpuWork, Processor};
 use crate::batch::PackedBatch;
 use crate::error::EngineError;
 

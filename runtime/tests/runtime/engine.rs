@@ -113,7 +113,7 @@ fn a_plan_without_a_program_for_the_device_says_what_it_has() {
          compile the plan with `--target cpu`"
     );
     let error = "tpu".parse::<Device>().unwrap_err();
-    assert_eq!(error.to_string(), "expected a device out of: cpu; found `tpu`");
+    assert_eq!(error.to_string(), "expected a device out of: cpu, cuda; found `tpu`");
     assert_eq!("cpu".parse::<Device>().unwrap(), Device::Cpu);
 }
 

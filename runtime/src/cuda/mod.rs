@@ -1,0 +1,23 @@
+//! GPUs: a plan's device code behind a small [`Driver`] trait.
+//!
+//! What is here launches what a plan says and knows no kernel. The driver's library is one implementation of the
+//! trait; an interpreter of the same code is another, and goes through the same memory, tables and launches.
+
+mod addresses;
+mod code;
+mod driver;
+mod float;
+mod layout;
+#[cfg(feature = "cuda")]
+mod libcuda;
+mod memory;
+mod pick;
+mod tables;
+mod work;
+
+pub(crate) use self::code::Code;
+pub use self::driver::{Arch, Call, Driver, DriverError, Function, KernelCode, Pointer, Stream};
+#[cfg(feature = "cuda")]
+pub use self::libcuda::Cuda;
+pub(crate) use self::pick::pick;
+pub(crate) use self::work::DeviceWork;

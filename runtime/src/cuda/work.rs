@@ -1,0 +1,300 @@
+//! Runs on a device: one session's memory there, and the host's side of it.
+//!
+//! A run is one upload, the launches in order, and a download of each output. The host knows all sizes beforehand, so
+//! nothing comes back in between.
+
+use bytec_plan::device::{Count, Launch};
+use bytec_plan::extent::Rows;
+use bytec_plan::program::{Buffer, DType, Program};
+
+use super::addresses::{Addresses, Blocks};
+use super::code::Code;
+use super::driver::{Call, Driver, DriverError, Stream};
+use super::float::{bf16_to_f32, f16_to_f32};
+use super::layout::Layout;
+use super::memory::{Block, Queue};
+use super::tables::tiles;
+use crate::arena::{Line, floats, floats_mut, grow, size_class};
+use crate::batch::PackedBatch;
+use crate::error::RunError;
+
+/// A session's memory on a device and beside it.
+#[derive(Debug, Default)]
+pub(crate) struct DeviceWork {
+    /// For the last batch's size class, as are the addresses.
+    layout: Layout,
+    addresses: Addresses,
+    device: Option<OnDevice>,
+    /// The batch's block as the host puts it together.
+    staging: Vec<Line>,
+    /// For each part of the batch, the bytes of it that count.
+    used: Vec<u64>,
+    /// Each output's elements.
+    outputs: Vec<Vec<Line>>,
+    /// An output of half floats, before it is widened.
+    halves: Vec<Line>,
+}
+
+/// What a session owns on the device.
+#[derive(Debug)]
+struct OnDevice {
+    arena: Block,
+    batch: Block,
+    queue: Queue,
+}
+
+impl DeviceWork {
+    /// Runs a batch, which has been made for the program.
+    pub(crate) fn run(
+        &mut self,
+        code: &Code,
+        program: &Program,
+        batch: &PackedBatch,
+        poison: bool,
+    ) -> Result<(), RunError> {
+        if let Some(first) = code.broken() {
+            return Err(RunError::Broken { first: first.clone() });
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        check_rows(program, batch)?;
+        check_blocks(program, batch)?;
+        if !self.layout.fits(program, batch) {
+            self.make_room(code, program, batch)?;
+        }
+        self.pack(code, program, batch)?;
+        self.work(code, program, batch, poison).map_err(|error| code.break_down(error).into())
+    }
+
+    /// Bytes of the arena.
+    pub(crate) fn arena_bytes(&self) -> usize {
+        self.device.as_ref().map_or(0, |device| device.arena.bytes() as usize)
+    }
+
+    /// An output's elements, of all samples.
+    pub(crate) fn output(&self, output: usize) -> &[f32] {
+        self.outputs.get(output).map_or(&[], |lines| floats(lines))
+    }
+
+    /// Takes memory for the batch's size class, on both sides, and works out all addresses.
+    fn make_room(
+        &mut self,
+        code: &Code,
+        program: &Program,
+        batch: &PackedBatch,
+    ) -> Result<(), RunError> {
+        let full = RunError::OutOfMemory { samples: batch.len() };
+        self.layout.renew(program, &code.parts, batch).ok_or(full.clone())?;
+        self.make_host_room(program, batch).ok_or(full.clone())?;
+        let device = match OnDevice::grow(self.device.take(), code, &self.layout) {
+            Ok(device) => self.device.insert(device),
+            Err(DriverError::OutOfMemory { .. }) => return Err(full),
+            Err(error) => return Err(code.break_down(error).into()),
+        };
+        let blocks = Blocks { arena: &device.arena, batch: &device.batch };
+        self.addresses.renew(code, program, &self.layout, &blocks, batch).ok_or(full)?;
+        self.layout.settle(program, batch);
+        Ok(())
+    }
+
+    fn make_host_room(&mut self, program: &Program, batch: &PackedBatch) -> Option<()> {
+        grow(&mut self.staging, usize::try_from(self.layout.batch.div_ceil(4)).ok()?)?;
+        self.used.clear();
+        self.used.try_reserve(self.layout.parts.len()).ok()?;
+        self.outputs.resize_with(program.outputs.len(), Vec::new);
+        for (output, lines) in program.outputs.iter().zip(&mut self.outputs) {
+            let buffer = program.buffers.get(output.buffer as usize)?;
+            let rows = size_class(batch.rows(buffer.rows))?;
+            let numbers = rows.checked_mul(usize::try_from(buffer.width).ok()?)?;
+            grow(lines, numbers)?;
+            if program.dtype != DType::F32 {
+                grow(&mut self.halves, numbers.div_ceil(2))?;
+            }
+        }
+        Some(())
+    }
+
+    /// Puts the batch's inputs and tables together.
+    fn pack(
+        &mut self,
+        code: &Code,
+        program: &Program,
+        batch: &PackedBatch,
+    ) -> Result<(), RunError> {
+        let staging: &mut [u8] = bytemuck::cast_slice_mut(floats_mut(&mut self.staging));
+        self.used.clear();
+        for (part, place) in code.parts.iter().zip(&self.layout.parts) {
+            let room = &mut staging[place.start as usize..place.end as usize];
+            self.used.push(part.write(program, batch, room)? as u64);
+        }
+        Ok(())
+    }
+
+    /// Everything that the device does.
+    fn work(
+        &mut self,
+        code: &Code,
+        program: &Program,
+        batch: &PackedBatch,
+        poison: bool,
+    ) -> Result<(), DriverError> {
+        // There is memory by now.
+        let Some(device) = &self.device else { return Ok(()) };
+        let (driver, stream) = (&*code.driver, device.queue.stream);
+        if poison {
+            fill_with_nan(driver, stream, &device.arena)?;
+        }
+        if let Some(to) = device.batch.at(0, self.layout.batch)
+            && self.layout.batch > 0
+        {
+            let bytes: &[u8] = bytemuck::cast_slice(floats(&self.staging));
+            driver.upload(stream, to, &bytes[..self.layout.batch as usize])?;
+        }
+        for (room, used) in self.addresses.parts.iter().zip(&self.used) {
+            if let Some(tail) = room.tail(*used) {
+                driver.mark_tail(tail.pointer, tail.bytes);
+            }
+        }
+        self.launch_all(code, program, batch, stream)?;
+        driver.synchronise(stream)?;
+        self.fetch(driver, stream, program, batch)
+    }
+
+    fn launch_all(
+        &self,
+        code: &Code,
+        program: &Program,
+        batch: &PackedBatch,
+        stream: Stream,
+    ) -> Result<(), DriverError> {
+        let driver = &*code.driver;
+        let mut args = &self.addresses.args[..];
+        for ((step, launch), birth) in Code::launches(program).zip(&self.addresses.births) {
+            let own;
+            (own, args) = args.split_at(launch.args.len());
+            let output = &program.buffers[step.output as usize];
+            let grid = launch.grid.map(|count| blocks(count, output.rows, batch));
+            if batch.rows(output.rows) == 0 || grid.contains(&0) {
+                continue;
+            }
+            driver.birth(&output.name, birth.pointer, birth.bytes);
+            if let Some(tail) = birth.tail(bytes_of(output, program, batch) as u64) {
+                driver.mark_tail(tail.pointer, tail.bytes);
+            }
+            let function = code.kernels[launch.module as usize].function;
+            let Launch { block, shared, .. } = *launch;
+            driver.launch(
+                stream,
+                &Call { function, name: &step.name, grid, block, shared, args: own },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Downloads the outputs and widens them.
+    fn fetch(
+        &mut self,
+        driver: &dyn Driver,
+        stream: Stream,
+        program: &Program,
+        batch: &PackedBatch,
+    ) -> Result<(), DriverError> {
+        let places = self.addresses.outputs.iter().zip(&mut self.outputs);
+        for (output, (from, lines)) in program.outputs.iter().zip(places) {
+            let buffer = &program.buffers[output.buffer as usize];
+            let bytes = bytes_of(buffer, program, batch);
+            if bytes == 0 {
+                continue;
+            }
+            let wide = floats_mut(lines);
+            let widen = match program.dtype {
+                DType::F16 => f16_to_f32,
+                DType::Bf16 => bf16_to_f32,
+                DType::F32 | DType::I64 => {
+                    let raw: &mut [u8] = bytemuck::cast_slice_mut(wide);
+                    driver.download(stream, *from, &mut raw[..bytes])?;
+                    continue;
+                }
+            };
+            let raw: &mut [u8] = bytemuck::cast_slice_mut(floats_mut(&mut self.halves));
+            driver.download(stream, *from, &mut raw[..bytes])?;
+            let halves: &[u16] = bytemuck::cast_slice(&raw[..bytes]);
+            for (wide, half) in wide.iter_mut().zip(halves) {
+                *wide = widen(*half);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl OnDevice {
+    /// What there is, with blocks of at least the layout's sizes.
+    fn grow(old: Option<OnDevice>, code: &Code, layout: &Layout) -> Result<OnDevice, DriverError> {
+        let driver = &code.driver;
+        let (arena, batch, queue) = match old {
+            Some(OnDevice { arena, batch, queue }) => (Some(arena), Some(batch), Some(queue)),
+            None => (None, None, None),
+        };
+        let queue = queue.map_or_else(|| Queue::new(driver), Ok)?;
+        let arena = Block::grow(arena, driver, "the arena", layout.arena)?;
+        let batch = Block::grow(batch, driver, "the batch's inputs and tables", layout.batch)?;
+        Ok(OnDevice { arena, batch, queue })
+    }
+}
+
+/// Checks that row numbers fit in an i32, as the tables on the device have them, for the whole size class.
+fn check_rows(program: &Program, batch: &PackedBatch) -> Result<(), RunError> {
+    let ragged = (0..program.extents.len() as u32).map(Rows::Ragged);
+    for rows in ragged.chain([Rows::PerSample]) {
+        let found = batch.rows(rows);
+        if size_class(found).is_none_or(|class| i32::try_from(class).is_err()) {
+            return Err(RunError::TooManyRows { found });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that no launch has more blocks along an axis than devices run.
+fn check_blocks(program: &Program, batch: &PackedBatch) -> Result<(), RunError> {
+    for (step, launch) in Code::launches(program) {
+        let rows = program.buffers[step.output as usize].rows;
+        let limits = [('x', i32::MAX.unsigned_abs()), ('y', 65_535), ('z', 65_535)];
+        for (count, (axis, most)) in launch.grid.into_iter().zip(limits) {
+            let found = blocks(count, rows, batch);
+            if found > most {
+                return Err(RunError::TooManyBlocks { step: step.name.clone(), axis, most, found });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many blocks a count stands for. At most as many as there are rows, which fit in an i32, unless it is fixed.
+fn blocks(count: Count, rows: Rows, batch: &PackedBatch) -> u32 {
+    match count {
+        Count::Fixed(blocks) => blocks,
+        Count::Rows { per } => batch.rows(rows).div_ceil(per as usize) as u32,
+        Count::Samples => batch.len() as u32,
+        Count::Tiles { per } => tiles(rows, batch, per) as u32,
+    }
+}
+
+/// Bytes of a buffer for this batch; no more than its slot has, which fit in memory.
+fn bytes_of(buffer: &Buffer, program: &Program, batch: &PackedBatch) -> usize {
+    batch.rows(buffer.rows) * (buffer.width * program.dtype.bytes()) as usize
+}
+
+/// Fills a block with ones, which are NaN in every float type.
+fn fill_with_nan(driver: &dyn Driver, stream: Stream, block: &Block) -> Result<(), DriverError> {
+    let ones = vec![0xff; 1 << 20];
+    let mut offset = 0;
+    while offset < block.bytes() {
+        let bytes = (block.bytes() - offset).min(ones.len() as u64);
+        if let Some(to) = block.at(offset, bytes) {
+            driver.upload(stream, to, &ones[..bytes as usize])?;
+        }
+        offset += bytes;
+    }
+    Ok(())
+}
