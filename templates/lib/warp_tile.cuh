@@ -66,15 +66,13 @@ struct WarpTile {
         }
     }
 
-    // Writes the first `rows` rows and `columns` columns of a block's tile of kTileRows x kTileColumns, of which these
-    // sums are those from first_row and first_column on. All of the block's threads come here, with no copies under way
-    // to `shared`: the tile goes through it, so that its rows are written whole, kMove bytes at a time.
-    template <int kThreads, int kTileRows, int kTileColumns, int kMove, int kStride>
+    // Writes the first `rows` rows and `columns` columns of a block's tile, of which these sums are those from
+    // first_row and first_column on. All of the block's threads come here, with no copies under way to `shared`: the
+    // tile goes through it, as Whole, so that its rows are written whole, kMove bytes at a time.
+    template <class Whole, int kThreads, int kMove, int kStride>
     __device__ __forceinline__ void write(T* __restrict__ out, unsigned shared, int first_row, int first_column,
                                           int rows, int columns) {
-        // Eight rows of four words lie in different banks.
-        constexpr int kPitch = (kTileColumns * 2 + 127) / 128 * 128 + 16;
-        constexpr int kMoves = kTileColumns * 2 / kMove;
+        constexpr int kMoves = Whole::kChunks * 16 / kMove;
         const unsigned lane = threadIdx.x % 32;
         __syncthreads();
 #pragma unroll
@@ -84,19 +82,19 @@ struct WarpTile {
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
                     const unsigned row = first_row + 16 * m + 8 * half + lane / 4;
-                    const unsigned column = first_column + 8 * n + lane % 4 * 2;
                     const float(&pair)[4] = sum[m][n];
-                    store_word(shared + row * kPitch + column * 2, pack<T>(pair[2 * half], pair[2 * half + 1]));
+                    store_word(shared + Whole::offset(row, first_column / 8 + n) + lane % 4 * 4,
+                               pack<T>(pair[2 * half], pair[2 * half + 1]));
                 }
             }
         }
         __syncthreads();
 #pragma unroll 4
-        for (int at = threadIdx.x; at < kTileRows * kMoves; at += kThreads) {
-            const int row = at / kMoves;
-            const int column = at % kMoves * (kMove / 2);
-            if (row < rows && column < columns) {
-                move<kMove>(out + (size_t)row * kStride + column, shared + row * kPitch + column * 2);
+        for (unsigned at = threadIdx.x; at < Whole::kBytes / kMove; at += kThreads) {
+            const unsigned row = at / kMoves;
+            const unsigned byte = at % kMoves * kMove;
+            if ((int)row < rows && (int)byte / 2 < columns) {
+                move<kMove>(out + (size_t)row * kStride + byte / 2, shared + Whole::offset(row, byte / 16) + byte % 16);
             }
         }
     }
@@ -154,7 +152,7 @@ struct WarpTile<float, kRows, kColumns> {
     }
 
     // As above, but a row's sums go from eight lanes to a whole sector of global memory.
-    template <int kThreads, int kTileRows, int kTileColumns, int kMove, int kStride>
+    template <class Whole, int kThreads, int kMove, int kStride>
     __device__ __forceinline__ void write(float* __restrict__ out, unsigned, int first_row, int first_column, int rows,
                                           int columns) {
         const int lane = threadIdx.x % 32;

@@ -135,9 +135,7 @@ impl Params for Mma {
 
     fn launch(&self) -> Launch {
         let columns = self.0.head_size.next_multiple_of(16);
-        // The result goes through shared memory as a linear layer's does.
-        let result = self.0.tile_queries * ((columns * 2).next_multiple_of(128) + 16);
-        self.0.launch(self.0.tile_queries / 16 * 32, self.0.tiles(columns, 2).max(result))
+        self.0.launch(self.0.tile_queries / 16 * 32, self.0.tiles(columns, 2))
     }
 
     fn args(&self) -> Vec<Arg> {

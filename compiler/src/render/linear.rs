@@ -128,9 +128,6 @@ impl Params for Linear {
 
     fn launch(&self) -> Launch {
         let Tile { rows, columns, .. } = self.tile;
-        let ring = self.stages * (rows + columns) * TILE_BYTES;
-        // The template's kPitch for two-byte numbers; four-byte ones are written from registers.
-        let result = rows * ((columns * 2).next_multiple_of(128) + 16);
         Launch {
             grid: [
                 Count::Fixed(self.n.div_ceil(columns)),
@@ -138,7 +135,7 @@ impl Params for Linear {
                 Count::Fixed(1),
             ],
             block: self.tile.warps() * 32,
-            shared: ring.max(result),
+            shared: self.stages * (rows + columns) * TILE_BYTES,
         }
     }
 
