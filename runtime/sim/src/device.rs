@@ -23,6 +23,11 @@ impl Buffer {
     pub fn address(self) -> u64 {
         self.0 << OFFSET_BITS
     }
+
+    /// The buffer that an address belongs to, and the bytes before it there.
+    pub(crate) fn at(address: u64) -> (Buffer, u64) {
+        (Buffer(address >> OFFSET_BITS), address & ((1 << OFFSET_BITS) - 1))
+    }
 }
 
 /// An argument of a launch.
@@ -244,6 +249,30 @@ impl Device {
             allocation.marks.clear();
         }
         Ok(())
+    }
+
+    /// Takes the marks of a range away.
+    ///
+    /// # Errors
+    /// If the range is outside.
+    pub fn unmark_range(&mut self, buffer: Buffer, range: Range<u64>) -> Result<(), MemoryError> {
+        self.range(buffer, &range)?;
+        if let Some(Some(allocation)) = self.allocations.get_mut(buffer.0 as usize) {
+            let marks = std::mem::take(&mut allocation.marks);
+            let left = marks.into_iter().flat_map(|mark| {
+                [mark.start..mark.end.min(range.start), mark.start.max(range.end)..mark.end]
+            });
+            allocation.marks = left.filter(|mark| !mark.is_empty()).collect();
+        }
+        Ok(())
+    }
+
+    /// The name that a buffer was given.
+    ///
+    /// # Errors
+    /// If it is not allocated.
+    pub fn name(&self, buffer: Buffer) -> Result<&str, MemoryError> {
+        self.range(buffer, &(0..0)).map(|allocation| allocation.name.as_str())
     }
 
     /// Runs a kernel over a grid to its end.

@@ -38,9 +38,9 @@ impl Span {
     }
 }
 
-/// The two blocks that a layout is about.
+/// The blocks that a layout is about.
 pub(super) struct Blocks<'a> {
-    pub(super) arena: &'a Block,
+    pub(super) slots: &'a [Block],
     pub(super) batch: &'a Block,
 }
 
@@ -64,11 +64,10 @@ impl Addresses {
             parts.push(Span { pointer: blocks.batch.at(range.start, bytes)?, bytes });
         }
         let slot = |buffer: &Buffer| {
-            let slot = layout.slots.get(buffer.slot as usize)?;
-            let room = slot.end.checked_sub(slot.start)?;
+            let room = *layout.slots.get(buffer.slot as usize)?;
             let rows = size_class(batch.rows(buffer.rows))? as u64;
             let needed = buffer.width.checked_mul(program.dtype.bytes())?.checked_mul(rows)?;
-            let pointer = blocks.arena.at(slot.start, room)?;
+            let pointer = blocks.slots.get(buffer.slot as usize)?.at(0, room)?;
             (needed <= room).then_some(Span { pointer, bytes: room })
         };
         for (step, launch) in Code::launches(program) {

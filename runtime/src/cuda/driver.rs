@@ -44,7 +44,8 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// Gives back what [`Driver::open_stream`] gave.
     fn close_stream(&self, _stream: Stream) {}
 
-    /// Copies bytes to the device. They may be changed as soon as this returns.
+    /// Copies bytes to the device. They may be changed as soon as this returns. What [`Driver::mark_tail`] said of this
+    /// memory no longer holds.
     ///
     /// # Errors
     /// What the driver says, maybe of earlier work.
@@ -68,8 +69,8 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// What went wrong in that work.
     fn synchronise(&self, stream: Stream) -> Result<(), DriverError>;
 
-    /// Says that a new value is about to be written to this memory, and that nothing in it may be read before. A GPU
-    /// has no use for this; an interpreter can check it.
+    /// Says that a new value is about to be written to this memory, and that nothing in it may be read before. What
+    /// [`Driver::mark_tail`] said of it no longer holds. A GPU has no use for this; an interpreter can check it.
     fn birth(&self, _name: &str, _pointer: Pointer, _bytes: u64) {}
 
     /// Says that this memory lies past the end of a value's rows: it may be read, but no result may depend on it. A

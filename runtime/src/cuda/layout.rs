@@ -1,4 +1,4 @@
-//! Where everything lies on the device, the same for all batches of a size class.
+//! How much memory everything takes on the device, the same for all batches of a size class.
 
 use std::ops::Range;
 
@@ -12,15 +12,15 @@ use crate::batch::PackedBatch;
 /// Addresses on the device are multiples of this, as those that it gives out are.
 const ALIGN: u64 = 256;
 
-/// The places of slots in the arena, and of parts in the batch's block.
+/// The sizes of slots, and the places of parts in the batch's block.
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     /// The size class: samples, and rows for each extent. Empty while nothing is laid out.
     classes: Vec<usize>,
-    pub(super) slots: Vec<Range<u64>>,
+    /// Bytes of each slot of the arena.
+    pub(super) slots: Vec<u64>,
+    /// Where the parts lie.
     pub(super) parts: Vec<Range<u64>>,
-    /// Bytes of all slots.
-    pub(super) arena: u64,
     /// Bytes of all parts.
     pub(super) batch: u64,
 }
@@ -43,14 +43,13 @@ impl Layout {
         self.classes.clear();
         self.slots.clear();
         self.parts.clear();
-        self.arena = 0;
         for slot in &program.slots {
             let mut bytes = 0;
             for need in &slot.needs {
                 let rows = size_class(batch.rows(need.rows))? as u64;
                 bytes = need.bytes_per_row.checked_mul(rows)?.max(bytes);
             }
-            self.slots.push(place(&mut self.arena, bytes)?);
+            self.slots.push(bytes);
         }
         self.batch = 0;
         for part in parts {

@@ -34,21 +34,6 @@ impl Block {
         let address = self.pointer.0.checked_add(offset)?;
         (end <= self.bytes).then_some(Pointer(address))
     }
-
-    /// The block, or if it has fewer than `bytes` bytes a new one, for which it is given back first.
-    pub(super) fn grow(
-        block: Option<Block>,
-        driver: &Arc<dyn Driver>,
-        name: &str,
-        bytes: u64,
-    ) -> Result<Block, DriverError> {
-        if let Some(block) = block
-            && block.bytes >= bytes
-        {
-            return Ok(block);
-        }
-        Block::new(driver, name, bytes)
-    }
 }
 
 impl Drop for Block {

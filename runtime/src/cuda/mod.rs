@@ -20,4 +20,5 @@ pub use self::driver::{Arch, Call, Driver, DriverError, Function, KernelCode, Po
 #[cfg(feature = "cuda")]
 pub use self::libcuda::Cuda;
 pub(crate) use self::pick::pick;
+pub use self::pick::runs;
 pub(crate) use self::work::DeviceWork;

@@ -29,6 +29,11 @@ pub(crate) fn pick(programs: &[Program], entry: &str, device: Arch) -> Option<us
     fits.max_by_key(|(fit, i)| (*fit, Reverse(*i))).map(|(_, i)| i)
 }
 
+/// Whether a device of this architecture runs a program.
+pub fn runs(program: &Program, device: Arch) -> bool {
+    pick(std::slice::from_ref(program), &program.entry, device).is_some()
+}
+
 /// The architecture of a program's code, and whether it has machine code.
 fn parse(arch: &str) -> Option<(Arch, bool)> {
     match arch.strip_prefix("compute_") {

@@ -36,9 +36,12 @@ pub(crate) struct DeviceWork {
 }
 
 /// What a session owns on the device.
+///
+/// Each slot of the arena is a block of its own, so that a driver that checks bounds can tell them apart. Blocks stay
+/// where they are for all batches of a size class.
 #[derive(Debug)]
 struct OnDevice {
-    arena: Block,
+    slots: Vec<Block>,
     batch: Block,
     queue: Queue,
 }
@@ -69,7 +72,8 @@ impl DeviceWork {
 
     /// Bytes of the arena.
     pub(crate) fn arena_bytes(&self) -> usize {
-        self.device.as_ref().map_or(0, |device| device.arena.bytes() as usize)
+        let slots = self.device.iter().flat_map(|device| &device.slots);
+        slots.map(|slot| slot.bytes() as usize).sum()
     }
 
     /// An output's elements, of all samples.
@@ -92,7 +96,7 @@ impl DeviceWork {
             Err(DriverError::OutOfMemory { .. }) => return Err(full),
             Err(error) => return Err(code.break_down(error).into()),
         };
-        let blocks = Blocks { arena: &device.arena, batch: &device.batch };
+        let blocks = Blocks { slots: &device.slots, batch: &device.batch };
         self.addresses.renew(code, program, &self.layout, &blocks, batch).ok_or(full)?;
         self.layout.settle(program, batch);
         Ok(())
@@ -143,7 +147,7 @@ impl DeviceWork {
         let Some(device) = &self.device else { return Ok(()) };
         let (driver, stream) = (&*code.driver, device.queue.stream);
         if poison {
-            fill_with_nan(driver, stream, &device.arena)?;
+            device.slots.iter().try_for_each(|slot| fill_with_nan(driver, stream, slot))?;
         }
         if let Some(to) = device.batch.at(0, self.layout.batch)
             && self.layout.batch > 0
@@ -232,14 +236,25 @@ impl OnDevice {
     /// What there is, with blocks of at least the layout's sizes.
     fn grow(old: Option<OnDevice>, code: &Code, layout: &Layout) -> Result<OnDevice, DriverError> {
         let driver = &code.driver;
-        let (arena, batch, queue) = match old {
-            Some(OnDevice { arena, batch, queue }) => (Some(arena), Some(batch), Some(queue)),
-            None => (None, None, None),
+        let (slots, batch, queue) = match old {
+            Some(OnDevice { slots, batch, queue }) => (slots, Some(batch), queue),
+            None => (Vec::new(), None, Queue::new(driver)?),
         };
-        let queue = queue.map_or_else(|| Queue::new(driver), Ok)?;
-        let arena = Block::grow(arena, driver, "the arena", layout.arena)?;
-        let batch = Block::grow(batch, driver, "the batch's inputs and tables", layout.batch)?;
-        Ok(OnDevice { arena, batch, queue })
+        // All that is too small goes before anything larger comes.
+        let mut slots: Vec<_> = slots.into_iter().map(Some).collect();
+        slots.resize_with(layout.slots.len(), || None);
+        for (slot, bytes) in slots.iter_mut().zip(&layout.slots) {
+            slot.take_if(|slot| slot.bytes() < *bytes);
+        }
+        let batch = batch.filter(|batch| batch.bytes() >= layout.batch);
+        let new = |block: Option<Block>, name: &str, bytes| match block {
+            Some(block) => Ok(block),
+            None => Block::new(driver, name, bytes),
+        };
+        let batch = new(batch, "the batch's inputs and tables", layout.batch)?;
+        let slots = slots.into_iter().zip(&layout.slots).enumerate();
+        let slots = slots.map(|(i, (slot, bytes))| new(slot, &format!("slot {i}"), *bytes));
+        Ok(OnDevice { slots: slots.collect::<Result<_, _>>()?, batch, queue })
     }
 }
 
