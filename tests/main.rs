@@ -11,4 +11,5 @@ mod parity;
 mod random_graphs;
 mod readme;
 mod reports;
+mod sim_products;
 mod tidy;

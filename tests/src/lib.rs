@@ -5,6 +5,7 @@ pub mod batches;
 pub mod golden;
 pub mod interpreter;
 pub mod minilm;
+pub mod nvrtc;
 pub mod plans;
 pub mod program;
 pub mod tensors;

@@ -1,7 +1,6 @@
 //! Every simple kernel, at awkward and at usual widths, in every element type, for every architecture.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytec_compiler::nvrtc::{Arch, Cache};
 use bytec_compiler::render::{Float, Matrix, Site, Source};
@@ -108,35 +107,7 @@ fn sources() -> Vec<Source> {
 
 #[test]
 fn simple_kernels_compile_without_spills_or_warnings() {
-    let Some(nvrtc) = super::nvrtc() else { return };
-    let sources = sources();
-    let real = [Arch::SM_80, Arch::SM_90A].into_iter();
-    let units: Vec<_> =
-        real.flat_map(|arch| sources.iter().map(move |source| (source, arch))).collect();
-    let cache = Cache::open(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernels")).unwrap();
-    let count = AtomicUsize::new(0);
-    let done = |_| {
-        count.fetch_add(1, Ordering::Relaxed);
-    };
-    let compiled = nvrtc.compile(&units, Some(&cache), &done).unwrap();
-    assert_eq!(count.into_inner(), units.len());
-    let mut wrong = Vec::new();
-    for ((source, arch), compiled) in units.iter().zip(&compiled) {
-        let usage = compiled.usage.unwrap();
-        println!(
-            "{:40} {arch:7} {:3} registers {:5} + {:5} bytes shared",
-            source.symbol, usage.registers, usage.shared, source.launch.shared
-        );
-        // Static and dynamic shared memory together are what the smallest device gives a block.
-        if usage.shared + source.launch.shared > 99 * 1024 {
-            wrong.push(format!("{} {arch}: too much shared memory", source.symbol));
-        }
-        if usage.registers * source.launch.block > 65536 {
-            wrong.push(format!("{} {arch}: too many registers for its block", source.symbol));
-        }
-        wrong.extend(compiled.defects().iter().map(|d| format!("{} {arch}: {d}", source.symbol)));
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    super::sound::assert_sound(&sources(), "kernels");
 }
 
 /// Text for a later device: PTX alone, for the driver to compile.

@@ -1,0 +1,208 @@
+//! Attention: any head size, any length, queries and keys of different lengths.
+
+use bytec_compiler::render::{Float, Matrix, Site, Source};
+use bytec_models::tiny::SplitMix64;
+use bytec_plan::kernel::Kernel;
+
+use super::device::{Device, Operand};
+use super::numbers::{bound, decode, encode, normal, round, worst};
+
+const HEADS: u32 = 2;
+
+/// Attention of [`HEADS`] heads.
+struct Case {
+    head_size: u32,
+    scale: f32,
+    dtype: Float,
+    /// q, k and v are columns of one buffer.
+    merged: bool,
+    source: Source,
+}
+
+/// One sample's queries, keys and values, each of dense rows.
+#[derive(Clone)]
+struct Sample {
+    q: Vec<f64>,
+    k: Vec<f64>,
+    v: Vec<f64>,
+}
+
+impl Case {
+    fn new(head_size: u32, scale: f32, dtype: Float, merged: bool) -> Self {
+        let kernel = Kernel::Attention { heads: HEADS, head_size, scale };
+        let width = u64::from(HEADS * head_size);
+        let operands = [0, 1, 2].map(|n| {
+            if merged {
+                Matrix { column: n * width, stride: 3 * width }
+            } else {
+                Matrix { column: 0, stride: width }
+            }
+        });
+        let output = Matrix { column: 0, stride: width };
+        let site = Site { kernel: &kernel, dtype, operands: &operands, output };
+        Self { head_size, scale, dtype, merged, source: super::render(&site) }
+    }
+
+    fn width(&self) -> usize {
+        (HEADS * self.head_size) as usize
+    }
+
+    fn sample(&self, queries: u32, keys: u32, random: &mut SplitMix64) -> Sample {
+        let mut rows = |count: u32| normal(self.dtype, random, count as usize * self.width());
+        Sample { q: rows(queries), k: rows(keys), v: rows(keys) }
+    }
+
+    /// The output's bytes, one vector for each sample.
+    fn run(&self, device: &Device, samples: &[Sample]) -> Vec<Vec<u8>> {
+        let width = self.width();
+        let queries: Vec<_> = samples.iter().map(|s| (s.q.len() / width) as u32).collect();
+        let keys: Vec<_> = samples.iter().map(|s| (s.k.len() / width) as u32).collect();
+        let packed = |of: fn(&Sample) -> &Vec<f64>| -> Vec<f64> {
+            samples.iter().flat_map(|sample| of(sample).clone()).collect()
+        };
+        let parts = [packed(|s| &s.q), packed(|s| &s.k), packed(|s| &s.v)];
+        let bytes = self.dtype.bytes() as usize;
+        let (buffers, operands) = if self.merged {
+            let rows = |n: usize| parts[n].chunks_exact(width);
+            let merged: Vec<f64> = rows(0)
+                .zip(rows(1))
+                .zip(rows(2))
+                .flat_map(|((q, k), v)| [q, k, v].concat())
+                .collect();
+            let offset = |n| (n * width * bytes) as u64;
+            let operands = [0, 1, 2].map(|n| Operand { buffer: 0, offset: offset(n) });
+            (vec![encode(self.dtype, &merged)], operands)
+        } else {
+            let buffers = parts.iter().map(|numbers| encode(self.dtype, numbers)).collect();
+            (buffers, [0, 1, 2].map(|n| Operand { buffer: n, offset: 0 }))
+        };
+        let out_bytes = queries.iter().sum::<u32>() as usize * width * bytes;
+        let out = device.run(&self.source, &buffers, &operands, [&queries, &keys], out_bytes);
+        let mut rest = &out[..];
+        let split = queries.iter().map(|rows| {
+            let (own, others) = rest.split_at(*rows as usize * width * bytes);
+            rest = others;
+            own.to_vec()
+        });
+        split.collect()
+    }
+
+    /// In f64, with `round` after each op.
+    fn reference(&self, sample: &Sample, round: impl Fn(f64) -> f64) -> Vec<f64> {
+        let (width, size) = (self.width(), self.head_size as usize);
+        let mut out = vec![0.0; sample.q.len()];
+        for (q, out) in sample.q.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            for first in (0..width).step_by(size) {
+                let head = first..first + size;
+                let scores: Vec<f64> = sample
+                    .k
+                    .chunks_exact(width)
+                    .map(|k| {
+                        let product = q[head.clone()].iter().zip(&k[head.clone()]);
+                        let product = round(product.map(|(q, k)| q * k).sum());
+                        round(product * f64::from(self.scale))
+                    })
+                    .collect();
+                let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                for (weight, v) in weights.iter().zip(sample.v.chunks_exact(width)) {
+                    for (out, v) in out[head.clone()].iter_mut().zip(&v[head.clone()]) {
+                        *out += round(weight / total) * v;
+                    }
+                }
+                out[head].iter_mut().for_each(|y| *y = round(*y));
+            }
+        }
+        out
+    }
+
+    /// Samples in one batch: near f64, and each as alone and as beside NaN.
+    #[expect(clippy::print_stdout, reason = "the observed maximum is part of the evidence")]
+    fn check(&self, device: &Device, lengths: &[(u32, u32)]) {
+        let mut random = SplitMix64(u64::from(self.head_size));
+        let samples: Vec<_> =
+            lengths.iter().map(|(q, k)| self.sample(*q, *k, &mut random)).collect();
+        let batch = self.run(device, &samples);
+        let symbol = &self.source.symbol;
+        let (mut found, mut exact, mut rounded) = (Vec::new(), Vec::new(), Vec::new());
+        for (sample, bytes) in samples.iter().zip(&batch) {
+            found.extend(decode(self.dtype, bytes));
+            exact.extend(self.reference(sample, |y| y));
+            rounded.extend(self.reference(sample, |y| round(self.dtype, y)));
+        }
+        let (worst, bound) = (worst(&found, &exact), bound(self.dtype, &exact, &rounded));
+        println!("{symbol}: {worst:.2e} of {bound:.2e}");
+        assert!(worst <= bound, "{symbol}: {worst:e}, expected at most {bound:e}");
+
+        for (sample, bytes) in samples.iter().zip(&batch) {
+            let alone = self.run(device, std::slice::from_ref(sample));
+            assert_eq!(alone[0], *bytes, "{symbol}: a sample alone has other bits");
+        }
+        let mut poisoned = samples;
+        for sample in poisoned.iter_mut().skip(1).step_by(2) {
+            for numbers in [&mut sample.q, &mut sample.k, &mut sample.v] {
+                numbers.fill(f64::NAN);
+            }
+        }
+        let beside = self.run(device, &poisoned);
+        for (i, (bytes, expected)) in beside.iter().zip(&batch).enumerate() {
+            if i % 2 == 0 {
+                assert_eq!(bytes, expected, "{symbol}: NaN in another sample changes a sample");
+            } else {
+                let numbers = decode(self.dtype, bytes);
+                assert!(numbers.iter().all(|y| y.is_nan()), "{symbol}: NaN does not stay NaN");
+            }
+        }
+    }
+}
+
+/// Every length, then sizes at a few lengths.
+fn check_sizes(dtype: Float) {
+    let Some(device) = Device::get() else { return };
+    let same = |lengths: &[u32]| lengths.iter().map(|l| (*l, *l)).collect::<Vec<_>>();
+    Case::new(12, 0.3, dtype, true).check(device, &same(&super::LENGTHS));
+    Case::new(64, 0.125, dtype, true).check(device, &same(&super::LENGTHS));
+    for head_size in [1, 5, 8, 16, 24, 32, 48, 80, 128, 192, 256] {
+        let scale = (head_size as f32).sqrt().recip();
+        Case::new(head_size, scale, dtype, true).check(device, &same(&[17, 1, 65, 33]));
+    }
+}
+
+#[test]
+fn any_head_size_and_length_in_f32() {
+    check_sizes(Float::F32);
+}
+
+#[test]
+fn any_head_size_and_length_in_f16() {
+    check_sizes(Float::F16);
+}
+
+#[test]
+fn any_head_size_and_length_in_bf16() {
+    check_sizes(Float::Bf16);
+}
+
+#[test]
+fn keys_of_other_lengths_and_a_negative_scale() {
+    let Some(device) = Device::get() else { return };
+    for dtype in [Float::F32, Float::F16, Float::Bf16] {
+        Case::new(16, 0.25, dtype, false).check(device, &[(5, 130), (70, 3), (33, 64)]);
+        Case::new(16, -0.7, dtype, false).check(device, &[(5, 5), (70, 70), (33, 33)]);
+    }
+}
+
+/// The softmax of nothing is 0 / 0.
+#[test]
+fn no_keys_give_nan() {
+    let Some(device) = Device::get() else { return };
+    for dtype in [Float::F32, Float::F16] {
+        let case = Case::new(8, 1.0, dtype, false);
+        let mut random = SplitMix64(5);
+        let samples = [case.sample(3, 0, &mut random), case.sample(2, 4, &mut random)];
+        let out = case.run(device, &samples);
+        assert!(decode(dtype, &out[0]).iter().all(|y| y.is_nan()));
+        assert!(decode(dtype, &out[1]).iter().all(|y| y.is_finite()));
+    }
+}

@@ -1,0 +1,125 @@
+//! Compiles a source and launches it on the simulator.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use bytec_compiler::nvrtc::{Arch, Cache, Nvrtc};
+use bytec_compiler::render::Source;
+use bytec_plan::device::{Arg, Count, Of};
+use bytec_sim::{Buffer, Module};
+use bytec_tests::nvrtc::nvrtc;
+
+/// NVRTC, and a simulated device for each launch.
+pub(crate) struct Device {
+    nvrtc: &'static Nvrtc,
+    cache: Cache,
+}
+
+/// Where an operand lies: a buffer, and the byte of its first element.
+#[derive(Clone, Copy)]
+pub(crate) struct Operand {
+    pub(crate) buffer: usize,
+    pub(crate) offset: u64,
+}
+
+impl Device {
+    /// `None` without NVRTC.
+    pub(crate) fn get() -> Option<&'static Device> {
+        static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
+        let open = || {
+            let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sim_products");
+            Some(Device { nvrtc: nvrtc()?, cache: Cache::open(&folder).unwrap() })
+        };
+        DEVICE.get_or_init(open).as_ref()
+    }
+
+    /// Launches `source` as its launch says; the `out_bytes` that it wrote. No access may meet a bank conflict.
+    ///
+    /// `rows` are each sample's rows of the output and of the second operand.
+    pub(crate) fn run(
+        &self,
+        source: &Source,
+        buffers: &[Vec<u8>],
+        operands: &[Operand],
+        rows: [&[u32]; 2],
+        out_bytes: usize,
+    ) -> Vec<u8> {
+        let units = [(source, Arch::SM_80)];
+        let ptx = self.nvrtc.compile(&units, Some(&self.cache), &|_| {}).unwrap().remove(0).ptx;
+        let module = Module::parse(&ptx).unwrap_or_else(|e| panic!("{}: {e}", source.symbol));
+        let mut device = bytec_sim::Device::sm_80();
+        let mut upload = |name: String, bytes: &[u8]| {
+            let buffer = device.alloc(name, bytes.len() as u64).unwrap();
+            device.upload(buffer, 0, bytes).unwrap();
+            buffer
+        };
+        let buffers: Vec<_> = buffers
+            .iter()
+            .enumerate()
+            .map(|(n, bytes)| upload(format!("buffer {n}"), bytes))
+            .collect();
+        let args: Vec<(Option<Buffer>, u64)> = source
+            .args
+            .iter()
+            .map(|arg| match arg {
+                Arg::Output => (None, 0),
+                Arg::Operand(n) => {
+                    let Operand { buffer, offset } = operands[*n as usize];
+                    (Some(buffers[buffer]), offset)
+                }
+                arg => (Some(upload(format!("{arg:?}"), &table(*arg, rows))), 0),
+            })
+            .collect();
+        let out = device.alloc("output", out_bytes as u64).unwrap();
+        let args: Vec<_> = args
+            .iter()
+            .map(|(buffer, offset)| bytec_sim::Arg::Pointer(buffer.unwrap_or(out), *offset))
+            .collect();
+        let launch = &source.launch;
+        let grid = launch.grid.map(|count| blocks(count, rows[0]));
+        let kernel = module.kernel(&source.symbol).unwrap();
+        let profile = device
+            .launch(kernel, grid, [launch.block, 1, 1], launch.shared, &args)
+            .unwrap_or_else(|fault| panic!("{fault}"));
+        assert_eq!(profile.extra_wavefronts, 0, "{}: bank conflicts", source.symbol);
+        device.download(out, 0..out_bytes as u64).unwrap()
+    }
+}
+
+/// A table of the batch, as int32.
+fn table(arg: Arg, rows: [&[u32]; 2]) -> Vec<u8> {
+    let of = |of: Of| match of {
+        Of::Output | Of::Operand(0) => rows[0],
+        Of::Operand(_) => rows[1],
+    };
+    let numbers: Vec<i32> = match arg {
+        Arg::Rows(whose) => vec![of(whose).iter().sum::<u32>() as i32],
+        Arg::Offsets(whose) => {
+            let mut offsets = vec![0];
+            offsets.extend(of(whose).iter().scan(0, |sum, rows| {
+                *sum += *rows as i32;
+                Some(*sum)
+            }));
+            offsets
+        }
+        Arg::Tiles { per } => {
+            let tiles = rows[0].iter().enumerate().flat_map(|(sample, rows)| {
+                (0..*rows).step_by(per as usize).flat_map(move |row| [sample as i32, row as i32])
+            });
+            // And one past the last, as where a grid covers a larger batch.
+            tiles.chain([-1, 0]).collect()
+        }
+        arg => panic!("no kernel here takes {arg:?}"),
+    };
+    numbers.into_iter().flat_map(i32::to_le_bytes).collect()
+}
+
+/// The blocks along an axis, with one too many where the batch decides.
+fn blocks(count: Count, rows: &[u32]) -> u32 {
+    match count {
+        Count::Fixed(blocks) => blocks,
+        Count::Rows { per } => rows.iter().sum::<u32>().div_ceil(per) + 1,
+        Count::Samples => rows.len() as u32 + 1,
+        Count::Tiles { per } => rows.iter().map(|rows| rows.div_ceil(per)).sum::<u32>() + 1,
+    }
+}

@@ -1,0 +1,183 @@
+//! Linear layers: any n and k, views, and rows that end anywhere.
+
+use bytec_compiler::render::{Float, Matrix, Site, Source};
+use bytec_models::tiny::SplitMix64;
+use bytec_plan::kernel::{Kernel, UnaryFn};
+
+use super::device::{Device, Operand};
+use super::numbers::{bound, decode, encode, normal, round, worst};
+
+/// A layer with numbers for it.
+struct Layer {
+    n: u32,
+    k: u32,
+    dtype: Float,
+    gelu: bool,
+    /// How x lies.
+    x: Matrix,
+    weight: Vec<f64>,
+    bias: Vec<f64>,
+    source: Source,
+}
+
+impl Layer {
+    fn new(n: u32, k: u32, dtype: Float, gelu: bool, x: Matrix, random: &mut SplitMix64) -> Self {
+        let epilogue = if gelu { vec![UnaryFn::GeluErf] } else { Vec::new() };
+        let kernel = Kernel::Linear { n, k, bias: true, epilogue };
+        let operands = [x, Matrix::dense(k), Matrix::dense(n)];
+        let site = Site { kernel: &kernel, dtype, operands: &operands, output: Matrix::dense(n) };
+        let shrink = f64::from(k).sqrt().recip();
+        let weight = normal(dtype, random, (n * k) as usize)
+            .into_iter()
+            .map(|w| round(dtype, w * shrink))
+            .collect();
+        let bias = normal(dtype, random, n as usize);
+        Self { n, k, dtype, gelu, x, weight, bias, source: super::render(&site) }
+    }
+
+    /// The columns of row `row` that the layer reads.
+    fn row<'x>(&self, x: &'x [f64], row: u32) -> &'x [f64] {
+        let first = u64::from(row) * self.x.stride + self.x.column;
+        &x[first as usize..][..self.k as usize]
+    }
+
+    /// Rows of x, NaN outside the columns that the layer reads.
+    fn rows(&self, rows: u32, random: &mut SplitMix64) -> Vec<f64> {
+        let mut x = vec![f64::NAN; rows as usize * self.x.stride as usize];
+        for row in x.chunks_exact_mut(self.x.stride as usize) {
+            let numbers = normal(self.dtype, random, self.k as usize);
+            row[self.x.column as usize..][..self.k as usize].copy_from_slice(&numbers);
+        }
+        x
+    }
+
+    fn run(&self, device: &Device, x: &[f64], rows: u32) -> Vec<u8> {
+        let buffers = [x, &self.weight, &self.bias].map(|numbers| encode(self.dtype, numbers));
+        let bytes = rows as usize * self.n as usize * self.dtype.bytes() as usize;
+        let offsets = [self.x.column * u64::from(self.dtype.bytes()), 0, 0];
+        let operands = [0, 1, 2].map(|n| Operand { buffer: n, offset: offsets[n] });
+        device.run(&self.source, &buffers, &operands, [&[rows], &[rows]], bytes)
+    }
+
+    /// In f64, with `round` after each op.
+    fn reference(&self, x: &[f64], rows: u32, round: impl Fn(f64) -> f64) -> Vec<f64> {
+        let mut out = Vec::new();
+        for row in 0..rows {
+            let x = self.row(x, row);
+            for (weight, bias) in self.weight.chunks_exact(self.k as usize).zip(&self.bias) {
+                let product = round(x.iter().zip(weight).map(|(x, w)| x * w).sum());
+                let y = round(product + bias);
+                out.push(if self.gelu { round(gelu(y)) } else { y });
+            }
+        }
+        out
+    }
+}
+
+fn gelu(x: f64) -> f64 {
+    bytec_ir::eval::unary(bytec_ir::UnaryFn::GeluErf, x)
+}
+
+/// Rows in one batch: near f64, and the last as alone and as beside NaN.
+#[expect(clippy::print_stdout, reason = "the observed maximum is part of the evidence")]
+fn check(device: &Device, layer: &Layer, rows: u32, random: &mut SplitMix64) {
+    let x = layer.rows(rows, random);
+    let bytes = layer.run(device, &x, rows);
+    let exact = layer.reference(&x, rows, |y| y);
+    let rounded = layer.reference(&x, rows, |y| round(layer.dtype, y));
+    let (worst, bound) =
+        (worst(&decode(layer.dtype, &bytes), &exact), bound(layer.dtype, &exact, &rounded));
+    let symbol = &layer.source.symbol;
+    println!("{symbol} {rows} rows: {worst:.2e} of {bound:.2e}");
+    assert!(worst <= bound, "{symbol} {rows} rows: {worst:e}, expected at most {bound:e}");
+    // The last row alone, and beside NaN.
+    let last = rows - 1;
+    let stride = layer.x.stride as usize;
+    let row_bytes = layer.n as usize * layer.dtype.bytes() as usize;
+    let expected = &bytes[last as usize * row_bytes..];
+    let alone = layer.run(device, &x[last as usize * stride..], 1);
+    assert_eq!(alone, expected, "{symbol}: a row alone has other bits than among {rows}");
+    let mut poisoned = x;
+    poisoned[..last as usize * stride].fill(f64::NAN);
+    let beside = layer.run(device, &poisoned, rows);
+    assert_eq!(&beside[last as usize * row_bytes..], expected, "{symbol}: NaN rows change a row");
+}
+
+fn check_sizes(dtype: Float, sizes: &[(u32, u32)]) {
+    let Some(device) = Device::get() else { return };
+    let mut random = SplitMix64(1);
+    for &(n, k) in sizes {
+        let layer = Layer::new(n, k, dtype, true, Matrix::dense(k), &mut random);
+        for rows in [1, 15, 17, 65] {
+            check(device, &layer, rows, &mut random);
+        }
+    }
+}
+
+/// Any n and k; those of a whole tile, of several, and of less than one.
+const SIZES: [(u32, u32); 12] = [
+    (1, 1),
+    (2, 5),
+    (5, 9),
+    (9, 2),
+    (20, 12),
+    (48, 48),
+    (48, 112),
+    (112, 48),
+    (120, 48),
+    (130, 40),
+    (144, 144),
+    (300, 100),
+];
+
+#[test]
+fn any_size_in_f32() {
+    check_sizes(Float::F32, &SIZES);
+}
+
+#[test]
+fn any_size_in_f16() {
+    check_sizes(Float::F16, &SIZES);
+}
+
+#[test]
+fn any_size_in_bf16() {
+    check_sizes(Float::Bf16, &SIZES);
+}
+
+#[test]
+fn any_number_of_rows() {
+    let Some(device) = Device::get() else { return };
+    let mut random = SplitMix64(2);
+    for dtype in [Float::F32, Float::F16] {
+        let layer = Layer::new(40, 24, dtype, false, Matrix::dense(24), &mut random);
+        for rows in super::LENGTHS {
+            check(device, &layer, rows, &mut random);
+        }
+    }
+}
+
+/// The tiles of wide layers have 128 rows, those of narrow ones 64.
+#[test]
+fn wide_layers() {
+    let Some(device) = Device::get() else { return };
+    let mut random = SplitMix64(3);
+    for dtype in [Float::F32, Float::F16, Float::Bf16] {
+        let layer = Layer::new(776, 72, dtype, true, Matrix::dense(72), &mut random);
+        for rows in [1, 129] {
+            check(device, &layer, rows, &mut random);
+        }
+    }
+}
+
+#[test]
+fn columns_of_a_wider_buffer() {
+    let Some(device) = Device::get() else { return };
+    let mut random = SplitMix64(4);
+    for dtype in [Float::F32, Float::F16, Float::Bf16] {
+        for (k, column, stride) in [(48, 48, 144), (12, 12, 36), (5, 3, 9), (6, 2, 10)] {
+            let layer = Layer::new(48, k, dtype, false, Matrix { column, stride }, &mut random);
+            check(device, &layer, 33, &mut random);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Linear layers and attention on the simulated GPU, with all its checks, against f64.
+//!
+//! Kernels are rendered and compiled as for a plan, and launched as a plan's launches say. Samples are ragged; where a
+//! test says so, other samples are NaN. Buffers have no room beyond their rows, so that a stray access is out of bounds.
+
+mod attention;
+mod device;
+mod linear;
+mod numbers;
+
+use bytec_compiler::render::{Renderer, Site, Source};
+
+/// Lengths around the sides of tiles.
+const LENGTHS: [u32; 13] = [1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 127, 128, 129];
+
+fn render(site: &Site<'_>) -> Source {
+    let mut renderer = Renderer::new().unwrap();
+    renderer.render(site).unwrap();
+    renderer.into_sources().remove(0)
+}
