@@ -221,6 +221,9 @@ Examples:
 pub(crate) struct DoctorArgs {
     /// A plan to check against this machine.
     pub(crate) plan: Option<PathBuf>,
+    /// The folder of NVRTC; by default it is looked for where packages and toolkits put it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) nvrtc: Option<PathBuf>,
     /// Prints the findings as JSON.
     #[arg(long)]
     pub(crate) json: bool,
