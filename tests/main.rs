@@ -11,5 +11,6 @@ mod parity;
 mod random_graphs;
 mod readme;
 mod reports;
+mod sim_kernels;
 mod sim_products;
 mod tidy;

@@ -95,8 +95,8 @@ __device__ __forceinline__ void store(T* p, const float (&x)[kCount]) {
 }
 // Functions of one and two floats: the epilogues of matrix products, and what generated elementwise kernels call.
 //
-// They are the polynomials of the CPU's kernels, written with explicit fma and exact divisions and roots only. Both
-// devices therefore give the same bits, and so does every fusion that calls them.
+// The functions of one float are the polynomials of the CPU's kernels, written with explicit fma and exact divisions
+// and roots only. Both devices therefore give the same bits, and so does every fusion that calls them.
 
 // x if it is no smaller than low, and NaN for NaN.
 __device__ __forceinline__ float at_least(float x, float low) { return x < low ? low : x; }
@@ -191,11 +191,19 @@ __device__ __forceinline__ float negate(float x) { return -x; }
 // 1 / sqrt(x)
 __device__ __forceinline__ float reciprocal_root(float x) { return 1.0f / sqrtf(x); }
 
-// The larger; NaN if either is.
-__device__ __forceinline__ float larger(float a, float b) { return a > b || a != a ? a : b; }
+// The larger; NaN if either is. Of two zeros, the positive one.
+__device__ __forceinline__ float larger(float a, float b) {
+    float y;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+    return y;
+}
 
-// The smaller; NaN if either is.
-__device__ __forceinline__ float smaller(float a, float b) { return a < b || a != a ? a : b; }
+// The smaller; NaN if either is. Of two zeros, the negative one.
+__device__ __forceinline__ float smaller(float a, float b) {
+    float y;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+    return y;
+}
 // Reductions over the threads of a row, in a tree that depends on their number alone.
 //
 // A row's threads are one warp, or a whole block of several warps. Every thread gets the same bits: a butterfly adds
