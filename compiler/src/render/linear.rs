@@ -9,6 +9,9 @@ use super::{Float, Launch, Matrix, Params, RenderError, Site, functions, rows};
 /// Bytes of a row of a tile in shared memory: 16 products of four-byte numbers, 32 of two-byte ones.
 const TILE_BYTES: u32 = 64;
 
+/// The most outputs or inputs: counts of them stay far from overflowing an int.
+const MOST: u32 = 1 << 24;
+
 /// The template's variables.
 #[derive(Debug, Serialize)]
 pub(super) struct Linear {
@@ -107,9 +110,6 @@ pub(super) fn params(
         tile: Tile::new(n, site.dtype),
     })
 }
-
-/// The most outputs or inputs: counts of them stay far from overflowing an int.
-const MOST: u32 = 1 << 24;
 
 impl Params for Linear {
     const TEMPLATE: &'static str = "kernels/linear.cu.tera";

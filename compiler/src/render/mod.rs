@@ -71,14 +71,6 @@ impl Matrix {
 /// A step that can't be rendered.
 #[derive(Debug, Error)]
 pub enum RenderError {
-    /// The kernel has no template.
-    #[error(
-        "kernel {kernel} has no CUDA template: compile for cpu, or take the op out of the model"
-    )]
-    NoTemplate {
-        /// The kernel's name.
-        kernel: &'static str,
-    },
     /// The step has too few operands.
     #[error("kernel {kernel} needs at least {expected} operands, found {found}")]
     Operands {
@@ -157,7 +149,7 @@ impl Renderer {
     /// Renders a step; the result is the index of its source in [`sources`](Self::sources).
     ///
     /// # Errors
-    /// A kernel without a template, or a size or parameter that the template does not take.
+    /// Too few operands, or a size or parameter that the template does not take.
     pub fn render(&mut self, site: &Site<'_>) -> Result<usize, RenderError> {
         match site.kernel {
             Kernel::Embed { sources, width, eps } => {
