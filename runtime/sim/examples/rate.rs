@@ -6,27 +6,11 @@
 
 use std::time::Instant;
 
-use bytec_sim::{Arg, Checks, Device, Fault, MemoryError, Module, Profile};
+use bytec_sim::{Arg, Checks, Device, Module, Profile};
 
 const GEMM: &str = include_str!("../tests/fixtures/gemm.ptx");
 
-#[derive(Debug)]
-enum Failure {
-    Fault(Box<Fault>),
-    Memory(MemoryError),
-}
-
-impl From<Box<Fault>> for Failure {
-    fn from(fault: Box<Fault>) -> Self {
-        Failure::Fault(fault)
-    }
-}
-
-impl From<MemoryError> for Failure {
-    fn from(error: MemoryError) -> Self {
-        Failure::Memory(error)
-    }
-}
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// One product of f16 matrices, 256 x 256 x 512.
 fn gemm(module: &Module, checks: Checks, marked: bool) -> Result<Profile, Failure> {
@@ -46,17 +30,16 @@ fn gemm(module: &Module, checks: Checks, marked: bool) -> Result<Profile, Failur
     let pointers = [a, b, c].map(|buffer| Arg::Pointer(buffer, 0));
     let sizes = [m, n, k].map(|size| Arg::I32(size as i32));
     let args: Vec<Arg> = pointers.into_iter().chain(sizes).collect();
-    let kernel = module.kernel("gemm").ok_or(MemoryError::Unknown(0))?;
+    let kernel = module.kernel("gemm").ok_or("the fixture has the kernel")?;
     Ok(device.launch(kernel, [n as u32 / 64, m as u32 / 64, 1], [128, 1, 1], 0, &args)?)
 }
 
 fn main() -> Result<(), Failure> {
     let start = Instant::now();
-    let module = Module::parse(GEMM).unwrap_or_else(|error| panic!("{error}"));
+    let module = Module::parse(GEMM)?;
     println!("parsed in {:.2} ms", start.elapsed().as_secs_f64() * 1e3);
     for threads in [1, 2] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let Ok(pool) = pool else { continue };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
         let cases = [
             ("no checks", Checks::NONE, false),
             ("all checks", Checks::ALL, false),

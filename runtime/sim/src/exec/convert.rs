@@ -164,7 +164,7 @@ fn between_floats(convert: Convert, x: u64) -> u64 {
     let direction =
         if to_integral { Round::Nearest } else { convert.round.unwrap_or(Round::Nearest) };
     let bits = match to {
-        Ty::F64 => return finish64(convert, value).to_bits(),
+        Ty::F64 => return finish64(convert, value),
         Ty::F32 => finish32(convert, round::encode(value, round::F32, direction)),
         Ty::Tf32 => tf32(convert, value, direction),
         Ty::Bf16 => round::encode(value, round::BF16, direction),
@@ -184,15 +184,17 @@ fn tf32(convert: Convert, value: f64, direction: Round) -> u32 {
 
 fn finish32(convert: Convert, bits: u32) -> u32 {
     let x = f32::from_bits(bits);
-    let x = if convert.ftz { f32ops::flush(x) } else { x };
-    if convert.sat { f32ops::saturate(x).to_bits() } else { x.to_bits() }
+    match () {
+        () if convert.sat => f32ops::saturate(x).to_bits(),
+        () if convert.ftz => f32ops::canonical(f32ops::flush(x)),
+        () => bits,
+    }
 }
 
-fn finish64(convert: Convert, x: f64) -> f64 {
+fn finish64(convert: Convert, x: f64) -> u64 {
     match () {
-        () if convert.sat && x > 0.0 => x.min(1.0),
-        () if convert.sat => 0.0,
-        () if x.is_nan() => f64::from_bits(0x7fff_ffff_ffff_ffff),
-        () => x,
+        () if convert.sat && x > 0.0 => x.min(1.0).to_bits(),
+        () if convert.sat => 0,
+        () => f32ops::canonical64(x),
     }
 }

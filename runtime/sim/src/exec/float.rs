@@ -14,11 +14,11 @@ pub(super) fn float1(
     a: Col,
 ) {
     match ty {
-        Ty::F64 => warp.w1(mask, d, a, |x| f32ops::unary64(op, f64::from_bits(x)).to_bits()),
+        Ty::F64 => warp.w1(mask, d, a, |x| f32ops::unary64(op, f64::from_bits(x))),
         Ty::F32 => match op {
             Float1::Neg if !mode.ftz => warp.n1(mask, d, a, |x| x ^ 0x8000_0000),
             Float1::Abs if !mode.ftz => warp.n1(mask, d, a, |x| x & 0x7fff_ffff),
-            _ => warp.n1(mask, d, a, |x| f32ops::unary(op, f32::from_bits(x), mode).to_bits()),
+            _ => warp.n1(mask, d, a, |x| f32ops::unary(op, f32::from_bits(x), mode)),
         },
         _ => warp.n1(mask, d, a, |x| half::unary(op, ty, mode, x)),
     }
@@ -27,10 +27,6 @@ pub(super) fn float1(
 /// No modifier changes what the machine's own operation gives, but for the bits of NaN.
 fn plain(mode: FloatMode) -> bool {
     mode.round == Round::Nearest && !mode.ftz && !mode.sat
-}
-
-fn canonical(x: f32) -> f32 {
-    if x.is_nan() { f32::from_bits(crate::num::round::NAN32) } else { x }
 }
 
 pub(super) fn float2(
@@ -44,12 +40,12 @@ pub(super) fn float2(
 ) {
     match ty {
         Ty::F64 => warp.w2(mask, d, a, b, |x, y| {
-            f32ops::binary64(op, f64::from_bits(x), f64::from_bits(y), mode).to_bits()
+            f32ops::binary64(op, f64::from_bits(x), f64::from_bits(y), mode)
         }),
         Ty::F32 if plain(mode) => match op {
-            Float2::Add => warp.f2(mask, d, a, b, |x, y| canonical(x + y)),
-            Float2::Sub => warp.f2(mask, d, a, b, |x, y| canonical(x - y)),
-            Float2::Mul => warp.f2(mask, d, a, b, |x, y| canonical(x * y)),
+            Float2::Add => warp.f2(mask, d, a, b, |x, y| f32ops::canonical(x + y)),
+            Float2::Sub => warp.f2(mask, d, a, b, |x, y| f32ops::canonical(x - y)),
+            Float2::Mul => warp.f2(mask, d, a, b, |x, y| f32ops::canonical(x * y)),
             _ => warp.f2(mask, d, a, b, |x, y| f32ops::binary(op, x, y, mode)),
         },
         Ty::F32 => warp.f2(mask, d, a, b, |x, y| f32ops::binary(op, x, y, mode)),
@@ -61,9 +57,9 @@ pub(super) fn fma(warp: &mut Warp, mask: u32, ty: Ty, mode: FloatMode, d: Col, a
     let f = f32::from_bits;
     match ty {
         Ty::F64 => warp.w3(mask, d, abc, |x, y, z| {
-            f32ops::fma64(f64::from_bits(x), f64::from_bits(y), f64::from_bits(z)).to_bits()
+            f32ops::fma64(f64::from_bits(x), f64::from_bits(y), f64::from_bits(z))
         }),
-        Ty::F32 => warp.n3(mask, d, abc, |x, y, z| f32ops::fma(f(x), f(y), f(z), mode).to_bits()),
+        Ty::F32 => warp.n3(mask, d, abc, |x, y, z| f32ops::fma(f(x), f(y), f(z), mode)),
         _ => warp.n3(mask, d, abc, |x, y, z| half::fma(ty, mode, x, y, z)),
     }
 }

@@ -79,12 +79,14 @@ impl Cta<'_> {
                 d[row + at / 2 * 8][col + at % 2] = f32::from_bits(warp.narrow[*c as usize][lane]);
             }
         }
-        for (row, sums) in d.iter_mut().enumerate() {
-            for (factor, b) in a[row][..k].iter().zip(&b) {
-                for (sum, b) in sums.iter_mut().zip(b) {
+        for (sums, factors) in d.iter_mut().zip(&a) {
+            let mut row = *sums;
+            for (factor, b) in factors[..k].iter().zip(&b) {
+                for (sum, b) in row.iter_mut().zip(b) {
                     *sum += factor * b;
                 }
             }
+            *sums = row;
         }
         for lane in 0..32 {
             let (row, col) = (lane / 4, lane % 4 * 2);
@@ -125,18 +127,25 @@ fn spread_half(
 ) {
     for (at, col) in mma.a.iter().enumerate() {
         let column = &warp.narrow[*col as usize];
-        for (lane, bits) in column.iter().enumerate() {
-            let (row, k) = (lane / 4 + at % 2 * 8, lane % 4 * 2 + at / 2 * 8);
-            a[row][k] = widen(bits & 0xffff);
-            a[row][k + 1] = widen(bits >> 16);
+        // Whole columns first: that part runs on vectors.
+        let low = column.map(|bits| widen(bits & 0xffff));
+        let high = column.map(|bits| widen(bits >> 16));
+        for (row, factors) in a[at % 2 * 8..][..8].iter_mut().enumerate() {
+            for (pair, factors) in factors[at / 2 * 8..][..8].chunks_exact_mut(2).enumerate() {
+                factors[0] = low[row * 4 + pair];
+                factors[1] = high[row * 4 + pair];
+            }
         }
     }
     for (at, col) in mma.b.iter().enumerate() {
         let column = &warp.narrow[*col as usize];
-        for (lane, bits) in column.iter().enumerate() {
-            let k = lane % 4 * 2 + at * 8;
-            b[k][lane / 4] = widen(bits & 0xffff);
-            b[k + 1][lane / 4] = widen(bits >> 16);
+        let low = column.map(|bits| widen(bits & 0xffff));
+        let high = column.map(|bits| widen(bits >> 16));
+        for (pair, factors) in b[at * 8..][..8].chunks_exact_mut(2).enumerate() {
+            for col in 0..8 {
+                factors[0][col] = low[col * 4 + pair];
+                factors[1][col] = high[col * 4 + pair];
+            }
         }
     }
 }

@@ -151,8 +151,8 @@ impl Warp {
 
     /// f32 forms of the narrow maps.
     #[inline(always)]
-    pub(crate) fn f2(&mut self, mask: u32, d: Col, a: Col, b: Col, f: impl Fn(f32, f32) -> f32) {
-        self.n2(mask, d, a, b, |x, y| f(f32::from_bits(x), f32::from_bits(y)).to_bits());
+    pub(crate) fn f2(&mut self, mask: u32, d: Col, a: Col, b: Col, f: impl Fn(f32, f32) -> u32) {
+        self.n2(mask, d, a, b, |x, y| f(f32::from_bits(x), f32::from_bits(y)));
     }
 
     /// A value of a slot in a lane, widened.

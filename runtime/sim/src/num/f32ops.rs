@@ -9,8 +9,10 @@ pub(crate) fn flush(x: f32) -> f32 {
     if x.is_subnormal() { 0.0f32.copysign(x) } else { x }
 }
 
-fn canonical(x: f32) -> f32 {
-    if x.is_nan() { f32::from_bits(NAN32) } else { x }
+/// The bits of a result. NaN is replaced as an integer: a NaN that stays a float may come out with
+/// any bits.
+pub(crate) fn canonical(x: f32) -> u32 {
+    if x.is_nan() { NAN32 } else { x.to_bits() }
 }
 
 fn input(x: f32, mode: FloatMode) -> f32 {
@@ -18,9 +20,9 @@ fn input(x: f32, mode: FloatMode) -> f32 {
 }
 
 /// What every arithmetic result goes through.
-pub(crate) fn finish(x: f32, mode: FloatMode) -> f32 {
+pub(crate) fn finish(x: f32, mode: FloatMode) -> u32 {
     let x = if mode.ftz { flush(x) } else { x };
-    if mode.sat { saturate(x) } else { canonical(x) }
+    if mode.sat { saturate(x).to_bits() } else { canonical(x) }
 }
 
 /// Clamped to [0, 1]; NaN gives +0.
@@ -47,7 +49,7 @@ fn sum(a: f64, b: f64, round: Round) -> f32 {
 }
 
 /// `a * b + c` with one rounding.
-pub(crate) fn fma(a: f32, b: f32, c: f32, mode: FloatMode) -> f32 {
+pub(crate) fn fma(a: f32, b: f32, c: f32, mode: FloatMode) -> u32 {
     let (a, b, c) = (input(a, mode), input(b, mode), input(c, mode));
     if mode.round == Round::Nearest {
         return finish(a.mul_add(b, c), mode);
@@ -57,7 +59,7 @@ pub(crate) fn fma(a: f32, b: f32, c: f32, mode: FloatMode) -> f32 {
 }
 
 /// A binary operation.
-pub(crate) fn binary(op: Float2, a: f32, b: f32, mode: FloatMode) -> f32 {
+pub(crate) fn binary(op: Float2, a: f32, b: f32, mode: FloatMode) -> u32 {
     let (x, y) = (input(a, mode), input(b, mode));
     let (wide_x, wide_y) = (f64::from(x), f64::from(y));
     let nearest = mode.round == Round::Nearest;
@@ -79,31 +81,31 @@ pub(crate) fn binary(op: Float2, a: f32, b: f32, mode: FloatMode) -> f32 {
         Float2::DivFull => x / y,
         Float2::Min | Float2::Max => return minmax(op, x, y, mode),
         Float2::Copysign => {
-            return f32::from_bits((b.to_bits() & 0x7fff_ffff) | (a.to_bits() & 0x8000_0000));
+            return (b.to_bits() & 0x7fff_ffff) | (a.to_bits() & 0x8000_0000);
         }
     };
     finish(result, mode)
 }
 
-fn minmax(op: Float2, x: f32, y: f32, mode: FloatMode) -> f32 {
+fn minmax(op: Float2, x: f32, y: f32, mode: FloatMode) -> u32 {
     match (x.is_nan(), y.is_nan()) {
-        (true, true) => return f32::from_bits(NAN32),
-        (true, false) | (false, true) if mode.nan => return f32::from_bits(NAN32),
-        (true, false) => return y,
-        (false, true) => return x,
+        (true, true) => return NAN32,
+        (true, false) | (false, true) if mode.nan => return NAN32,
+        (true, false) => return y.to_bits(),
+        (false, true) => return x.to_bits(),
         (false, false) => {}
     }
     let x_less = x < y || (x == y && x.is_sign_negative());
-    if x_less == (op == Float2::Min) { x } else { y }
+    if x_less == (op == Float2::Min) { x.to_bits() } else { y.to_bits() }
 }
 
 /// A unary operation.
-pub(crate) fn unary(op: Float1, a: f32, mode: FloatMode) -> f32 {
+pub(crate) fn unary(op: Float1, a: f32, mode: FloatMode) -> u32 {
     let x = input(a, mode);
     let wide = f64::from(x);
     let result = match op {
-        Float1::Neg => return f32::from_bits(x.to_bits() ^ 0x8000_0000),
-        Float1::Abs => return f32::from_bits(x.to_bits() & 0x7fff_ffff),
+        Float1::Neg => return x.to_bits() ^ 0x8000_0000,
+        Float1::Abs => return x.to_bits() & 0x7fff_ffff,
         Float1::Rcp => return binary(Float2::Div, 1.0, x, mode),
         Float1::Sqrt => {
             let root = wide.sqrt();
@@ -123,12 +125,13 @@ pub(crate) fn unary(op: Float1, a: f32, mode: FloatMode) -> f32 {
     finish(result, mode)
 }
 
-fn canonical64(x: f64) -> f64 {
-    if x.is_nan() { f64::from_bits(0x7fff_ffff_ffff_ffff) } else { x }
+/// The same for f64.
+pub(crate) fn canonical64(x: f64) -> u64 {
+    if x.is_nan() { 0x7fff_ffff_ffff_ffff } else { x.to_bits() }
 }
 
 /// A binary operation on f64, rounded to nearest.
-pub(crate) fn binary64(op: Float2, a: f64, b: f64, mode: FloatMode) -> f64 {
+pub(crate) fn binary64(op: Float2, a: f64, b: f64, mode: FloatMode) -> u64 {
     canonical64(match op {
         Float2::Add => a + b,
         Float2::Sub => a - b,
@@ -136,7 +139,7 @@ pub(crate) fn binary64(op: Float2, a: f64, b: f64, mode: FloatMode) -> f64 {
         Float2::Div | Float2::DivApprox | Float2::DivFull => a / b,
         Float2::Copysign => {
             let magnitude = b.to_bits() & (u64::MAX >> 1);
-            return f64::from_bits(magnitude | (a.to_bits() & (1 << 63)));
+            return magnitude | (a.to_bits() & (1 << 63));
         }
         Float2::Min | Float2::Max => match (a.is_nan(), b.is_nan()) {
             (true, true) => f64::NAN,
@@ -152,10 +155,10 @@ pub(crate) fn binary64(op: Float2, a: f64, b: f64, mode: FloatMode) -> f64 {
 }
 
 /// A unary operation on f64, rounded to nearest.
-pub(crate) fn unary64(op: Float1, a: f64) -> f64 {
+pub(crate) fn unary64(op: Float1, a: f64) -> u64 {
     match op {
-        Float1::Neg => f64::from_bits(a.to_bits() ^ (1 << 63)),
-        Float1::Abs => f64::from_bits(a.to_bits() & (u64::MAX >> 1)),
+        Float1::Neg => a.to_bits() ^ (1 << 63),
+        Float1::Abs => a.to_bits() & (u64::MAX >> 1),
         Float1::Rcp | Float1::RcpApprox => canonical64(1.0 / a),
         Float1::Sqrt | Float1::SqrtApprox => canonical64(a.sqrt()),
         Float1::RsqrtApprox => canonical64(1.0 / a.sqrt()),
@@ -168,7 +171,7 @@ pub(crate) fn unary64(op: Float1, a: f64) -> f64 {
 }
 
 /// `a * b + c` on f64, rounded to nearest.
-pub(crate) fn fma64(a: f64, b: f64, c: f64) -> f64 {
+pub(crate) fn fma64(a: f64, b: f64, c: f64) -> u64 {
     canonical64(a.mul_add(b, c))
 }
 

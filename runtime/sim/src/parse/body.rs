@@ -184,21 +184,21 @@ impl<'a> BodyParser<'a, '_> {
             ".reg" => self.registers(),
             ".shared" => {
                 let variable = declare::variable(self.cursor)?;
-                self.cursor.expect(';')?;
                 let start = self.kernel.shared_bytes.next_multiple_of(variable.align);
                 self.kernel.shared_bytes = start + variable.bytes;
                 let total = self.kernel.shared_bytes;
                 declare::limit(self.cursor, "shared memory", total, SHARED_LIMIT)?;
+                self.cursor.expect(';')?;
                 let entity = Entity::Variable { space: VarSpace::Shared, offset: start };
                 self.name(variable.name, entity)
             }
             ".local" => {
                 let variable = declare::variable(self.cursor)?;
-                self.cursor.expect(';')?;
                 let start = self.kernel.local_bytes.next_multiple_of(variable.align);
                 self.kernel.local_bytes = start + variable.bytes;
                 let total = self.kernel.local_bytes;
                 declare::limit(self.cursor, "local memory", total, LOCAL_LIMIT)?;
+                self.cursor.expect(';')?;
                 let entity = Entity::Variable { space: VarSpace::Local, offset: start };
                 self.name(variable.name, entity)
             }

@@ -1,4 +1,9 @@
 //! Tests of the simulator from outside: whole kernels, single instructions, every check, and bad text.
 
+mod checks;
+mod floats;
+mod instructions;
 mod kernels;
+mod malformed;
 mod support;
+mod warp;
