@@ -74,6 +74,7 @@
 
 mod decode;
 mod device;
+mod driver;
 mod exec;
 mod fault;
 mod inst;
@@ -85,6 +86,7 @@ mod parse;
 mod profile;
 
 pub use device::{Arg, Buffer, Device, MemoryError};
+pub use driver::{SimDriver, StepProfile};
 pub use exec::Checks;
 pub use fault::{AccessKind, Fault, FaultKind, Place};
 pub use inst::Class;
