@@ -128,9 +128,12 @@ impl<'a> Device<'a> {
         });
         let launch = &self.source.launch;
         let kernel = self.module.kernel(&self.source.symbol).unwrap();
-        sim.launch(kernel, grid, [launch.block, 1, 1], launch.shared, &args).unwrap_or_else(
-            |fault| panic!("{} with rows {lengths:?}: {fault}", self.source.symbol),
-        );
+        let profile = sim
+            .launch(kernel, grid, [launch.block, 1, 1], launch.shared, &args)
+            .unwrap_or_else(|fault| panic!("{} {lengths:?}: {fault}", self.source.symbol));
+        assert_eq!(profile.extra_wavefronts, 0, "{}: bank conflicts", self.source.symbol);
+        let written = profile.global_writes.bytes;
+        assert_eq!(written, out_bytes, "{}: each element is written once", self.source.symbol);
         Numbers { bytes: sim.download(out, 0..out_bytes).unwrap(), dtype }
     }
 }
