@@ -84,7 +84,7 @@ pub enum Arg {
     /// The first element of the output.
     Output,
     /// The first element of the step's operand of this index: a view's first column, a weight, or an input. Integer
-    /// inputs lie as i32.
+    /// inputs lie as i32, floats as the program's type.
     Operand(u32),
     /// `const int*`: how many rows the value has, as one number.
     Rows(Of),

@@ -40,7 +40,7 @@ impl Span {
 
 /// The blocks that a layout is about.
 pub(super) struct Blocks<'a> {
-    pub(super) slots: &'a [Block],
+    pub(super) slots: &'a [Option<Block>],
     pub(super) batch: &'a Block,
 }
 
@@ -67,7 +67,7 @@ impl Addresses {
             let room = *layout.slots.get(buffer.slot as usize)?;
             let rows = size_class(batch.rows(buffer.rows))? as u64;
             let needed = buffer.width.checked_mul(program.dtype.bytes())?.checked_mul(rows)?;
-            let pointer = blocks.slots.get(buffer.slot as usize)?.at(0, room)?;
+            let pointer = blocks.slots.get(buffer.slot as usize)?.as_ref()?.at(0, room)?;
             (needed <= room).then_some(Span { pointer, bytes: room })
         };
         for (step, launch) in Code::launches(program) {

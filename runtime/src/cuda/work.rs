@@ -38,11 +38,11 @@ pub(crate) struct DeviceWork {
 /// What a session owns on the device.
 ///
 /// Each slot of the arena is a block of its own, so that a driver that checks bounds can tell them apart. Blocks stay
-/// where they are for all batches of a size class.
+/// where they are for all batches of a size class; one is missing only where there was no memory for it.
 #[derive(Debug)]
 struct OnDevice {
-    slots: Vec<Block>,
-    batch: Block,
+    slots: Vec<Option<Block>>,
+    batch: Option<Block>,
     queue: Queue,
 }
 
@@ -72,7 +72,7 @@ impl DeviceWork {
 
     /// Bytes of the arena.
     pub(crate) fn arena_bytes(&self) -> usize {
-        let slots = self.device.iter().flat_map(|device| &device.slots);
+        let slots = self.device.iter().flat_map(|device| device.slots.iter().flatten());
         slots.map(|slot| slot.bytes() as usize).sum()
     }
 
@@ -91,12 +91,15 @@ impl DeviceWork {
         let full = RunError::OutOfMemory { samples: batch.len() };
         self.layout.renew(program, &code.parts, batch).ok_or(full.clone())?;
         self.make_host_room(program, batch).ok_or(full.clone())?;
-        let device = match OnDevice::grow(self.device.take(), code, &self.layout) {
-            Ok(device) => self.device.insert(device),
+        match OnDevice::grow(&mut self.device, code, &self.layout) {
+            Ok(()) => {}
             Err(DriverError::OutOfMemory { .. }) => return Err(full),
             Err(error) => return Err(code.break_down(error).into()),
-        };
-        let blocks = Blocks { slots: &device.slots, batch: &device.batch };
+        }
+        let blocks = self.device.as_ref().and_then(|device| {
+            Some(Blocks { slots: &device.slots, batch: device.batch.as_ref()? })
+        });
+        let blocks = blocks.ok_or(full.clone())?;
         self.addresses.renew(code, program, &self.layout, &blocks, batch).ok_or(full)?;
         self.layout.settle(program, batch);
         Ok(())
@@ -144,12 +147,14 @@ impl DeviceWork {
         poison: bool,
     ) -> Result<(), DriverError> {
         // There is memory by now.
-        let Some(device) = &self.device else { return Ok(()) };
-        let (driver, stream) = (&*code.driver, device.queue.stream);
+        let Some(OnDevice { slots, batch: Some(block), queue }) = &self.device else {
+            return Ok(());
+        };
+        let (driver, stream) = (&*code.driver, queue.stream);
         if poison {
-            device.slots.iter().try_for_each(|slot| fill_with_nan(driver, stream, slot))?;
+            slots.iter().flatten().try_for_each(|slot| fill_with_nan(driver, stream, slot))?;
         }
-        if let Some(to) = device.batch.at(0, self.layout.batch)
+        if let Some(to) = block.at(0, self.layout.batch)
             && self.layout.batch > 0
         {
             let bytes: &[u8] = bytemuck::cast_slice(floats(&self.staging));
@@ -233,28 +238,34 @@ impl DeviceWork {
 }
 
 impl OnDevice {
-    /// What there is, with blocks of at least the layout's sizes.
-    fn grow(old: Option<OnDevice>, code: &Code, layout: &Layout) -> Result<OnDevice, DriverError> {
+    /// Sees to blocks of at least the layout's sizes. What is too small goes before anything larger comes.
+    fn grow(
+        device: &mut Option<OnDevice>,
+        code: &Code,
+        layout: &Layout,
+    ) -> Result<(), DriverError> {
         let driver = &code.driver;
-        let (slots, batch, queue) = match old {
-            Some(OnDevice { slots, batch, queue }) => (slots, Some(batch), queue),
-            None => (Vec::new(), None, Queue::new(driver)?),
+        let OnDevice { slots, batch, .. } = match device {
+            Some(device) => device,
+            None => {
+                let queue = Queue::new(driver)?;
+                device.insert(OnDevice { slots: Vec::new(), batch: None, queue })
+            }
         };
-        // All that is too small goes before anything larger comes.
-        let mut slots: Vec<_> = slots.into_iter().map(Some).collect();
         slots.resize_with(layout.slots.len(), || None);
         for (slot, bytes) in slots.iter_mut().zip(&layout.slots) {
             slot.take_if(|slot| slot.bytes() < *bytes);
         }
-        let batch = batch.filter(|batch| batch.bytes() >= layout.batch);
-        let new = |block: Option<Block>, name: &str, bytes| match block {
-            Some(block) => Ok(block),
-            None => Block::new(driver, name, bytes),
-        };
-        let batch = new(batch, "the batch's inputs and tables", layout.batch)?;
-        let slots = slots.into_iter().zip(&layout.slots).enumerate();
-        let slots = slots.map(|(i, (slot, bytes))| new(slot, &format!("slot {i}"), *bytes));
-        Ok(OnDevice { slots: slots.collect::<Result<_, _>>()?, batch, queue })
+        batch.take_if(|batch| batch.bytes() < layout.batch);
+        if batch.is_none() {
+            *batch = Some(Block::new(driver, "the batch's inputs and tables", layout.batch)?);
+        }
+        for (i, (slot, bytes)) in slots.iter_mut().zip(&layout.slots).enumerate() {
+            if slot.is_none() {
+                *slot = Some(Block::new(driver, &format!("slot {i}"), *bytes)?);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,8 +1,11 @@
 //! The runtime on programs made in memory.
 
 mod batch;
+mod device;
 mod encoder;
 mod engine;
 mod kernels;
 mod linear;
+mod on_device;
 mod programs;
+mod recorder;

@@ -126,7 +126,8 @@ impl<'a> Args<'a> {
             }
             Operand::Input(input) => {
                 let input = entry(&program.inputs, "inputs", input)?;
-                if input.dtype != program.dtype {
+                // Floats of samples are f32, and become the program's type on their way to the device.
+                if input.dtype != DType::F32 {
                     let (expected, found) = (program.dtype, input.dtype);
                     return Err(Fault::OperandType { operand, expected, found });
                 }
