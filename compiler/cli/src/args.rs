@@ -1,8 +1,10 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use bytec_compiler::Target;
+use bytec_runtime::cuda::Arch;
 use clap::builder::{PathBufValueParser, RangedI64ValueParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
@@ -147,7 +149,7 @@ pub(crate) struct RunArgs {
     /// Where to write the outputs of --inputs, with keys `<sample>.<output name>`.
     #[arg(short, long, value_name = "FILE", value_parser = output(), conflicts_with_all = ["text", "text_file"])]
     pub(crate) output: Option<PathBuf>,
-    /// What to run on.
+    /// What to run on: cpu, cuda, or sim[:sm_80|sm_90a], an interpreter of the plan's PTX that checks every access.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: Device,
     /// Runs every sample in a batch of its own; the results are the same bits.
@@ -156,6 +158,9 @@ pub(crate) struct RunArgs {
     /// The most rows of one batch; more samples than fit run in several batches.
     #[arg(long, value_name = "N", default_value_t = 16_384)]
     pub(crate) max_batch_tokens: u64,
+    /// With --device sim: prints on standard error what each kernel did, counted exactly.
+    #[arg(long)]
+    pub(crate) profile: bool,
     /// Refuses texts over the model's limit instead of cutting them.
     #[arg(long, conflicts_with = "inputs")]
     pub(crate) no_truncate: bool,
@@ -165,10 +170,27 @@ pub(crate) struct RunArgs {
 }
 
 /// What a plan can run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Device {
     /// This machine's CPU.
     Cpu,
+    /// This machine's first NVIDIA GPU.
+    Cuda,
+    /// The interpreter of the plan's PTX, for programs of this architecture.
+    Sim(Arch),
+}
+
+impl FromStr for Device {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "cpu" => Ok(Device::Cpu),
+            "cuda" => Ok(Device::Cuda),
+            "sim" | "sim:sm_80" => Ok(Device::Sim(Arch::of_device(8, 0))),
+            "sim:sm_90a" => Ok(Device::Sim(Arch::of_device(9, 0))),
+            _ => Err("expected cpu, cuda, sim, sim:sm_80 or sim:sm_90a".to_owned()),
+        }
+    }
 }
 
 /// `bytec inspect`

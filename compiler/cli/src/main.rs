@@ -8,6 +8,7 @@ mod inspect;
 mod list;
 mod outputs;
 mod plan_file;
+mod profile;
 mod progress;
 mod run;
 mod tensors;

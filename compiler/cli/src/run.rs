@@ -1,16 +1,20 @@
 //! `bytec run`: texts or tensors through a plan, in packed batches.
 
 use std::io::{IsTerminal, stdout};
+use std::sync::Arc;
 
+use bytec_runtime::cuda::Driver;
 use bytec_runtime::{
     BatchError, Device, Elements, Engine, EngineError, EngineOptions, Outputs, PackedBatch,
     RunError, Sample,
 };
 
+use bytec_sim::SimDriver;
+
 use crate::args::{self, RunArgs};
 use crate::failure::Failure;
 use crate::progress::Bar;
-use crate::{Outcome, tensors, texts};
+use crate::{Outcome, profile, tensors, texts};
 
 /// The elements of a tensor.
 #[derive(Clone, Debug)]
@@ -56,18 +60,34 @@ impl Item {
 }
 
 pub(crate) fn run(args: &RunArgs) -> Outcome {
-    let device = match args.device {
-        args::Device::Cpu => Device::Cpu,
-    };
     let options = EngineOptions {
-        device,
+        device: if args.device == args::Device::Cuda { Device::Cuda } else { Device::Cpu },
         threads: args.threads.map(usize::from),
         ..EngineOptions::default()
     };
-    let engine = Engine::open_with(&args.plan, options)?;
+    let args::Device::Sim(arch) = args.device else {
+        if args.profile {
+            return Err(Failure::bad_input(anyhow::anyhow!(
+                "--profile counts on --device sim only"
+            )));
+        }
+        return on_engine(args, &Engine::open_with(&args.plan, options)?);
+    };
+    let sim = Arc::new(SimDriver::new(bytec_sim::Device::sm_80(), arch));
+    on_engine(
+        args,
+        &Engine::with_driver(&args.plan, Arc::clone(&sim) as Arc<dyn Driver>, options)?,
+    )?;
+    if args.profile {
+        profile::print(&sim.take_profiles())?;
+    }
+    Ok(())
+}
+
+fn on_engine(args: &RunArgs, engine: &Engine) -> Outcome {
     match &args.inputs {
-        Some(inputs) => tensors::run(args, &engine, inputs),
-        None => texts::run(args, &engine),
+        Some(inputs) => tensors::run(args, engine, inputs),
+        None => texts::run(args, engine),
     }
 }
 
