@@ -38,13 +38,10 @@ impl Cta<'_> {
                 }
                 let Target::Shared(offset) = target else { continue };
                 offsets[row] = offset;
-                for (at, word) in rows[row].iter_mut().enumerate() {
-                    *word = self.shared.read(offset + at as u64 * 4, 4) as u32;
-                    if CHECK && self.launch.tracked {
-                        let start = offset as usize + at * 4;
-                        let bytes = &self.shared.taint[start..start + 4];
-                        row_taints[row][at] = crate::memory::shared::read_le(bytes) as u32;
-                    }
+                let span = offset as usize..offset as usize + 16;
+                rows[row] = words(&self.shared.data[span.clone()]);
+                if CHECK && self.launch.tracked {
+                    row_taints[row] = words(&self.shared.taint[span]);
                 }
             }
             self.profile.extra_wavefronts += banks::extra(&offsets, 0xff, 16);
@@ -99,6 +96,14 @@ impl Cta<'_> {
     }
 }
 
+/// The four words of a row of 16 bytes.
+fn words(bytes: &[u8]) -> [u32; 4] {
+    std::array::from_fn(|at| {
+        let at = at * 4;
+        u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    })
+}
+
 /// An 8x8 matrix of 16-bit elements over 32 lanes, two neighbours of a row (or column) a lane.
 fn distribute(rows: &[[u32; 4]; 8], transposed: bool) -> [u32; 32] {
     std::array::from_fn(|lane| {
@@ -128,8 +133,8 @@ fn spread_half(
     for (at, col) in mma.a.iter().enumerate() {
         let column = &warp.narrow[*col as usize];
         // Whole columns first: that part runs on vectors.
-        let low = column.map(|bits| widen(bits & 0xffff));
-        let high = column.map(|bits| widen(bits >> 16));
+        let low: [f32; 32] = std::array::from_fn(|lane| widen(column[lane] & 0xffff));
+        let high: [f32; 32] = std::array::from_fn(|lane| widen(column[lane] >> 16));
         for (row, factors) in a[at % 2 * 8..][..8].iter_mut().enumerate() {
             for (pair, factors) in factors[at / 2 * 8..][..8].chunks_exact_mut(2).enumerate() {
                 factors[0] = low[row * 4 + pair];
@@ -139,8 +144,8 @@ fn spread_half(
     }
     for (at, col) in mma.b.iter().enumerate() {
         let column = &warp.narrow[*col as usize];
-        let low = column.map(|bits| widen(bits & 0xffff));
-        let high = column.map(|bits| widen(bits >> 16));
+        let low: [f32; 32] = std::array::from_fn(|lane| widen(column[lane] & 0xffff));
+        let high: [f32; 32] = std::array::from_fn(|lane| widen(column[lane] >> 16));
         for (pair, factors) in b[at * 8..][..8].chunks_exact_mut(2).enumerate() {
             for col in 0..8 {
                 factors[0][col] = low[col * 4 + pair];

@@ -42,12 +42,30 @@ pub(crate) fn extra(offsets: &[u64; 32], mask: u32, bytes: u64) -> u64 {
         if group == 0 {
             continue;
         }
+        if bytes == 16 && spread(&offsets[first..first + lanes], group) {
+            continue;
+        }
         let touched = (first..first + lanes)
             .filter(|lane| mask >> lane & 1 == 1)
             .flat_map(|lane| (0..words).map(move |word| (offsets[lane] / 4) as u32 + word));
         extra += wavefronts(touched) - 1;
     }
     extra
+}
+
+/// Whether 16-byte pieces all fall into different banks, the common case of tensor kernels.
+fn spread(offsets: &[u64], group: u32) -> bool {
+    let mut seen = 0u32;
+    for (lane, offset) in offsets.iter().enumerate() {
+        let bank = 1 << (offset / 16 % 8);
+        if group >> lane & 1 == 1 {
+            if seen & bank != 0 {
+                return false;
+            }
+            seen |= bank;
+        }
+    }
+    true
 }
 
 /// Distinct 32-byte sectors of one access, none of which crosses a sector.
