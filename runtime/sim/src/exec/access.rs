@@ -96,7 +96,8 @@ impl Cta<'_> {
         if offset.checked_add(bytes).is_none_or(|end| end > size) {
             return Err(self.trap(FaultKind::OutOfBounds { access, bytes }, reach.lane, target));
         }
-        if offset % align != 0 {
+        // Sizes are powers of two.
+        if offset & (align - 1) != 0 {
             let kind = FaultKind::Misaligned { access, bytes: align };
             return Err(self.trap(kind, reach.lane, target));
         }

@@ -5,5 +5,6 @@ mod floats;
 mod instructions;
 mod kernels;
 mod malformed;
+mod mutants;
 mod support;
 mod warp;
