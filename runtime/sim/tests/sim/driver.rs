@@ -125,7 +125,11 @@ fn plan(kernels: [String; 2]) -> Vec<u8> {
 }
 
 /// Runs samples of these lengths, of which `x` counts up through the batch; gives their outputs.
-fn run(driver: &Arc<SimDriver>, plan: &[u8], batches: &[&[u64]]) -> Result<Vec<Vec<f32>>, RunError> {
+fn run(
+    driver: &Arc<SimDriver>,
+    plan: &[u8],
+    batches: &[&[u64]],
+) -> Result<Vec<Vec<f32>>, RunError> {
     let engine = Engine::from_bytes_with_driver(plan, driver.clone(), EngineOptions::default());
     let engine = engine.expect("the plan is good");
     let mut session = engine.session_with(SessionOptions { poison: true });
@@ -162,7 +166,8 @@ fn a_plan_runs_and_is_counted() {
     let batches: [&[u64]; 4] = [&[3, 1, 29], &[64, 65], &[7], &[33, 100]];
     let plan = plan([kernel(0, true), kernel(0, true)]);
     for (out, lengths) in run(&driver, &plan, &batches).unwrap().iter().zip(batches) {
-        let expected: Vec<_> = (0..lengths.iter().sum::<u64>() * 4).map(|x| x as f32 * 4.0).collect();
+        let expected: Vec<_> =
+            (0..lengths.iter().sum::<u64>() * 4).map(|x| x as f32 * 4.0).collect();
         assert_eq!(*out, expected);
     }
     let profiles = driver.take_profiles();
@@ -179,7 +184,7 @@ fn a_value_that_was_never_written_is_named() {
     let text = fault([kernel(0, false), kernel(0, true)], &[&[33]]);
     assert!(text.contains("run step `again`"), "{text}");
     assert!(text.contains("never written") && text.contains("holds `doubled`"), "{text}");
-    // The second batch must not read what the first one left.
+    // Neither may an output be given out that nothing wrote.
     let driver = Arc::new(SimDriver::sm_80());
     let error = run(&driver, &plan([kernel(0, true), kernel(0, false)]), &[&[5]]).unwrap_err();
     let text = error.source().unwrap().to_string();
