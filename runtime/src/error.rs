@@ -287,10 +287,14 @@ pub enum RunError {
         found: u32,
     },
     /// The device failed. This engine can't be used again.
-    #[error("the device failed; open the plan again")]
+    #[error(
+        "the device failed; open the plan again, in a new process if the device fails there too"
+    )]
     Device(#[from] DriverError),
     /// The device has failed before.
-    #[error("the device failed in an earlier run of this engine; open the plan again")]
+    #[error(
+        "the device failed in an earlier run of this engine; open the plan again, in a new process if the device fails there too"
+    )]
     Broken {
         /// How it failed.
         #[source]

@@ -16,6 +16,8 @@
 //! # }
 //! ```
 //!
+//! Plans run on the processor, on an NVIDIA GPU ([`Device::Cuda`]), and on whatever implements [`cuda::Driver`].
+//!
 //! An [`Engine`] holds what a plan's runs share and can be used from any number of threads; a [`Session`] holds the
 //! memory of one run at a time. Samples lie in a [`PackedBatch`] one after the other, with no padding; a sample's outputs
 //! have the same bits alone and in any batch.
