@@ -1,0 +1,192 @@
+//! The kernel of each op, and why.
+
+use bytec_ir::{NodeId, Op, PoolKind, ReduceFn};
+use bytec_plan::extent::Rows;
+use bytec_plan::kernel::{IdSource, Kernel};
+use bytec_plan::program::{Layout, Operand};
+
+use super::{Choice, PANEL_WIDTH, Selector};
+use crate::schedule::functions::{chain, pooling, unary};
+use crate::schedule::shapes::Matrix;
+use crate::target::Target;
+
+impl Selector<'_> {
+    pub(super) fn choose(&mut self, id: NodeId, op: &Op, out: Matrix) -> Result<Choice, String> {
+        let xs = self.packed.graph.operands(id);
+        let width = out.width as u32;
+        match op {
+            Op::Gather {} => self.embed(&xs, out, None),
+            Op::EmbedLayerNorm { eps } => {
+                let (affine, pairs) = xs.split_at(2);
+                let (kernel, mut operands, reason) = self.embed(pairs, out, Some(eps.0 as f32))?;
+                for &vector in affine {
+                    operands.push(self.weight(vector, Layout::RowMajor)?);
+                }
+                Ok((kernel, operands, reason))
+            }
+            Op::Linear { epilogue } => {
+                let x = self.rows_of(xs[0], out.rows, None)?;
+                let (layout, reason) = self.linear_layout();
+                let mut operands = vec![x.0, self.weight(xs[1], layout)?];
+                if let Some(&bias) = xs.get(2) {
+                    operands.push(self.weight(bias, Layout::RowMajor)?);
+                }
+                let kernel = Kernel::Linear {
+                    n: width,
+                    k: x.1 as u32,
+                    bias: xs.len() > 2,
+                    epilogue: epilogue.iter().map(|&f| unary(f)).collect(),
+                };
+                Ok((kernel, operands, reason.to_owned()))
+            }
+            Op::Attention { heads, head_size, scale } => {
+                let q = self.rows_of(xs[0], out.rows, Some(out.width))?;
+                let kv_rows = self.matrix(xs[1])?.rows;
+                let k = self.rows_of(xs[1], kv_rows, Some(out.width))?;
+                let v = self.rows_of(xs[2], kv_rows, Some(out.width))?;
+                let kernel = Kernel::Attention {
+                    heads: *heads as u32,
+                    head_size: *head_size as u32,
+                    scale: scale.0 as f32,
+                };
+                Ok((kernel, vec![q.0, k.0, v.0], "scores never leave the kernel".to_owned()))
+            }
+            Op::LayerNorm { eps } => self.layer_norm(&xs[..1], &xs[1..], out, eps.0 as f32),
+            Op::AddLayerNorm { eps } => self.layer_norm(&xs[..2], &xs[2..], out, eps.0 as f32),
+            Op::L2Normalize { eps } => {
+                let x = self.rows_of(xs[0], out.rows, Some(out.width))?;
+                self.one_axis(id)?;
+                let kernel = Kernel::L2Normalize { width, eps: eps.0 as f32 };
+                Ok((kernel, vec![x.0], "row by row".to_owned()))
+            }
+            Op::Softmax {} => {
+                let x = self.rows_of(xs[0], out.rows, Some(out.width))?;
+                self.one_axis(id)?;
+                Ok((Kernel::Softmax { width }, vec![x.0], "row by row".to_owned()))
+            }
+            Op::Pool { kind, normalize } => {
+                let normalize = normalize.map(|eps| eps.0 as f32);
+                self.pool(xs[0], out, pooling(*kind), normalize)
+            }
+            Op::Reduce { f, axis: 0 } => {
+                let kind = match f {
+                    ReduceFn::Mean => pooling(PoolKind::Mean),
+                    ReduceFn::Max => pooling(PoolKind::Max),
+                    ReduceFn::Sum => bytec_plan::kernel::PoolKind::Sum,
+                };
+                self.pool(xs[0], out, kind, None)
+            }
+            Op::Select { axis: 0, index: 0 } => self.pool(xs[0], out, pooling(PoolKind::Cls), None),
+            Op::Pointwise { expr } => {
+                let (operands, broadcasts) = self.broadcast(&xs, out)?;
+                let kernel = Kernel::Pointwise { width, operands: broadcasts, body: chain(expr) };
+                Ok((kernel, operands, "generated from the chain's expression".to_owned()))
+            }
+            Op::Iota { .. }
+            | Op::MatMul {}
+            | Op::Unary { .. }
+            | Op::Binary { .. }
+            | Op::Reduce { .. }
+            | Op::Select { .. }
+            | Op::Slice { .. }
+            | Op::Concat { .. }
+            | Op::Reshape { .. }
+            | Op::Transpose { .. } => {
+                Err("it did not fuse into an op that has a kernel".to_owned())
+            }
+        }
+    }
+
+    /// How a linear's weight lies for the target, and why.
+    pub(super) fn linear_layout(&self) -> (Layout, &'static str) {
+        match self.target {
+            Target::Cpu => {
+                let layout = Layout::Panels { width: PANEL_WIDTH };
+                (layout, "the weight is constant: panels for the registers, k ascending")
+            }
+            Target::Cuda { .. } => {
+                (Layout::RowMajor, "the weight is constant: rows of k for 16-byte copies")
+            }
+        }
+    }
+
+    pub(super) fn embed(
+        &mut self,
+        pairs: &[NodeId],
+        out: Matrix,
+        eps: Option<f32>,
+    ) -> Result<Choice, String> {
+        let graph = &self.packed.graph;
+        let mut sources = Vec::new();
+        let mut operands = Vec::new();
+        for pair in pairs.chunks(2) {
+            operands.push(self.weight(pair[0], Layout::RowMajor)?);
+            if let Some(Op::Iota { start, .. }) = graph.op(pair[1]) {
+                let start = u32::try_from(*start)
+                    .map_err(|_| format!("positions start at {start}, expected 0 or more"))?;
+                sources.push(IdSource::Position { start });
+                continue;
+            }
+            let index = *self.input_index.get(&pair[1]).ok_or_else(|| {
+                format!("ids %{} are neither an input nor positions", graph.name(pair[1]))
+            })?;
+            let ids = self.matrix(pair[1])?;
+            if ids != (Matrix { rows: out.rows, width: 1 }) {
+                return Err(format!("ids %{} must hold one id a row", graph.name(pair[1])));
+            }
+            sources.push(IdSource::Input);
+            operands.push(Operand::Input(index));
+        }
+        let reason = format!("{} tables summed row by row", sources.len());
+        Ok((Kernel::Embed { sources, width: out.width as u32, eps }, operands, reason))
+    }
+
+    pub(super) fn layer_norm(
+        &mut self,
+        rows: &[NodeId],
+        affine: &[NodeId],
+        out: Matrix,
+        eps: f32,
+    ) -> Result<Choice, String> {
+        let mut operands = Vec::new();
+        for &x in rows {
+            operands.push(self.rows_of(x, out.rows, Some(out.width))?.0);
+        }
+        for &vector in affine {
+            if self.matrix(vector)?.width != out.width {
+                return Err("it normalises a part of the row".to_owned());
+            }
+            operands.push(self.weight(vector, Layout::RowMajor)?);
+        }
+        let residual = rows.len() > 1;
+        let kernel = Kernel::LayerNorm { width: out.width as u32, eps, residual };
+        let reason = if residual { "the sum is normalised in one pass" } else { "row by row" };
+        Ok((kernel, operands, reason.to_owned()))
+    }
+
+    pub(super) fn pool(
+        &mut self,
+        x: NodeId,
+        out: Matrix,
+        kind: bytec_plan::kernel::PoolKind,
+        normalize: Option<f32>,
+    ) -> Result<Choice, String> {
+        let matrix = self.matrix(x)?;
+        if matrix.rows == Rows::PerSample {
+            return Err("only a ragged axis can be pooled".to_owned());
+        }
+        let operand = self.rows_of(x, matrix.rows, Some(out.width))?.0;
+        let kernel = Kernel::Pool { pooling: kind, width: out.width as u32, normalize };
+        Ok((kernel, vec![operand], "rows of a sample become one".to_owned()))
+    }
+
+    /// Refuses a value whose rows hold more than one vector of the last axis.
+    pub(super) fn one_axis(&mut self, id: NodeId) -> Result<(), String> {
+        let last = self.packed.graph.ty(id).shape.last().and_then(|dim| dim.as_fixed());
+        if last == Some(self.matrix(id)?.width) {
+            Ok(())
+        } else {
+            Err("the last axis is a part of the row".to_owned())
+        }
+    }
+}
