@@ -19,9 +19,17 @@ const BAD: [f32; 4] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN];
 const BOUNDARIES: [u64; 12] = [1, 2, 7, 8, 9, 15, 16, 17, 63, 64, 65, POSITIONS];
 
 /// A sample, and whether it holds a token whose row is not finite.
-struct Drawn {
-    inputs: Inputs,
-    bad: bool,
+pub(crate) struct Drawn {
+    pub(crate) inputs: Inputs,
+    pub(crate) bad: bool,
+}
+
+/// All samples, of which about a fifth are bad.
+pub(crate) fn samples(random: &mut SplitMix64) -> Vec<Drawn> {
+    let samples: Vec<_> = (0..SAMPLES).map(|_| draw(random)).collect();
+    let bad = samples.iter().filter(|sample| sample.bad).count();
+    assert!((100..500).contains(&bad), "{bad} bad samples");
+    samples
 }
 
 fn draw(random: &mut SplitMix64) -> Drawn {
@@ -42,7 +50,7 @@ fn draw(random: &mut SplitMix64) -> Drawn {
     Drawn { inputs: inputs.into_iter().map(named).collect(), bad }
 }
 
-fn shuffled(random: &mut SplitMix64) -> Vec<usize> {
+pub(crate) fn shuffled(random: &mut SplitMix64) -> Vec<usize> {
     let mut order: Vec<_> = (0..SAMPLES).collect();
     for i in (1..SAMPLES).rev() {
         order.swap(i, random.below(i as u64 + 1) as usize);
@@ -50,8 +58,20 @@ fn shuffled(random: &mut SplitMix64) -> Vec<usize> {
     order
 }
 
+/// A tiny model with the rows that samples name.
+pub(crate) fn tiny(architecture: &'static str) -> TinyBert {
+    TinyBert {
+        architecture,
+        vocab: GOOD as usize + BAD.len(),
+        positions: POSITIONS as usize,
+        // A tied output matrix would hold the rows that are not finite, and so would every sample's logits.
+        tied: false,
+        ..TinyBert::default()
+    }
+}
+
 /// The plan of a tiny model whose last rows of the word table are not finite.
-fn plan(tiny: &TinyBert, front: FrontOptions) -> Vec<u8> {
+pub(crate) fn plan(tiny: &TinyBert, options: &Options) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let mut checkpoint = tiny.checkpoint();
     let table = checkpoint.tensors.get_mut("embeddings.word_embeddings.weight").unwrap();
@@ -61,8 +81,16 @@ fn plan(tiny: &TinyBert, front: FrontOptions) -> Vec<u8> {
     std::fs::write(folder.path().join("config.json"), checkpoint.config_json()).unwrap();
     std::fs::write(folder.path().join("model.safetensors"), checkpoint.safetensors()).unwrap();
     let plan = folder.path().join("model.plan");
-    plans::compile(folder.path(), &Options { front, ..Options::default() }, &plan).unwrap();
+    plans::compile(folder.path(), options, &plan).unwrap();
     std::fs::read(plan).unwrap()
+}
+
+/// Asserts that a bad sample is NaN throughout, since attention hands a NaN to every row, and that no other is.
+pub(crate) fn check_finite(samples: &[Drawn], alone: &[Outputs]) {
+    for (sample, outputs) in samples.iter().zip(alone) {
+        let as_expected = |x: &f32| if sample.bad { x.is_nan() } else { x.is_finite() };
+        assert!(outputs.values().flatten().all(as_expected), "{outputs:?}");
+    }
 }
 
 /// Runs `samples` in this order, and compares each result with the sample's own.
@@ -73,32 +101,18 @@ fn check_order(engine: &Engine, samples: &[Drawn], alone: &[Outputs], order: &[u
 }
 
 fn check(architecture: &'static str, front: FrontOptions) {
-    let tiny = TinyBert {
-        architecture,
-        vocab: GOOD as usize + BAD.len(),
-        positions: POSITIONS as usize,
-        // A tied output matrix would hold the rows that are not finite, and so would every sample's logits.
-        tied: false,
-        ..TinyBert::default()
-    };
-    let plan = plan(&tiny, front);
+    let plan = plan(&tiny(architecture), &Options { front, ..Options::default() });
     let engine = |threads| {
         let options = EngineOptions { threads: Some(threads), ..EngineOptions::default() };
         Engine::from_bytes(&plan, options).unwrap()
     };
     let mut random = SplitMix64(7);
-    let samples: Vec<_> = (0..SAMPLES).map(|_| draw(&mut random)).collect();
-    let bad = samples.iter().filter(|sample| sample.bad).count();
-    assert!((100..500).contains(&bad), "{bad} bad samples");
+    let samples = samples(&mut random);
 
     let one = engine(1);
     let inputs = samples.iter().map(|sample| &sample.inputs);
     let alone = run_alone(&one, &mut one.session(), inputs).unwrap();
-    for (sample, outputs) in samples.iter().zip(&alone) {
-        // Attention hands a NaN to every row of its sample.
-        let as_expected = |x: &f32| if sample.bad { x.is_nan() } else { x.is_finite() };
-        assert!(outputs.values().flatten().all(as_expected), "{architecture}: {outputs:?}");
-    }
+    check_finite(&samples, &alone);
 
     check_order(&one, &samples, &alone, &shuffled(&mut random), "one thread");
     let two = engine(2);

@@ -12,5 +12,6 @@ mod random_graphs;
 mod readme;
 mod reports;
 mod sim_kernels;
+mod sim_models;
 mod sim_products;
 mod tidy;

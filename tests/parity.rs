@@ -10,7 +10,6 @@ use bytec_runtime::{Engine, EngineOptions, Isa, SessionOptions};
 use bytec_tests::batches::{Inputs, Outputs, assert_same_bits, run, run_alone};
 use bytec_tests::golden::{Case, max_difference};
 use bytec_tests::plans::TinyPlan;
-use bytec_tests::tensors::Tensor;
 use bytec_tests::{interpreter, plans};
 
 fn cases() -> Vec<Case> {
@@ -44,18 +43,6 @@ fn batch(plan: &[u8], case: &Case) -> Vec<Outputs> {
     run(&engine, &mut engine.session(), inputs(case)).unwrap()
 }
 
-fn interpreted(tensor: &Tensor) -> bytec_ir::Tensor {
-    let shape = |shape: &[u64]| shape.iter().map(|&n| n as usize).collect::<Vec<_>>();
-    match tensor {
-        Tensor::I64(values, extents) => bytec_ir::Tensor::ints(&shape(extents), values.clone()),
-        Tensor::F32(values, extents) => {
-            let values = values.iter().map(|&x| f64::from(x)).collect();
-            bytec_ir::Tensor::floats(&shape(extents), values)
-        }
-    }
-    .unwrap()
-}
-
 /// Rules change how sums are grouped, not what is computed: in f64 that is worth a few units in the last place. The
 /// unfused graph is compared with the reference by the compiler's own tests.
 #[test]
@@ -65,8 +52,7 @@ fn fusing_changes_nothing_in_f64() {
         let (fused, _) = fuse::run(&loaded.graph, fuse::RULES).unwrap();
         assert!(fused.len() < loaded.graph.len(), "{}: nothing was fused", case.name);
         for (sample, inputs) in &case.inputs {
-            let inputs: BTreeMap<_, _> =
-                inputs.iter().map(|(name, tensor)| (name.clone(), interpreted(tensor))).collect();
+            let inputs = interpreter::sample(inputs).unwrap();
             let run = |graph| eval(graph, &inputs, &loaded.weights, Rounding::Exact).unwrap();
             let (before, after) = (run(&loaded.graph), run(&fused));
             assert!(before.keys().eq(after.keys()), "{}: the outputs' names", case.name);

@@ -22,6 +22,23 @@ pub fn inputs(sample: &BTreeMap<String, Tensor>) -> Inputs {
     sample.iter().map(|(name, x)| (name.clone(), tensor(x))).collect()
 }
 
+/// The inverse of [`inputs`].
+///
+/// # Errors
+/// A tensor whose extents do not suit its elements.
+pub fn sample(inputs: &Inputs) -> Result<BTreeMap<String, Tensor>> {
+    let tensor = |tensor: &tensors::Tensor| {
+        let shape = |shape: &[u64]| shape.iter().map(|&n| n as usize).collect::<Vec<_>>();
+        match tensor {
+            tensors::Tensor::I64(values, extents) => Tensor::ints(&shape(extents), values.clone()),
+            tensors::Tensor::F32(values, extents) => {
+                Tensor::floats(&shape(extents), values.iter().map(|&x| f64::from(x)).collect())
+            }
+        }
+    };
+    inputs.iter().map(|(name, x)| Ok((name.clone(), tensor(x)?))).collect()
+}
+
 fn single(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&x| x as f32).collect()
 }

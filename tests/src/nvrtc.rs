@@ -1,9 +1,10 @@
 //! NVRTC for tests, fetched once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use bytec_compiler::Toolchain;
 use bytec_compiler::nvrtc::{Nvrtc, search};
 
 /// NVRTC, fetched and loaded once. Where it can't be fetched it is `None`, and one line says why.
@@ -25,6 +26,15 @@ pub fn nvrtc() -> Option<&'static Nvrtc> {
             None
         }
     }
+}
+
+/// What compiling for a GPU takes, with compiled kernels kept in `cache`; `None` as for [`nvrtc`].
+///
+/// # Panics
+/// If NVRTC can't be fetched and `CI` is set.
+pub fn toolchain(cache: &Path) -> Option<Toolchain> {
+    let folder = nvrtc()?.library().parent()?;
+    Some(Toolchain { nvrtc: vec![folder.to_owned()], cache: Some(cache.to_owned()) })
 }
 
 /// The folder that the script fills, or the last line of what it said.

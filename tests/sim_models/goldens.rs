@@ -1,0 +1,91 @@
+//! Golden data: each case in one batch, within the bound of its element type, and alone with the same bits.
+
+use std::collections::BTreeMap;
+
+use bytec_compiler::{FrontOptions, front};
+use bytec_ir::eval::{Rounding, eval};
+use bytec_tests::batches::{Outputs, assert_same_bits, run, run_alone};
+use bytec_tests::golden::{Case, max_difference};
+use bytec_tests::{interpreter, plans};
+
+use super::{engine, options};
+
+/// The largest error of each output over all samples, against the reference.
+fn errors(case: &Case, found: &[Outputs]) -> BTreeMap<String, f64> {
+    assert_eq!(found.len(), case.outputs.len());
+    let mut errors: BTreeMap<String, f64> = BTreeMap::new();
+    for (expected, found) in case.outputs.values().zip(found) {
+        for (name, found) in found {
+            let error = max_difference(found, expected[name].floats().unwrap());
+            let worst = errors.entry(name.clone()).or_default();
+            *worst = worst.max(error);
+        }
+    }
+    errors
+}
+
+/// How far each output may be from the reference.
+fn bounds(case: &Case, rounding: Rounding) -> BTreeMap<String, f64> {
+    let loaded = front::load(&case.folder, &FrontOptions::default()).unwrap();
+    if rounding == Rounding::F32 {
+        let outputs = loaded.graph.outputs().iter().map(|output| output.name.clone());
+        return outputs.map(|name| (name.clone(), case.f32_bound(&name).unwrap())).collect();
+    }
+    let rounded: Vec<Outputs> = case
+        .inputs
+        .values()
+        .map(|inputs| {
+            let inputs = interpreter::sample(inputs).unwrap();
+            let outputs = eval(&loaded.graph, &inputs, &loaded.weights, rounding).unwrap();
+            let single = |x: &bytec_ir::Tensor| {
+                x.as_floats().unwrap().iter().map(|&x| x as f32).collect::<Vec<_>>()
+            };
+            outputs.iter().map(|(name, x)| (name.clone(), single(x))).collect()
+        })
+        .collect();
+    errors(case, &rounded).into_iter().map(|(name, error)| (name, 2.0 * error)).collect()
+}
+
+#[expect(clippy::print_stdout, reason = "a test says what it observed")]
+fn check(target: &str, major: u32, rounding: Rounding) {
+    let Some(options) = options(target, FrontOptions::default()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("case.plan");
+    for case in Case::all().unwrap() {
+        plans::compile(&case.folder, &options, &path).unwrap();
+        let engine = engine(&std::fs::read(&path).unwrap(), major);
+        // Spills and the assembler's warnings would be among the notes.
+        assert_eq!(engine.manifest().report.notes, [""; 0], "{} for {target}", case.name);
+        let mut session = engine.session();
+        let batch = run(&engine, &mut session, case.inputs.values()).unwrap();
+        let (errors, bounds) = (errors(&case, &batch), bounds(&case, rounding));
+        assert!(errors.keys().eq(bounds.keys()), "{}: the outputs' names", case.name);
+        for ((name, error), bound) in errors.iter().zip(bounds.values()) {
+            let what = format!("{} {name} for {target}", case.name);
+            println!("{what}: max abs difference {error:.2e}, bound {bound:.2e}");
+            assert!(error <= bound, "{what}: {error:e} is past {bound:e}");
+        }
+        let alone = run_alone(&engine, &mut session, case.inputs.values()).unwrap();
+        assert_same_bits(&alone, &batch, &format!("{} for {target}, alone", case.name));
+    }
+}
+
+#[test]
+fn f32_agrees_with_the_reference() {
+    check("sm_80:f32", 8, Rounding::F32);
+}
+
+#[test]
+fn f16_agrees_with_the_reference() {
+    check("sm_80:f16", 8, Rounding::F16);
+}
+
+#[test]
+fn bf16_agrees_with_the_reference() {
+    check("sm_80:bf16", 8, Rounding::Bf16);
+}
+
+#[test]
+fn f16_for_hopper_agrees_with_the_reference() {
+    check("sm_90a:f16", 9, Rounding::F16);
+}

@@ -1,0 +1,32 @@
+//! A sample's bits are its own on a GPU as well, beside samples that are NaN throughout.
+
+use bytec_compiler::FrontOptions;
+use bytec_models::tiny::{SplitMix64, TinyBert};
+use bytec_runtime::SessionOptions;
+use bytec_tests::batches::{assert_same_bits, run, run_alone};
+
+use super::{engine, options};
+use crate::isolation;
+
+/// Samples in a batch.
+const BATCH: usize = 100;
+
+#[test]
+fn neighbours_that_are_not_finite_change_no_bit() {
+    let Some(options) = options("sm_80:f16", FrontOptions::default()) else { return };
+    // One layer has every kernel, and a simulated device is slow.
+    let tiny = TinyBert { layers: 1, ..isolation::tiny("BertModel") };
+    let plan = isolation::plan(&tiny, &options);
+    let engine = engine(&plan, 8);
+    let mut random = SplitMix64(7);
+    let samples = isolation::samples(&mut random);
+    let inputs = samples.iter().map(|sample| &sample.inputs);
+    let mut session = engine.session_with(SessionOptions { poison: true });
+    let alone = run_alone(&engine, &mut session, inputs).unwrap();
+    isolation::check_finite(&samples, &alone);
+    for order in isolation::shuffled(&mut random).chunks(BATCH) {
+        let batch = order.iter().map(|&i| &samples[i].inputs);
+        let found = run(&engine, &mut session, batch).unwrap();
+        assert_same_bits(&found, order.iter().map(|&i| &alone[i]), "a shuffled batch");
+    }
+}
