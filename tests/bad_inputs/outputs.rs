@@ -79,8 +79,8 @@ pub(super) fn rows() -> Vec<Row> {
             .fails(2, ["--no-truncate", "--inputs"]),
         Row::new("nothing to run", "run good.plan")
             .fails(2, ["--text <TEXT>|--text-file <FILE>|--inputs <FILE>"]),
-        Row::new("an unknown device", "run good.plan --text a --device cuda")
-            .fails(2, ["--device", "cuda", "cpu"]),
+        Row::new("an unknown device", "run good.plan --text a --device tpu")
+            .fails(2, ["--device", "tpu", "cpu, cuda, sim"]),
         Row::new("a device that is too old", format!("{COMPILE} --target sm_70:f16"))
             .fails(2, ["--target", "\"sm_70:f16\"", "expected cpu"]),
         Row::new("a target that is none", format!("{COMPILE} --target cpu,toaster"))

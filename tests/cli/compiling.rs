@@ -48,8 +48,8 @@ fn progress_is_plain_lines_without_a_terminal() {
     assert_eq!(printed(&output), "");
     let text = said(&output);
     assert!(!text.contains('\x1b') && !text.contains('\r'), "{text:?}");
-    for (line, stage) in text.lines().zip(["read", "fuse", "schedule", "emit"]) {
-        assert!(line.contains(&format!("/4] {stage}: ")), "{text}");
+    for (line, stage) in text.lines().zip(["read", "fuse", "schedule", "kernels", "emit"]) {
+        assert!(line.contains(&format!("/5] {stage}: ")), "{text}");
     }
     assert!(
         text.lines().last().is_some_and(|line| line.starts_with("b.plan: 0.1 MB for cpu, ")),

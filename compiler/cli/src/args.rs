@@ -1,12 +1,12 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use bytec_compiler::Target;
-use bytec_runtime::cuda::Arch;
 use clap::builder::{PathBufValueParser, RangedI64ValueParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::devices::Device;
 
 /// Compiles transformer models ahead of time and runs them on packed batches, without padding.
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Compile(CompileArgs),
     /// Run a plan on texts or tensors.
     Run(RunArgs),
+    /// Compare a plan's results on several devices, and alone with batched.
+    Verify(VerifyArgs),
     /// Show what a plan holds and how it came about.
     Inspect(InspectArgs),
     /// List the ops, fusion rules, kernels or model families that this bytec knows.
@@ -169,27 +171,51 @@ pub(crate) struct RunArgs {
     pub(crate) threads: Option<u16>,
 }
 
-/// What a plan can run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Device {
-    /// This machine's CPU.
-    Cpu,
-    /// This machine's first NVIDIA GPU.
-    Cuda,
-    /// The interpreter of the plan's PTX, for programs of this architecture.
-    Sim(Arch),
+/// `bytec verify`
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  bytec verify bert.plan --inputs in.safetensors
+  bytec verify bert.plan --inputs in.safetensors --reference out.safetensors --devices cpu
+  bytec verify bert.plan --inputs in.safetensors --devices cpu,sim --json
+
+Every sample runs packed with others and alone; the two must be the same bits. Values must lie within a tolerance of
+--reference, or else of the first device's. It is relative to the output's scale, the largest value expected in any
+sample: 2e-6 for f32 programs, 1e-2 for f16, 8e-2 for bf16; of two programs the coarser. That for f32 is
+tight, and the rounding of a deep model can pass it. Those for f16 and bf16 are coarse: they find a wrong kernel, not a
+lost digit. --tolerance sets another. NaN equals NaN only.")]
+pub(crate) struct VerifyArgs {
+    /// The plan.
+    pub(crate) plan: PathBuf,
+    /// A safetensors file with keys `<sample>.<input name>`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inputs: PathBuf,
+    /// What the outputs should be: a safetensors file with keys `<sample>.<output name>`; by default what the first
+    /// device gives.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) reference: Option<PathBuf>,
+    /// What to run on, several separated by commas, out of cpu, sim[:sm_80|sm_90a], cuda; by default all that the plan
+    /// has a program for and this machine can run.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) devices: Vec<Device>,
+    /// The largest error allowed, relative to the output's scale, instead of one by the programs' element types.
+    #[arg(long, value_name = "X", value_parser = tolerance)]
+    pub(crate) tolerance: Option<f64>,
+    /// The most rows of one batch; more samples than fit run in several batches.
+    #[arg(long, value_name = "N", default_value_t = 16_384)]
+    pub(crate) max_batch_tokens: u64,
+    /// Threads of the CPU to run with; by default as many as there are cores.
+    #[arg(long, value_name = "N", value_parser = threads())]
+    pub(crate) threads: Option<u16>,
+    /// Prints the findings as JSON; numbers that are not finite are null.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
-impl FromStr for Device {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "cpu" => Ok(Device::Cpu),
-            "cuda" => Ok(Device::Cuda),
-            "sim" | "sim:sm_80" => Ok(Device::Sim(Arch::of_device(8, 0))),
-            "sim:sm_90a" => Ok(Device::Sim(Arch::of_device(9, 0))),
-            _ => Err("expected cpu, cuda, sim, sim:sm_80 or sim:sm_90a".to_owned()),
-        }
+fn tolerance(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 1".to_owned()),
     }
 }
 

@@ -8,10 +8,14 @@ use bytec_compiler::CompileError;
 use bytec_compiler::code::CodeError;
 use bytec_compiler::emit::EmitError;
 use bytec_compiler::file::FileError;
+use bytec_runtime::cuda::DriverError;
+use bytec_runtime::{EngineError, RunError};
 
 /// The sort of a failure; its number is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// Results that are not what they should be.
+    Mismatch = 1,
     /// A file, flag, tensor or text that is not usable.
     BadInput = 2,
     /// The request is fine, and this machine can't.
@@ -28,6 +32,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// Results that are not what they should be.
+    pub(crate) fn mismatch(error: impl Into<anyhow::Error>) -> Self {
+        Self { kind: Kind::Mismatch, error: error.into() }
+    }
+
     /// Something that the user gave is not usable.
     pub(crate) fn bad_input(error: impl Into<anyhow::Error>) -> Self {
         Self { kind: Kind::BadInput, error: error.into() }
@@ -51,6 +60,11 @@ impl Failure {
     /// JSON that could not be written: the output's fault, or a value that has no JSON form, which is a defect.
     pub(crate) fn json(error: serde_json::Error) -> Self {
         if error.is_io() { io::Error::from(error).into() } else { Self::internal(error) }
+    }
+
+    /// The same failure, with where it came to pass before its message.
+    pub(crate) fn context(self, place: String) -> Self {
+        Self { error: self.error.context(place), ..self }
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
@@ -118,6 +132,32 @@ impl From<EmitError> for Failure {
                 Self::bad_input(error)
             }
             EmitError::Write(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::NoProgram { .. }
+            | EngineError::NoDeviceProgram { .. }
+            | EngineError::Driver(_)
+            | EngineError::Threads { .. } => Self::machine(error),
+            _ => Self::bad_input(error),
+        }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::OutOfMemory { .. } | RunError::Device(DriverError::OutOfMemory { .. }) => {
+                Self::machine(error)
+            }
+            RunError::Integer { .. }
+            | RunError::TooManyRows { .. }
+            | RunError::TooManyBlocks { .. } => Self::bad_input(error),
+            _ => Self::internal(error),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The `bytec` program: arguments in, the compiler and the runtime at work, reports out.
 
 mod args;
+mod batches;
+mod compare;
 mod compile;
+mod devices;
 mod doctor;
 mod failure;
 mod inspect;
@@ -14,6 +17,7 @@ mod run;
 mod tensors;
 mod texts;
 mod toolchain;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -28,6 +32,7 @@ fn main() -> ExitCode {
     let outcome = match &args.command {
         Command::Compile(args) => compile::compile(args),
         Command::Run(args) => run::run(args),
+        Command::Verify(args) => verify::verify(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::List(args) => list::list(args),
         Command::Doctor(args) => doctor::doctor(args),

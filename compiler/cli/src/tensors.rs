@@ -11,9 +11,9 @@ use safetensors::{Dtype, serialize};
 
 use crate::Outcome;
 use crate::args::RunArgs;
+use crate::batches::{Batching, Item, Tensor, Values, in_batches};
 use crate::failure::Failure;
 use crate::outputs;
-use crate::run::{Item, Tensor, Values, in_batches};
 
 /// A result: its key, shape and bytes.
 struct Computed {
@@ -30,7 +30,8 @@ pub(crate) fn run(args: &RunArgs, engine: &Engine, inputs: &Path) -> Outcome {
     file::check(output)?;
     let (keys, items) = read(inputs)?;
     let mut results = Vec::new();
-    in_batches(args, engine, &items, |first, outputs| {
+    let batching = Batching { alone: args.alone, max_tokens: args.max_batch_tokens, bar: true };
+    in_batches(engine, &items, batching, |first, outputs| {
         for name in outputs.names() {
             let Some(values) = outputs.get(name) else { continue };
             for sample in 0..values.len() {
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &RunArgs, engine: &Engine, inputs: &Path) -> Outcome {
 }
 
 /// The samples of a file, in the order of their keys: numbers by value, then other names.
-fn read(path: &Path) -> Result<(Vec<String>, Vec<Item>), Failure> {
+pub(crate) fn read(path: &Path) -> Result<(Vec<String>, Vec<Item>), Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::reading(path, &error))?;
     let bad =
         |problem: String| Failure::bad_input(anyhow::anyhow!("{}: {problem}", path.display()));

@@ -1,6 +1,6 @@
 //! `bytec run --text`: texts in, one JSON line each out.
 
-use std::io::{BufWriter, Write, stderr, stdin, stdout};
+use std::io::{BufWriter, IsTerminal, Write, stderr, stdin, stdout};
 use std::path::Path;
 
 use bytec_runtime::{Engine, Output, Outputs};
@@ -9,8 +9,8 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use crate::Outcome;
 use crate::args::RunArgs;
+use crate::batches::{Batching, Item, Tensor, Values, in_batches};
 use crate::failure::Failure;
-use crate::run::{Item, Tensor, Values, in_batches};
 
 /// The name that stands for standard input.
 const STDIN: &str = "-";
@@ -26,7 +26,10 @@ pub(crate) fn run(args: &RunArgs, engine: &Engine) -> Outcome {
     let (texts, items) = encode(args, engine, texts(args)?)?;
     let shown = shown(engine);
     let mut out = BufWriter::new(stdout().lock());
-    in_batches(args, engine, &items, |first, outputs| {
+    // A bar among the lines that a terminal shows would be noise.
+    let bar = !stdout().is_terminal();
+    let batching = Batching { alone: args.alone, max_tokens: args.max_batch_tokens, bar };
+    in_batches(engine, &items, batching, |first, outputs| {
         for sample in 0..outputs_len(&outputs, &shown) {
             let line = Line { text: &texts[first + sample], sample, shown: &shown, outputs };
             serde_json::to_writer(&mut out, &line).map_err(Failure::json)?;

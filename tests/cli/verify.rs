@@ -1,0 +1,221 @@
+//! `bytec verify`, and runs on devices: the interpreter, and a GPU where there is none.
+
+use std::path::Path;
+use std::process::Output;
+
+use bytec_compiler::nvrtc::INSTALL;
+use bytec_tests::golden::Case;
+use bytec_tests::tensors::{self, Tensor};
+use bytec_tests::{nvrtc, program};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde_json::Value;
+
+use super::{Place, json, printed, said};
+
+const CASE: &str = "bert_seqcls/base";
+
+/// A folder with the case's plan for the CPU and the devices of `more`, its samples and their results.
+fn place(more: &str) -> Place {
+    let case = Case::load(CASE).expect("a golden case");
+    let place = Place { folder: tempfile::tempdir().expect("a temporary folder") };
+    for name in ["inputs.safetensors", "outputs.safetensors"] {
+        place.write(name, &std::fs::read(case.folder.join(name)).expect("a file of the case"));
+    }
+    let model = case.folder.to_str().expect("the path is UTF-8");
+    let target = format!("cpu{more}");
+    let folder = nvrtc::nvrtc().and_then(|nvrtc| nvrtc.library().parent());
+    let folder = folder.unwrap_or(Path::new("none")).to_str().expect("the path is UTF-8");
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli_kernels");
+    let cache = cache.to_str().expect("the path is UTF-8");
+    let compiled = ["compile", model, "-o", "a.plan", "--target", &target];
+    place.good(&[&compiled[..], &["--nvrtc", folder, "--kernel-cache", cache]].concat());
+    place
+}
+
+fn verify(place: &Place, more: &[&str]) -> Output {
+    let verify = ["verify", "a.plan", "--inputs", "inputs.safetensors"];
+    let command = &mut place.command(&[&verify[..], more].concat());
+    command.output().expect("the program starts")
+}
+
+/// Writes the case's results without those that `change` takes out, and with the values that it changes.
+fn write_reference(
+    place: &Place,
+    name: &str,
+    mut change: impl FnMut(&str, &mut Vec<f32>, &mut Vec<usize>) -> bool,
+) {
+    let bytes = std::fs::read(place.path("outputs.safetensors")).expect("the results are there");
+    let file = SafeTensors::deserialize(&bytes).expect("a file of tensors");
+    let mut kept = Vec::new();
+    for (key, view) in file.tensors() {
+        let mut values: Vec<f32> =
+            view.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+        let mut shape = view.shape().to_vec();
+        if change(&key, &mut values, &mut shape) {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            kept.push((key, shape, bytes));
+        }
+    }
+    let views = kept.iter().map(|(key, shape, bytes)| {
+        (key, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("the shape fits"))
+    });
+    place.write(name, &safetensors::serialize(views, None).expect("a file of tensors"));
+}
+
+#[test]
+fn results_on_the_cpu_are_those_of_the_reference() {
+    let place = place("");
+    let output = verify(&place, &["--reference", "outputs.safetensors"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(said(&output), "");
+    let text = printed(&output);
+    assert!(text.contains("samples, packed and alone, against outputs.safetensors\n"), "{text}");
+    assert!(text.contains("cpu     forward for cpu in f32  same bits  "), "{text}");
+    // Without a reference the first device is one, and there is no other.
+    let output = verify(&place, &["--max-batch-tokens", "200", "--threads", "2"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let text = printed(&output);
+    assert!(text.contains("against cpu\n") && text.contains("same bits  -        -"), "{text}");
+}
+
+#[test]
+fn results_that_are_off_are_a_mismatch_with_their_place() {
+    let place = place("");
+    let (mut output, mut changed) = (String::new(), String::new());
+    write_reference(&place, "off", |key, values, _| {
+        if key.starts_with("1.") && output.is_empty() {
+            values[0] += 0.5;
+            output = key.trim_start_matches("1.").to_owned();
+            changed = format!("expected {} at sample 1, element 0, found ", values[0]);
+        }
+        true
+    });
+    let found = verify(&place, &["--reference", "off", "--json"]);
+    assert_eq!(found.status.code(), Some(1), "{}", said(&found));
+    let message = said(&found);
+    assert!(
+        message.starts_with(&format!("error: output `{output}` on cpu: {changed}")),
+        "{message}"
+    );
+    let findings = json(&found);
+    assert_eq!((&findings["passed"], &findings["against"]), (&false.into(), &"off".into()));
+    let result = of(&findings, &output, "cpu");
+    assert_eq!((&result["passed"], &result["tolerance"]), (&false.into(), &2e-6.into()));
+    let worst = &result["errors"]["worst"];
+    assert_eq!((&worst["sample"], &worst["index"]), (&"1".into(), &0.into()));
+    let error = result["errors"]["max_abs"].as_f64().expect("a number");
+    assert!((error - 0.5).abs() < 1e-4, "{error}");
+    // As far as the user allows, it is none.
+    assert!(verify(&place, &["--reference", "off", "--tolerance", "1"]).status.success());
+
+    write_reference(&place, "nan", |_, values, _| {
+        values[0] = f32::NAN;
+        true
+    });
+    let found = verify(&place, &["--reference", "nan", "--tolerance", "1"]);
+    assert_eq!(found.status.code(), Some(1), "{}", said(&found));
+    assert!(said(&found).contains("expected NaN at sample 0, element 0"), "{}", said(&found));
+}
+
+/// The finding for an output on a device.
+fn of<'a>(findings: &'a Value, output: &str, device: &str) -> &'a Value {
+    let results = findings["results"].as_array().expect("a list of results");
+    let is = |result: &&Value| result["output"] == output && result["device"] == device;
+    results.iter().find(is).unwrap_or_else(|| panic!("no {output} on {device}: {findings}"))
+}
+
+#[test]
+fn a_reference_that_lacks_something_is_bad_input() {
+    let place = place("");
+    let mut lost = String::new();
+    write_reference(&place, "short", |key, _, _| {
+        let kept = !lost.is_empty() || !key.starts_with("2.");
+        if !kept {
+            lost = key.to_owned();
+        }
+        kept
+    });
+    write_reference(&place, "shape", |_, _, shape| {
+        shape.insert(0, 1);
+        true
+    });
+    let other = "expected shape [";
+    for (file, part) in [("short", format!("expected {lost}")), ("shape", other.to_owned())] {
+        let output = verify(&place, &["--reference", file]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        let message = said(&output);
+        assert!(message.starts_with(&format!("error: {file}: ")), "{message}");
+        assert!(message.contains(&part), "{message}");
+    }
+    for tolerance in ["-1", "NaN", "2", "a"] {
+        let output = verify(&place, &[&format!("--tolerance={tolerance}")]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    }
+}
+
+#[test]
+fn the_interpreter_agrees_with_the_cpu_and_the_reference() {
+    if nvrtc::nvrtc().is_none() {
+        return;
+    }
+    let place = place(",sm_80:f32");
+    let output = verify(&place, &["--reference", "outputs.safetensors", "--json"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let findings = json(&output);
+    for result in findings["results"].as_array().expect("a list of results") {
+        let output = result["output"].as_str().expect("a name");
+        for device in ["cpu", "sim:sm_80"] {
+            assert_eq!(of(&findings, output, device)["alone_differs_at"], Value::Null);
+        }
+    }
+    let only = printed(&verify(&place, &["--devices", "sim"]));
+    assert!(only.contains("against sim:sm_80\n") && !only.contains("for cpu"), "{only}");
+
+    let run = |device: &str, more: &[&str]| {
+        let run = ["run", "a.plan", "--inputs", "inputs.safetensors", "-o", device, "--device"];
+        place.good(&[&run[..], &[device], more].concat())
+    };
+    run("cpu", &[]);
+    let profile = said(&run("sim", &["--profile"]));
+    assert!(profile.starts_with("kernel ") && profile.contains("\nall "), "{profile}");
+    let [cpu, sim] =
+        ["cpu", "sim"].map(|file| tensors::read(&place.path(file)).expect("a file of samples"));
+    assert!(cpu.keys().eq(sim.keys()));
+    for (sample, outputs) in &cpu {
+        for (name, expected) in outputs {
+            let (found, shape) = floats(&sim[sample][name]);
+            let (expected, expected_shape) = floats(expected);
+            assert_eq!(shape, expected_shape);
+            let close = found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5);
+            assert!(close, "sample {sample}, {name}: {found:?}, {expected:?}");
+        }
+    }
+}
+
+fn floats(tensor: &Tensor) -> (&[f32], &[u64]) {
+    match tensor {
+        Tensor::F32(values, shape) => (values, shape),
+        Tensor::I64(..) => panic!("expected floats"),
+    }
+}
+
+#[test]
+fn what_this_machine_lacks_is_said() {
+    let place = Place::new();
+    let fails = |arguments: &[&str], code: i32, part: &str| {
+        let output = place.command(arguments).output().expect("the program starts");
+        let message = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+        assert!(message.contains(part), "{arguments:?}: {message}");
+    };
+    fails(&["run", "a.plan", "--text", "a", "--profile"], 2, "--profile: expected --device sim");
+    fails(&["run", "a.plan", "--text", "a", "--device", "sim"], 3, "found forward for cpu");
+    let compile = ["compile", "model", "-o", "b.plan", "--target", "sm_80", "--nvrtc", "/nowhere"];
+    fails(&compile, 3, INSTALL);
+    assert!(!place.path("b.plan").exists());
+    let findings = json(&program::bytec(["doctor", "--json"]));
+    if findings["gpu"]["problem"].is_string() {
+        let part = "can't use the device: ";
+        fails(&["run", "a.plan", "--text", "a", "--device", "cuda"], 3, part);
+    }
+}
