@@ -3,6 +3,10 @@
 //! Each folder of `golden/` is one case. Its `case.json` describes the model: either `tiny`, the knobs of a
 //! [`TinyBert`], or `config` and `tensors`, a config and the shapes of a checkpoint whose values nobody needs. The other
 //! files are the stages. `UPDATE_EXPECT=1` writes them anew.
+//!
+//! `targets` names GPU targets beside the CPU. Their schedules follow the CPU's, and the text of each of their kernels is
+//! a file, which NVRTC has to take for every architecture without spills and warnings. The plan stays the CPU's, so that
+//! all files can be compared on a machine without NVRTC.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,10 +15,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytec_compiler::front::PoolingChoice;
-use bytec_compiler::{FrontOptions, Options, Target, fuse, schedule};
-use bytec_ir::PoolKind;
+use bytec_compiler::nvrtc::Arch;
+use bytec_compiler::render::{Float, Source, steps};
+use bytec_compiler::{FrontOptions, Options, Target, front, fuse, schedule};
+use bytec_ir::{Graph, PoolKind};
 use bytec_models::tiny::TinyBert;
 use bytec_models::{Checkpoint, Config, Pooling, Request, TensorInfo};
+use bytec_tests::nvrtc::nvrtc;
 use bytec_tests::plans;
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Map, Value};
@@ -41,12 +48,42 @@ fn cases() -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// Compares the stages of a case with its files, or replaces the files.
+/// The stages of a case.
+struct Stages {
+    /// Text by file name.
+    files: BTreeMap<String, String>,
+    /// What the files `4.*.cu` hold.
+    kernels: Vec<Source>,
+}
+
+/// Compares the stages of a case with its files, or replaces the files; then compiles the kernels.
 fn check(folder: &Path) -> Result<()> {
     let stages = stages(folder)?;
+    compare(folder, &stages.files)?;
+    compile(&stages.kernels)
+}
+
+/// Compiles kernels for each architecture; without NVRTC it says so and compiles none.
+fn compile(kernels: &[Source]) -> Result<()> {
+    if kernels.is_empty() {
+        return Ok(());
+    }
+    let Some(nvrtc) = nvrtc() else { return Ok(()) };
+    let units: Vec<_> = [Arch::SM_80, Arch::SM_90A]
+        .into_iter()
+        .flat_map(|arch| kernels.iter().map(move |kernel| (kernel, arch)))
+        .collect();
+    for ((kernel, arch), compiled) in units.iter().zip(nvrtc.compile(&units, None, &|_| {})?) {
+        let defects = compiled.defects();
+        ensure!(defects.is_empty(), "{} for {arch}: {defects:?}", kernel.symbol);
+    }
+    Ok(())
+}
+
+fn compare(folder: &Path, stages: &BTreeMap<String, String>) -> Result<()> {
     let bless = std::env::var_os(BLESS).is_some_and(|value| value == "1");
     let mut wrong = Vec::new();
-    for (name, found) in &stages {
+    for (name, found) in stages {
         let path = folder.join(name);
         let expected = fs::read_to_string(&path).ok();
         if expected.as_ref() == Some(found) {
@@ -98,10 +135,10 @@ fn difference(expected: &str, found: &str) -> String {
 }
 
 /// Every stage of a case by file name.
-fn stages(folder: &Path) -> Result<BTreeMap<String, String>> {
+fn stages(folder: &Path) -> Result<Stages> {
     let text = fs::read_to_string(folder.join(DESCRIPTION)).context(DESCRIPTION)?;
     let fields: Map<String, Value> = serde_json::from_str(&text).context(DESCRIPTION)?;
-    let known = ["about", "tiny", "config", "tensors", "pooling", "normalize"];
+    let known = ["about", "tiny", "config", "tensors", "pooling", "normalize", "targets"];
     if let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str())) {
         bail!("{DESCRIPTION}: expected one of {known:?}, found {name}");
     }
@@ -113,6 +150,7 @@ fn stages(folder: &Path) -> Result<BTreeMap<String, String>> {
         Some(other) => bail!("{DESCRIPTION}: expected mean, cls or max, found {other}"),
     };
     let normalize = fields.get("normalize").and_then(Value::as_bool);
+    let targets = targets(fields.get("targets"))?;
     match (fields.get("tiny"), fields.get("config"), fields.get("tensors")) {
         (Some(Value::Object(knobs)), None, None) => {
             let front = FrontOptions {
@@ -120,24 +158,27 @@ fn stages(folder: &Path) -> Result<BTreeMap<String, String>> {
                 normalize,
                 ..FrontOptions::default()
             };
-            of_tiny(&tiny(knobs)?, &Options { front, ..Options::default() })
+            of_tiny(&tiny(knobs)?, &front, &targets)
         }
         (None, Some(Value::Object(config)), Some(Value::Object(tensors))) => {
             let normalize = normalize.unwrap_or_default();
             let pooling = pooling.map(|kind| Pooling { kind, normalize });
-            of_shapes(config, tensors, &Request { pooling, ..Request::default() })
+            of_shapes(config, tensors, &Request { pooling, ..Request::default() }, &targets)
         }
         _ => bail!("{DESCRIPTION}: expected the object tiny, or the objects config and tensors"),
     }
 }
 
 /// All stages of a model with weights.
-fn of_tiny(tiny: &TinyBert, options: &Options) -> Result<BTreeMap<String, String>> {
+fn of_tiny(tiny: &TinyBert, front: &FrontOptions, targets: &[(Target, Float)]) -> Result<Stages> {
     let folder = tempfile::tempdir()?;
     let model = folder.path().join("model");
     plans::write_folder(tiny, &model)?;
-    let stages = plans::compile(&model, options, &folder.path().join("model.plan"))?;
-    Ok(stages.files.into_iter().collect())
+    let options = Options { front: front.clone(), ..Options::default() };
+    let stages = plans::compile(&model, &options, &folder.path().join("model.plan"))?;
+    let files = stages.files.into_iter().collect();
+    let (fused, _) = fuse::run(&front::load(&model, front)?.graph, fuse::RULES)?;
+    with_targets(Stages { files, kernels: Vec::new() }, &fused, targets)
 }
 
 /// The stages before weights are read.
@@ -145,7 +186,8 @@ fn of_shapes(
     config: &Map<String, Value>,
     tensors: &Map<String, Value>,
     request: &Request,
-) -> Result<BTreeMap<String, String>> {
+    targets: &[(Target, Float)],
+) -> Result<Stages> {
     let info = |shape: &Value| -> Result<TensorInfo> {
         Ok(TensorInfo { dtype: "F32".to_owned(), shape: serde_json::from_value(shape.clone())? })
     };
@@ -157,11 +199,37 @@ fn of_shapes(
             .graph;
     let (fused, _) = fuse::run(&graph, fuse::RULES)?;
     let schedule = schedule::schedule(&fuse::pack(&fused)?, Target::Cpu)?;
-    Ok(BTreeMap::from([
+    let files = BTreeMap::from([
         ("1.graph.ir".to_owned(), graph.to_string()),
         ("2.fused.ir".to_owned(), fused.to_string()),
         ("3.schedule.txt".to_owned(), schedule.to_text(&fused)),
-    ]))
+    ]);
+    with_targets(Stages { files, kernels: Vec::new() }, &fused, targets)
+}
+
+/// Adds the schedules and kernels of GPU targets.
+fn with_targets(mut stages: Stages, fused: &Graph, targets: &[(Target, Float)]) -> Result<Stages> {
+    for &(target, float) in targets {
+        let schedule = schedule::schedule(&fuse::pack(fused)?, target)?;
+        let text = stages.files.entry("3.schedule.txt".to_owned()).or_default();
+        *text += &format!("\n{}", schedule.to_text(fused));
+        let sources = steps::render(&schedule, float)?.sources;
+        let file = |source: &Source| (format!("4.{}.cu", source.symbol), source.text.clone());
+        stages.files.extend(sources.iter().map(file));
+        stages.kernels.extend(sources);
+    }
+    Ok(stages)
+}
+
+/// GPU targets by name, such as `sm_80:f16`.
+fn targets(names: Option<&Value>) -> Result<Vec<(Target, Float)>> {
+    let Some(names) = names else { return Ok(Vec::new()) };
+    let names: Vec<String> = serde_json::from_value(names.clone()).context("targets")?;
+    let target = |name: &String| match name.parse()? {
+        target @ Target::Cuda { float, .. } => Ok((target, float)),
+        Target::Cpu => bail!("targets: every case is compiled for the CPU"),
+    };
+    names.iter().map(target).collect()
 }
 
 /// A tiny model with these knobs, the others as they are by default.
