@@ -107,17 +107,22 @@ pub(crate) fn verify(args: &VerifyArgs) -> Outcome {
     results.sort_by_key(|finding| ran[0].outputs.iter().position(|name| name == finding.output));
     let passed = results.iter().all(|finding| finding.passed);
     let findings = Findings { against: &expected.name, samples: keys.len(), passed, results };
-    let mut out = stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &findings).map_err(Failure::json)?;
-        writeln!(out)?;
-    } else {
-        print(&mut out, &findings)?;
-    }
+    let shown = show(&findings, args.json);
+    // A closed pipe takes the table, and must not take the verdict.
     match mismatch(&findings) {
         Some(message) => Err(Failure::mismatch(anyhow::anyhow!(message))),
-        None => Ok(()),
+        None => shown,
     }
+}
+
+fn show(findings: &Findings<'_>, json: bool) -> Outcome {
+    let mut out = stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, findings).map_err(Failure::json)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    print(&mut out, findings)
 }
 
 /// Runs the samples packed and alone.
