@@ -7,6 +7,7 @@ mod compile;
 mod devices;
 mod doctor;
 mod failure;
+mod findings;
 mod inspect;
 mod list;
 mod outputs;

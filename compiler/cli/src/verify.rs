@@ -1,44 +1,18 @@
 //! `bytec verify`: the same samples on several devices, packed and alone.
 
-use std::io::{Write, stdout};
 use std::path::Path;
 
 use bytec_plan::program::{DType, Program};
 use bytec_runtime::Engine;
-use serde::Serialize;
 
 use crate::Outcome;
 use crate::args::VerifyArgs;
 use crate::batches::{Batching, Item, Values, in_batches};
-use crate::compare::{Errors, Place, Tensor, Tensors, compare, first_other_bits};
+use crate::compare::{Tensor, Tensors, compare, first_other_bits};
 use crate::devices::{self, Device};
 use crate::failure::Failure;
+use crate::findings::{Finding, Findings, mismatch, show};
 use crate::{plan_file, tensors};
-
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Findings<'a> {
-    /// What values were held against: the reference's file, or the first device.
-    against: &'a str,
-    samples: usize,
-    passed: bool,
-    results: Vec<Finding<'a>>,
-}
-
-/// What one device made of one output.
-#[derive(Serialize)]
-struct Finding<'a> {
-    output: &'a str,
-    device: &'a str,
-    program: &'a str,
-    /// The first element that alone and batched differ in; none if they are the same bits.
-    alone_differs_at: Option<Place<'a>>,
-    /// None for what others are held against.
-    errors: Option<Errors<'a>>,
-    /// The largest error allowed, relative to the scale.
-    tolerance: f64,
-    passed: bool,
-}
 
 /// What one device gave.
 struct Ran {
@@ -113,16 +87,6 @@ pub(crate) fn verify(args: &VerifyArgs) -> Outcome {
         Some(message) => Err(Failure::mismatch(anyhow::anyhow!(message))),
         None => shown,
     }
-}
-
-fn show(findings: &Findings<'_>, json: bool) -> Outcome {
-    let mut out = stdout().lock();
-    if json {
-        serde_json::to_writer_pretty(&mut out, findings).map_err(Failure::json)?;
-        writeln!(out)?;
-        return Ok(());
-    }
-    print(&mut out, findings)
 }
 
 /// Runs the samples packed and alone.
@@ -263,76 +227,4 @@ fn default_tolerance(dtype: DType) -> f64 {
         DType::F16 => 1e-2,
         DType::Bf16 => 8e-2,
     }
-}
-
-fn print(out: &mut impl Write, findings: &Findings<'_>) -> Outcome {
-    let title = ["device", "program", "alone", "max abs", "relative", "allowed", "worst element"];
-    let mut output = None;
-    let width = |column: usize, rows: &[[String; 7]]| {
-        rows.iter().map(|row| row[column].len()).max().unwrap_or(0).max(title[column].len())
-    };
-    let rows: Vec<_> = findings.results.iter().map(row).collect();
-    let widths: Vec<_> = (0..title.len() - 1).map(|column| width(column, &rows)).collect();
-    let line = |cells: &[String]| -> String {
-        let mut line = String::from(" ");
-        for (cell, width) in cells.iter().zip(&widths) {
-            line += &format!(" {cell:width$} ");
-        }
-        line + " " + &cells[title.len() - 1]
-    };
-    writeln!(out, "{} samples, packed and alone, against {}", findings.samples, findings.against)?;
-    for (finding, row) in findings.results.iter().zip(&rows) {
-        if output.replace(finding.output) != Some(finding.output) {
-            let title = title.map(str::to_owned);
-            writeln!(out, "{}\n{}", finding.output, line(&title))?;
-        }
-        writeln!(out, "{}", line(row).trim_end())?;
-    }
-    Ok(())
-}
-
-fn row(finding: &Finding<'_>) -> [String; 7] {
-    let alone = if finding.alone_differs_at.is_none() { "same bits" } else { "differs" };
-    let [abs, relative, allowed, worst] = match &finding.errors {
-        None => ["-", "-", "-", ""].map(str::to_owned),
-        Some(errors) => [
-            format!("{:.2e}", errors.max_abs),
-            format!("{:.2e}", errors.max_relative),
-            format!("{:.0e}", finding.tolerance),
-            errors.worst.map_or_else(
-                || "none".to_owned(),
-                |worst| {
-                    let Place { sample, index } = worst.place;
-                    let (found, expected) = (worst.found, worst.expected);
-                    format!("sample {sample} [{index}]: found {found}, expected {expected}")
-                },
-            ),
-        ],
-    };
-    let [device, program] = [finding.device, finding.program].map(str::to_owned);
-    [device, program, alone.to_owned(), abs, relative, allowed, worst]
-}
-
-/// What is wrong first, and how much else is.
-fn mismatch(findings: &Findings<'_>) -> Option<String> {
-    let mut wrong = findings.results.iter().filter(|finding| !finding.passed);
-    let Finding { output, device, alone_differs_at, errors, tolerance, .. } = wrong.next()?;
-    let more = match wrong.count() {
-        0 => String::new(),
-        more => format!("; {more} more of {} results are wrong", findings.results.len()),
-    };
-    if let Some(Place { sample, index }) = alone_differs_at {
-        return Some(format!(
-            "output `{output}` on {device}: expected the same bits alone and batched, found others in sample {sample} \
-             from element {index}{more}"
-        ));
-    }
-    let errors = errors.as_ref()?;
-    let worst = errors.worst?;
-    let Place { sample, index } = worst.place;
-    Some(format!(
-        "output `{output}` on {device}: expected {} at sample {sample}, element {index}, found {}; that is off by {:.2e} \
-         of the output's scale, and {tolerance:e} is allowed{more}",
-        worst.expected, worst.found, errors.max_relative
-    ))
 }
