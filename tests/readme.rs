@@ -84,7 +84,8 @@ fn every_bytec_command_works() {
         std::env::join_paths([programs].into_iter().chain(std::env::split_paths(&inherited)))
             .expect("the folders' names can be joined");
     let mut wrong = Vec::new();
-    let wanted = |line: &&String| line.starts_with("bytec ") && (gpu || !line.contains("-gpu.plan"));
+    let wanted =
+        |line: &&String| line.starts_with("bytec ") && (gpu || !line.contains("-gpu.plan"));
     for line in commands().iter().filter(wanted) {
         let output = Command::new("sh")
             .args(["-c", line])
