@@ -137,7 +137,10 @@ where
         progress.stage("kernels");
         let codes = code::compile(&schedules, &options.toolchain).map_err(CompileError::from)?;
         let kernels: usize = codes.iter().flatten().map(|code| code.sources.len()).sum();
-        progress.done(format!("{kernels} compiled for GPUs"));
+        progress.done(match kernels {
+            0 => "those of the runtime".to_owned(),
+            _ => format!("{kernels} compiled for GPUs"),
+        });
 
         progress.stage("emit");
         let mut stages = report::stages(&model.graph, &fused, &schedules, &codes);

@@ -88,7 +88,7 @@ pub(super) fn rows() -> Vec<Row> {
         Row::new("a type that a device lacks", format!("{COMPILE} --target cpu:f64"))
             .fails(2, ["--target", "\"cpu:f64\"", "expected cpu"]),
         Row::new("a target twice", format!("{COMPILE} --target cpu,cpu:f32"))
-            .fails(2, ["--target", "cpu:f32 twice"]),
+            .fails(2, ["--target", "found cpu twice"]),
         Row::new("no threads to compile", format!("{COMPILE} --threads 0"))
             .fails(2, ["--threads", "'0'", "1..="]),
         Row::new("too many threads", format!("{RUN} --threads 1000000000"))

@@ -49,12 +49,11 @@ pub(crate) fn compile(args: &CompileArgs) -> Outcome {
 
 /// What can be known to go wrong before the work begins.
 fn check(args: &CompileArgs) -> Outcome {
-    if let Some(twice) =
-        (1..args.target.len()).find(|&i| args.target[..i].contains(&args.target[i]))
-    {
+    let devices: Vec<_> = args.target.iter().map(|target| target.device()).collect();
+    if let Some(twice) = (1..devices.len()).find(|&i| devices[..i].contains(&devices[i])) {
         return Err(Failure::bad_input(anyhow::anyhow!(
-            "--target: expected each target once, found {} twice",
-            args.target[twice]
+            "--target: expected each device once, found {} twice; a plan has one program for each",
+            devices[twice]
         )));
     }
     let folder = args.source.is_dir().then_some(args.source.as_path());

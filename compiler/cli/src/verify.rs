@@ -223,7 +223,7 @@ fn finding<'a>(
 /// for wrong. `--help` states these numbers.
 fn default_tolerance(dtype: DType) -> f64 {
     match dtype {
-        DType::F32 | DType::I64 => 2e-6,
+        DType::F32 | DType::I64 => 5e-6,
         DType::F16 => 1e-2,
         DType::Bf16 => 8e-2,
     }
