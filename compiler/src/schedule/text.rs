@@ -32,7 +32,8 @@ pub(super) fn render(schedule: &Schedule, graph: &Graph) -> String {
     }
     for (i, weight) in schedule.weights.iter().enumerate() {
         let name = graph.name(weight.value);
-        line(format_args!("weight {i}: {name} {} {:?}", graph.ty(weight.value), weight.layout));
+        let dtype = schedule.target.dtype().name();
+        line(format_args!("weight {i}: {name} {dtype}{:?} {:?}", weight.shape, weight.layout));
     }
     line(format_args!("arena {}", arena_expression(&schedule.slots, &extents)));
     for step in &schedule.steps {
