@@ -187,7 +187,7 @@ pub(crate) fn all() -> Vec<Case> {
         row(name, kernel, dtype, vec![x], width)
     };
     let pool = |name, pooling, normalize| {
-        let width = 200;
+        let width = 600;
         let kernel = Kernel::Pool { pooling, width: width as u32, normalize };
         // One sample is long enough for every part of an unrolled loop.
         let lengths = vec![5, 1, 2, 300, 13];
@@ -220,7 +220,7 @@ pub(crate) fn all() -> Vec<Case> {
         row("pointwise f16", kernel, f16, operands, width)
     };
     vec![
-        linear("linear f16", f16, 136, 104),
+        linear("linear f16", f16, 136, 136),
         linear("linear f16, odd", f16, 30, 21),
         linear("linear f32", f32, 72, 40),
         attention("attention f16", f16, 24),

@@ -74,9 +74,14 @@ const REASONS: [(Reason, &str, &str); 4] = [
     (
         Reason::SameBits,
         "same bits",
-        "it does something else, but no output bit depends on it and no check sees harm",
+        "it does something else, but no output bit depends on it and no check sees harm: barriers and waits that order \
+         nothing in these shapes, guards of values that are thrown away, other ways to the same number",
     ),
-    (Reason::WithinBound, "within the bound", "other bits, but no further off than the bound"),
+    (
+        Reason::WithinBound,
+        "within the bound",
+        "other bits, but no further off than the bound: last terms of polynomials, maxima that only scale",
+    ),
 ];
 
 /// The whole page.
