@@ -14,9 +14,7 @@ pub(crate) fn find(nvrtc: Option<&Path>, cache: Option<&Path>) -> Toolchain {
 }
 
 /// Every folder that may hold NVRTC, in the order in which users expect it to be found.
-pub(crate) fn folders() -> Vec<PathBuf> {
-    let variable =
-        |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+fn folders() -> Vec<PathBuf> {
     let mut folders: Vec<_> = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(variable).collect();
     // Where `pip install --target` of the line that bytec prints puts it.
     folders.push(PathBuf::from(".cache/nvrtc"));
@@ -28,6 +26,11 @@ pub(crate) fn folders() -> Vec<PathBuf> {
     }
     folders.extend(["/usr/local/cuda", "/opt/cuda"].map(PathBuf::from));
     folders
+}
+
+/// An environment variable that names a folder; an empty one is none.
+fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// `lib/python3.*/site-packages` below a prefix, in order of name.
@@ -46,8 +49,6 @@ fn site_packages(prefix: &Path) -> Vec<PathBuf> {
 }
 
 fn cache_folder() -> Option<PathBuf> {
-    let variable =
-        |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?;
     Some(base.join("bytec/kernels"))
 }
