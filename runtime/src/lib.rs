@@ -29,6 +29,7 @@ pub mod cpu;
 pub mod cuda;
 mod engine;
 mod error;
+mod observe;
 mod sample;
 mod session;
 
@@ -36,5 +37,6 @@ pub use batch::PackedBatch;
 pub use cpu::isa::Isa;
 pub use engine::{Device, Engine, EngineOptions};
 pub use error::{BatchError, EngineError, RunError, SampleFault};
+pub use observe::StepOutput;
 pub use sample::{Elements, Sample};
 pub use session::{Output, Outputs, Session, SessionOptions};

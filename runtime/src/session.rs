@@ -9,6 +9,7 @@ use crate::cpu::CpuWork;
 use crate::cuda::DeviceWork;
 use crate::engine::{Machine, Shared};
 use crate::error::RunError;
+use crate::observe::{Observer, StepOutput};
 
 /// How to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +51,29 @@ impl Session {
     /// When the batch was made for another program, or does not fit in memory; the session can be used again then. On a
     /// device also when that fails, which ends all runs of the engine: its memory may hold anything.
     pub fn run<'a>(&'a mut self, batch: &'a PackedBatch) -> Result<Outputs<'a>, RunError> {
+        self.run_with(batch, None)
+    }
+
+    /// Runs a batch and shows each step's result as soon as it is there, in the order of the program's steps.
+    ///
+    /// For finding the step that goes wrong: a device is waited for, and its memory read, after each step. Steps whose
+    /// result has no rows are left out. When the run fails, those before the failure have been shown.
+    ///
+    /// # Errors
+    /// As for [`Session::run`].
+    pub fn run_observed<'a>(
+        &'a mut self,
+        batch: &'a PackedBatch,
+        observe: &mut (dyn FnMut(StepOutput<'_>) + Send),
+    ) -> Result<Outputs<'a>, RunError> {
+        self.run_with(batch, Some(observe))
+    }
+
+    fn run_with<'a>(
+        &'a mut self,
+        batch: &'a PackedBatch,
+        observe: Option<Observer<'_>>,
+    ) -> Result<Outputs<'a>, RunError> {
         let Session { shared, options, work } = self;
         let program = &*shared.program;
         if !Arc::ptr_eq(&shared.program, batch.program()) && *program != **batch.program() {
@@ -63,10 +87,10 @@ impl Session {
                 if options.poison {
                     cpu.poison();
                 }
-                cpu.run(processor, program, shared.weights(), batch);
+                cpu.run(processor, program, shared.weights(), batch, observe);
             }
             (Work::Device(device), Machine::Device(code)) => {
-                device.run(code, program, batch, options.poison)?;
+                device.run(code, program, batch, options.poison, observe)?;
             }
             (Work::Cpu(_), Machine::Device(_)) | (Work::Device(_), Machine::Cpu(_)) => {
                 unreachable!("a session's memory is of its engine's machine")

@@ -6,6 +6,7 @@ use super::{Args, Scratch, isa::Isa, room, run, threads::Threads};
 use crate::arena::Arena;
 use crate::batch::PackedBatch;
 use crate::bytes::WeightBytes;
+use crate::observe::{Observer, StepOutput};
 
 /// What the runs of an engine share on the processor.
 #[derive(Debug)]
@@ -61,10 +62,11 @@ impl CpuWork {
         program: &Program,
         weights: WeightBytes<'_>,
         batch: &PackedBatch,
+        mut observe: Option<Observer<'_>>,
     ) {
         let Processor { threads, isa } = processor;
         threads.enter(|| {
-            for step in &program.steps {
+            for (index, step) in program.steps.iter().enumerate() {
                 let buffer = &program.buffers[step.output as usize];
                 let (rows, width) = (batch.rows(buffer.rows), buffer.width as usize);
                 if rows == 0 {
@@ -88,6 +90,10 @@ impl CpuWork {
                     owners: &mut self.owners,
                 };
                 run(&step.kernel, args);
+                if let Some(observe) = &mut observe {
+                    let values = self.arena.slot(buffer.slot as usize);
+                    observe(StepOutput::new(program, batch, index, values));
+                }
             }
         });
     }

@@ -12,6 +12,7 @@ mod layout;
 mod libcuda;
 mod memory;
 mod pick;
+mod readback;
 mod tables;
 mod work;
 

@@ -1,7 +1,7 @@
 //! Runs on a device: one session's memory there, and the host's side of it.
 //!
 //! A run is one upload, the launches in order, and a download of each output. The host knows all sizes beforehand, so
-//! nothing comes back in between.
+//! nothing comes back in between, unless the run is observed.
 
 use bytec_plan::device::{Count, Launch};
 use bytec_plan::extent::Rows;
@@ -10,13 +10,14 @@ use bytec_plan::program::{Buffer, DType, Program};
 use super::addresses::{Addresses, Blocks};
 use super::code::Code;
 use super::driver::{Call, Driver, DriverError, Stream};
-use super::float::{bf16_to_f32, f16_to_f32};
 use super::layout::Layout;
 use super::memory::{Block, Queue};
+use super::readback::{Window, download};
 use super::tables::tiles;
 use crate::arena::{Line, floats, floats_mut, grow, size_class};
 use crate::batch::PackedBatch;
 use crate::error::RunError;
+use crate::observe::Observer;
 
 /// A session's memory on a device and beside it.
 #[derive(Debug, Default)]
@@ -54,6 +55,7 @@ impl DeviceWork {
         program: &Program,
         batch: &PackedBatch,
         poison: bool,
+        observe: Option<Observer<'_>>,
     ) -> Result<(), RunError> {
         if let Some(first) = code.broken() {
             return Err(RunError::Broken { first: first.clone() });
@@ -67,7 +69,13 @@ impl DeviceWork {
             self.make_room(code, program, batch)?;
         }
         self.pack(code, program, batch)?;
-        self.work(code, program, batch, poison).map_err(|error| code.break_down(error).into())
+        let full = RunError::OutOfMemory { samples: batch.len() };
+        let window = match observe {
+            Some(observe) => Some(Window::new(program, batch, observe).ok_or(full)?),
+            None => None,
+        };
+        self.work(code, program, batch, poison, window)
+            .map_err(|error| code.break_down(error).into())
     }
 
     /// Bytes of the arena.
@@ -145,6 +153,7 @@ impl DeviceWork {
         program: &Program,
         batch: &PackedBatch,
         poison: bool,
+        window: Option<Window<'_>>,
     ) -> Result<(), DriverError> {
         // There is memory by now.
         let Some(OnDevice { slots, batch: Some(block), queue }) = &self.device else {
@@ -165,7 +174,7 @@ impl DeviceWork {
                 driver.mark_tail(tail.pointer, tail.bytes);
             }
         }
-        self.launch_all(code, program, batch, stream)?;
+        self.launch_all(code, program, batch, stream, window)?;
         driver.synchronise(stream)?;
         self.fetch(driver, stream, program, batch)
     }
@@ -176,10 +185,12 @@ impl DeviceWork {
         program: &Program,
         batch: &PackedBatch,
         stream: Stream,
+        mut window: Option<Window<'_>>,
     ) -> Result<(), DriverError> {
         let driver = &*code.driver;
         let mut args = &self.addresses.args[..];
-        for ((step, launch), birth) in Code::launches(program).zip(&self.addresses.births) {
+        let births = &self.addresses.births;
+        for (i, ((step, launch), birth)) in Code::launches(program).zip(births).enumerate() {
             let own;
             (own, args) = args.split_at(launch.args.len());
             let output = &program.buffers[step.output as usize];
@@ -188,7 +199,8 @@ impl DeviceWork {
                 continue;
             }
             driver.birth(&output.name, birth.pointer, birth.bytes);
-            if let Some(tail) = birth.tail(bytes_of(output, program, batch) as u64) {
+            let bytes = bytes_of(output, program, batch);
+            if let Some(tail) = birth.tail(bytes as u64) {
                 driver.mark_tail(tail.pointer, tail.bytes);
             }
             let function = code.kernels[launch.module as usize].function;
@@ -197,6 +209,9 @@ impl DeviceWork {
                 stream,
                 &Call { function, name: &step.name, grid, block, shared, args: own },
             )?;
+            if let Some(window) = &mut window {
+                window.show((driver, stream), (program, batch, i), (birth.pointer, bytes))?;
+            }
         }
         Ok(())
     }
@@ -216,22 +231,8 @@ impl DeviceWork {
             if bytes == 0 {
                 continue;
             }
-            let wide = floats_mut(lines);
-            let widen = match program.dtype {
-                DType::F16 => f16_to_f32,
-                DType::Bf16 => bf16_to_f32,
-                DType::F32 | DType::I64 => {
-                    let raw: &mut [u8] = bytemuck::cast_slice_mut(wide);
-                    driver.download(stream, *from, &mut raw[..bytes])?;
-                    continue;
-                }
-            };
-            let raw: &mut [u8] = bytemuck::cast_slice_mut(floats_mut(&mut self.halves));
-            driver.download(stream, *from, &mut raw[..bytes])?;
-            let halves: &[u16] = bytemuck::cast_slice(&raw[..bytes]);
-            for (wide, half) in wide.iter_mut().zip(halves) {
-                *wide = widen(*half);
-            }
+            let (on, what) = ((driver, stream), (program.dtype, bytes));
+            download(on, *from, what, floats_mut(lines), &mut self.halves)?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ mod encoder;
 mod engine;
 mod kernels;
 mod linear;
+mod observed;
 mod on_device;
 mod programs;
 mod recorder;

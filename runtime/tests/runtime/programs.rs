@@ -234,12 +234,18 @@ impl Owned {
     }
 }
 
-/// Runs samples in one batch and gives output `out` of each.
-pub(crate) fn run(session: &mut Session, engine: &Engine, samples: &[&Owned]) -> Vec<Vec<f32>> {
+/// Samples in one batch.
+pub(crate) fn packed(engine: &Engine, samples: &[&Owned]) -> PackedBatch {
     let mut batch = PackedBatch::new(engine);
     for sample in samples {
         batch.push(&sample.sample()).expect("the test's sample fits");
     }
+    batch
+}
+
+/// Runs samples in one batch and gives output `out` of each.
+pub(crate) fn run(session: &mut Session, engine: &Engine, samples: &[&Owned]) -> Vec<Vec<f32>> {
+    let batch = packed(engine, samples);
     let outputs = session.run(&batch).expect("the batch fits");
     let out = outputs.get("out").expect("the program gives `out`");
     (0..samples.len()).map(|i| out.sample(i).expect("one a sample").to_vec()).collect()

@@ -1,0 +1,65 @@
+//! A look at what each step of a run gives, for finding the step that goes wrong.
+
+use bytec_plan::program::{Buffer, Program, Step};
+
+use crate::batch::PackedBatch;
+
+/// What is called with each step's result.
+pub(crate) type Observer<'o> = &'o mut (dyn FnMut(StepOutput<'_>) + Send);
+
+/// What a step has just given, for all samples. See [`Session::run_observed`](crate::Session::run_observed).
+#[derive(Clone, Copy, Debug)]
+pub struct StepOutput<'a> {
+    program: &'a Program,
+    batch: &'a PackedBatch,
+    index: usize,
+    values: &'a [f32],
+}
+
+impl<'a> StepOutput<'a> {
+    /// `values` begin with the whole rows of the batch.
+    pub(crate) fn new(
+        program: &'a Program,
+        batch: &'a PackedBatch,
+        index: usize,
+        values: &'a [f32],
+    ) -> StepOutput<'a> {
+        StepOutput { program, batch, index, values }
+    }
+
+    /// The step's place among [`Program::steps`].
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The step.
+    pub fn step(&self) -> &'a Step {
+        &self.program.steps[self.index]
+    }
+
+    /// The value that the step gave; its width is the elements of a row.
+    pub fn value(&self) -> &'a Buffer {
+        &self.program.buffers[self.step().output as usize]
+    }
+
+    /// How many samples.
+    pub fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Whether there are no samples.
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// A sample's elements `[rows, width]`, as f32 whatever the program's element type; `None` past the last sample.
+    pub fn sample(&self, sample: usize) -> Option<&'a [f32]> {
+        if sample >= self.len() {
+            return None;
+        }
+        let value = self.value();
+        let rows = self.batch.offsets(value.rows).range(sample);
+        let width = value.width as usize;
+        Some(&self.values[rows.start * width..rows.end * width])
+    }
+}
