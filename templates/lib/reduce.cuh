@@ -22,8 +22,9 @@ __device__ __forceinline__ float reduce_warp(float x, Op op) {
     return x;
 }
 
-// Over kThreads threads: 32, or the whole block.
-template <int kThreads, class Op>
+// Over kThreads threads: 32, or the whole block. A block comes at most once to a reduction of one kPlace and Op, which
+// has shared memory of its own: so nothing waits for the last reduction's readers.
+template <int kThreads, int kPlace, class Op>
 __device__ __forceinline__ float reduce(float x, Op op) {
     static_assert(kThreads % 32 == 0 && kThreads <= 1024, "whole warps, and at most a block");
     x = reduce_warp(x, op);
@@ -31,8 +32,6 @@ __device__ __forceinline__ float reduce(float x, Op op) {
         constexpr int kWarps = kThreads / 32;
         __shared__ float partial[kWarps];
         const int lane = threadIdx.x % 32;
-        // The last reduction's readers are done with `partial`.
-        __syncthreads();
         if (lane == 0) { partial[threadIdx.x / 32] = x; }
         __syncthreads();
         x = reduce_warp(lane < kWarps ? partial[lane] : Op::none(), op);

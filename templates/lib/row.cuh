@@ -22,7 +22,8 @@ struct Row {
 #pragma unroll
             for (int i = 0; i < kVec; ++i) {
                 const int column = first_column(h) + i;
-                if (column < kWidth) { f(x[h][i], column); }
+                // Of rows of whole vectors, one look is enough for a vector.
+                if ((kWhole ? first_column(h) : column) < kWidth) { f(x[h][i], column); }
             }
         }
     }
@@ -80,20 +81,20 @@ struct Row {
     __device__ __forceinline__ float sum() {
         float total = 0.0f;
         each([&](float& v, int) { total = total + v; });
-        return reduce<kThreads>(total, Sum());
+        return reduce<kThreads, 0>(total, Sum());
     }
 
     __device__ __forceinline__ float sum_of_squares() {
         float total = 0.0f;
         each([&](float& v, int) { total = fmaf(v, v, total); });
-        return reduce<kThreads>(total, Sum());
+        return reduce<kThreads, 1>(total, Sum());
     }
 
     // NaNs are passed over.
     __device__ __forceinline__ float largest() {
         float largest = Largest::none();
         each([&](float& v, int) { largest = fmaxf(largest, v); });
-        return reduce<kThreads>(largest, Largest());
+        return reduce<kThreads, 0>(largest, Largest());
     }
 
     // Mean and variance in two passes, then gamma and beta.
