@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use bytec_runtime::cuda::{Arch, Call, Driver, DriverError, Function, KernelCode, Pointer, Stream};
+use bytec_runtime::cuda::{
+    Arch, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Stream,
+};
 
 use crate::device::{Arg, Buffer, Device, MemoryError};
 use crate::fault::{Fault, Place};
 use crate::module::Module;
 use crate::profile::Profile;
+use crate::streams::Streams;
 
-/// A [`Device`] that runs the PTX of plans. Everything is done at once, in the order of the calls.
+/// A [`Device`] that runs the PTX of plans. Everything is done at once, in the order of the calls; only launches on a
+/// stream that is being captured wait for the graph's replay. The time between two events is that of the interpreter
+/// and says nothing of a GPU's.
 ///
 /// Rows past a value's end are NaN and marked, so that a result that depends on them is a fault.
 #[derive(Debug)]
@@ -28,6 +34,7 @@ struct State {
     /// For each allocation, by its address, its name and the value that lies in it.
     values: BTreeMap<u64, Value>,
     profiles: Vec<StepProfile>,
+    streams: Streams,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +76,7 @@ impl SimDriver {
             next_kernel: 1,
             values: BTreeMap::new(),
             profiles: Vec::new(),
+            streams: Streams::default(),
         };
         Self { name: "PTX interpreter".to_owned(), arch, state: Mutex::new(state) }
     }
@@ -76,6 +84,14 @@ impl SimDriver {
     /// The counts of each step in the order of their first launches; they begin at zero again.
     pub fn take_profiles(&self) -> Vec<StepProfile> {
         std::mem::take(&mut self.lock().profiles)
+    }
+
+    fn streams<T>(
+        &self,
+        asked: &str,
+        act: impl FnOnce(&mut Streams) -> Result<T, &'static str>,
+    ) -> Result<T, DriverError> {
+        act(&mut self.lock().streams).map_err(|error| failed(asked.to_owned(), error))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -131,19 +147,32 @@ impl Driver for SimDriver {
         self.lock().kernels.remove(&function.0);
     }
 
-    fn upload(&self, _: Stream, to: Pointer, bytes: &[u8]) -> Result<(), DriverError> {
+    fn open_stream(&self) -> Result<Stream, DriverError> {
+        Ok(self.lock().streams.open_stream())
+    }
+
+    fn close_stream(&self, stream: Stream) {
+        self.lock().streams.close_stream(stream);
+    }
+
+    fn upload(&self, stream: Stream, to: Pointer, bytes: &[u8]) -> Result<(), DriverError> {
+        let asked = || format!("upload {} bytes", bytes.len());
         let (buffer, offset) = Buffer::at(to.0);
         let end = offset.saturating_add(bytes.len() as u64);
-        let device = &mut self.lock().device;
+        let State { device, streams, .. } = &mut *self.lock();
+        streams.check(stream).map_err(|error| failed(asked(), error))?;
         device
             .upload(buffer, offset, bytes)
             .and_then(|()| device.unmark_range(buffer, offset..end))
-            .map_err(|error| failed(format!("upload {} bytes", bytes.len()), error))
+            .map_err(|error| failed(asked(), error))
     }
 
-    fn launch(&self, _: Stream, call: &Call<'_>) -> Result<(), DriverError> {
+    fn launch(&self, stream: Stream, call: &Call<'_>) -> Result<(), DriverError> {
         let asked = || format!("run step `{}`", call.name);
         let state = &mut *self.lock();
+        if state.streams.capture(stream, call).map_err(|error| failed(asked(), error))? {
+            return Ok(());
+        }
         let loaded = state.kernels.get(&call.function.0).cloned();
         let Some(Loaded { module, symbol }) = loaded else {
             return Err(failed(asked(), "its kernel is not loaded"));
@@ -161,18 +190,70 @@ impl Driver for SimDriver {
         Ok(())
     }
 
-    fn download(&self, _: Stream, from: Pointer, bytes: &mut [u8]) -> Result<(), DriverError> {
+    fn download(&self, stream: Stream, from: Pointer, bytes: &mut [u8]) -> Result<(), DriverError> {
+        let asked = || format!("download {} bytes", bytes.len());
         let (buffer, offset) = Buffer::at(from.0);
         let end = offset.saturating_add(bytes.len() as u64);
-        let found = self.lock().device.download(buffer, offset..end);
-        let found =
-            found.map_err(|error| failed(format!("download {} bytes", bytes.len()), error))?;
+        let State { device, streams, .. } = &*self.lock();
+        streams.check(stream).map_err(|error| failed(asked(), error))?;
+        let found = device.download(buffer, offset..end);
+        let found = found.map_err(|error| failed(asked(), error))?;
         bytes.copy_from_slice(&found);
         Ok(())
     }
 
-    fn synchronise(&self, _: Stream) -> Result<(), DriverError> {
+    fn synchronise(&self, stream: Stream) -> Result<(), DriverError> {
+        self.streams("wait for a stream", |streams| streams.check(stream))
+    }
+
+    fn open_event(&self) -> Result<Event, DriverError> {
+        Ok(self.lock().streams.open_event())
+    }
+
+    fn close_event(&self, event: Event) {
+        self.lock().streams.close_event(event);
+    }
+
+    fn record(&self, stream: Stream, event: Event) -> Result<(), DriverError> {
+        self.streams("record an event", |streams| streams.record(stream, event))
+    }
+
+    fn wait(&self, event: Event) -> Result<(), DriverError> {
+        self.streams("wait for an event", |streams| streams.wait(event))
+    }
+
+    fn elapsed(&self, from: Event, to: Event) -> Result<Duration, DriverError> {
+        self.streams("tell the time between two events", |streams| streams.elapsed(from, to))
+    }
+
+    fn begin_capture(&self, stream: Stream) -> Result<(), DriverError> {
+        self.streams("capture a stream", |streams| streams.begin_capture(stream))
+    }
+
+    fn end_capture(&self, stream: Stream) -> Result<Graph, DriverError> {
+        self.streams("capture a stream", |streams| streams.end_capture(stream))
+    }
+
+    fn replay(
+        &self,
+        stream: Stream,
+        graph: Graph,
+        before: &mut dyn FnMut(),
+    ) -> Result<(), DriverError> {
+        let launches = self.streams("replay a graph", |streams| {
+            streams.check(stream)?;
+            streams.graph(graph)
+        })?;
+        for launched in &*launches {
+            // It calls this driver, which must not be locked then.
+            before();
+            self.launch(stream, &launched.call())?;
+        }
         Ok(())
+    }
+
+    fn close_graph(&self, graph: Graph) {
+        self.lock().streams.close_graph(graph);
     }
 
     fn birth(&self, name: &str, pointer: Pointer, bytes: u64) {

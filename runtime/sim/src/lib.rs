@@ -84,6 +84,7 @@ mod module;
 mod num;
 mod parse;
 mod profile;
+mod streams;
 
 pub use device::{Arg, Buffer, Device, MemoryError};
 pub use driver::{SimDriver, StepProfile};

@@ -5,6 +5,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
+
+use super::staging::{Plain, Staging};
 
 /// A device that runs compiled kernels. Shared by all engines and sessions that use it.
 pub trait Driver: fmt::Debug + Send + Sync {
@@ -51,7 +54,15 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// What the driver says, maybe of earlier work.
     fn upload(&self, stream: Stream, to: Pointer, bytes: &[u8]) -> Result<(), DriverError>;
 
-    /// Starts a kernel.
+    /// Host memory of `bytes` bytes, all zero, to upload from again and again. By default ordinary memory.
+    ///
+    /// # Errors
+    /// [`DriverError::OutOfMemory`] when there is not enough, which breaks nothing; or what the driver says.
+    fn staging(&self, bytes: u64) -> Result<Box<dyn Staging>, DriverError> {
+        Ok(Box::new(Plain::new(bytes)?))
+    }
+
+    /// Starts a kernel; on a stream that is being captured, adds it to the graph instead.
     ///
     /// # Errors
     /// What the driver says, maybe of earlier work.
@@ -68,6 +79,63 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// # Errors
     /// What went wrong in that work.
     fn synchronise(&self, stream: Stream) -> Result<(), DriverError>;
+
+    /// An event, which marks no point of any stream yet.
+    ///
+    /// # Errors
+    /// What the driver says.
+    fn open_event(&self) -> Result<Event, DriverError>;
+
+    /// Gives back what [`Driver::open_event`] gave.
+    fn close_event(&self, event: Event);
+
+    /// Lets the event mark the point after all work that the stream has been given so far. What it marked before is
+    /// forgotten.
+    ///
+    /// # Errors
+    /// What the driver says, maybe of earlier work.
+    fn record(&self, stream: Stream, event: Event) -> Result<(), DriverError>;
+
+    /// Waits until the stream's work has come to the point that the event marks; does not wait if it marks none.
+    ///
+    /// # Errors
+    /// What went wrong in that work.
+    fn wait(&self, event: Event) -> Result<(), DriverError>;
+
+    /// The time from one event's point to another's, as the device saw it. Waits for the later one.
+    ///
+    /// # Errors
+    /// When an event marks no point, when they are in the wrong order, or what went wrong in the work before them.
+    fn elapsed(&self, from: Event, to: Event) -> Result<Duration, DriverError>;
+
+    /// Begins to capture a stream: launches on it are not done from now on but kept for a graph. Until
+    /// [`Driver::end_capture`] the stream takes launches only, all from this thread.
+    ///
+    /// # Errors
+    /// What the driver says, as when the stream is being captured already.
+    fn begin_capture(&self, stream: Stream) -> Result<(), DriverError>;
+
+    /// Ends the capture, and makes a graph of the launches since it began: the same kernels, grids and arguments in
+    /// the same order, however often it is replayed. The stream takes all work again, whether this fails or not.
+    ///
+    /// # Errors
+    /// What the driver says, as when no capture had begun or a launch in between was refused.
+    fn end_capture(&self, stream: Stream) -> Result<Graph, DriverError>;
+
+    /// Does all launches of a graph. `before` is called before each of them by drivers that have a use for
+    /// [`Driver::birth`] and [`Driver::mark_tail`], and not at all by others.
+    ///
+    /// # Errors
+    /// What the driver says, maybe of earlier work.
+    fn replay(
+        &self,
+        stream: Stream,
+        graph: Graph,
+        before: &mut dyn FnMut(),
+    ) -> Result<(), DriverError>;
+
+    /// Gives back what [`Driver::end_capture`] gave. Its replays have ended or have failed.
+    fn close_graph(&self, graph: Graph);
 
     /// Says that a new value is about to be written to this memory, and that nothing in it may be read before. What
     /// [`Driver::mark_tail`] said of it no longer holds. A GPU has no use for this; an interpreter can check it.
@@ -89,6 +157,14 @@ pub struct Function(pub u64);
 /// A queue of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stream(pub u64);
+
+/// A point in a stream's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Event(pub u64);
+
+/// Launches that are done together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Graph(pub u64);
 
 /// A kernel to load, in every form that the plan has.
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +271,15 @@ pub enum DriverError {
         expected: String,
         /// What is installed.
         found: String,
+    },
+    /// The driver's library lacks functions that this runtime calls: it is none of NVIDIA's, or a broken one.
+    #[error(
+        "expected a CUDA driver library with the function `{symbol}`, found one without; install the NVIDIA driver \
+         again, and look for another `libcuda` on the loader's path"
+    )]
+    NoSymbol {
+        /// The first function that is missing.
+        symbol: &'static str,
     },
     /// No device of this number.
     #[error("expected a CUDA device of number {ordinal}, found {found} devices")]

@@ -13,13 +13,17 @@ mod libcuda;
 mod memory;
 mod pick;
 mod readback;
+mod staging;
 mod tables;
 mod work;
 
 pub(crate) use self::code::Code;
-pub use self::driver::{Arch, Call, Driver, DriverError, Function, KernelCode, Pointer, Stream};
+pub use self::driver::{
+    Arch, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Stream,
+};
 #[cfg(feature = "cuda")]
 pub use self::libcuda::Cuda;
 pub(crate) use self::pick::pick;
 pub use self::pick::runs;
+pub use self::staging::Staging;
 pub(crate) use self::work::DeviceWork;

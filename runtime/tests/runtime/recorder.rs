@@ -1,9 +1,12 @@
 //! A driver without a GPU: host memory, a record of every call, and kernels that copy rows.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use bytec_runtime::cuda::{Arch, Call, Driver, DriverError, Function, KernelCode, Pointer, Stream};
+use bytec_runtime::cuda::{
+    self, Arch, Call, Driver, DriverError, Function, Graph, KernelCode, Pointer, Stream,
+};
 
 /// One call.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +17,10 @@ pub(crate) enum Event {
     Launch(Launched),
     Synchronise,
     Download { from: u64, bytes: usize },
+    BeginCapture,
+    EndCapture,
+    Replay,
+    Record,
     Birth { name: String, pointer: u64, bytes: u64 },
     Tail { pointer: u64, bytes: u64 },
 }
@@ -38,6 +45,17 @@ impl Launched {
     }
 }
 
+/// A captured launch.
+#[derive(Clone, Debug)]
+struct Captured {
+    function: Function,
+    name: String,
+    grid: [u32; 3],
+    block: u32,
+    shared: u32,
+    args: Vec<u64>,
+}
+
 /// The driver. Every address that it is given must lie, with all its bytes, in memory that it has given out.
 #[derive(Debug)]
 pub(crate) struct Recorder {
@@ -52,8 +70,15 @@ struct State {
     memory: BTreeMap<u64, Vec<u8>>,
     end: u64,
     functions: BTreeMap<u64, String>,
+    /// Streams and events that are open.
     streams: u64,
     events: Vec<Event>,
+    /// The launches of the capture that goes on, if one does.
+    capturing: Option<Vec<Captured>>,
+    graphs: BTreeMap<u64, Arc<[Captured]>>,
+    /// Points recorded so far, and for each event the count when it was recorded last.
+    points: u64,
+    recorded: BTreeMap<u64, u64>,
     /// Launches until one fails.
     launches_left: Option<usize>,
     /// Allocations until one finds no memory.
@@ -112,10 +137,11 @@ impl Recorder {
         self.lock().allocations_left = Some(allocations);
     }
 
-    /// What has not been given back: allocations, functions, streams.
+    /// What has not been given back: allocations, functions; streams, events and graphs.
     pub(crate) fn held(&self) -> (usize, usize, u64) {
         let state = self.lock();
-        (state.memory.len(), state.functions.len(), state.streams)
+        let open = state.streams + state.graphs.len() as u64;
+        (state.memory.len(), state.functions.len(), open)
     }
 }
 
@@ -197,6 +223,12 @@ impl Driver for Recorder {
     fn launch(&self, stream: Stream, call: &Call<'_>) -> Result<(), DriverError> {
         assert_eq!(stream, Stream(7));
         let mut state = self.lock();
+        if let Some(captured) = &mut state.capturing {
+            let &Call { function, name, grid, block, shared, args } = call;
+            let (name, args) = (name.to_owned(), args.to_vec());
+            captured.push(Captured { function, name, grid, block, shared, args });
+            return Ok(());
+        }
         if fails(&mut state.launches_left) {
             let (asked, said) = (format!("launch `{}`", call.name), "it burns".to_owned());
             return Err(DriverError::Failed { asked, said });
@@ -237,6 +269,80 @@ impl Driver for Recorder {
         assert_eq!(stream, Stream(7));
         self.note(&mut self.lock(), |_| Event::Synchronise);
         Ok(())
+    }
+
+    fn open_event(&self) -> Result<cuda::Event, DriverError> {
+        let mut state = self.lock();
+        state.streams += 1;
+        state.points += 1;
+        Ok(cuda::Event(state.points))
+    }
+
+    fn close_event(&self, event: cuda::Event) {
+        let mut state = self.lock();
+        state.streams -= 1;
+        state.recorded.remove(&event.0);
+    }
+
+    fn record(&self, stream: Stream, event: cuda::Event) -> Result<(), DriverError> {
+        assert_eq!(stream, Stream(7));
+        let mut state = self.lock();
+        state.points += 1;
+        let now = state.points;
+        state.recorded.insert(event.0, now);
+        self.note(&mut state, |_| Event::Record);
+        Ok(())
+    }
+
+    fn wait(&self, event: cuda::Event) -> Result<(), DriverError> {
+        assert!(self.lock().recorded.contains_key(&event.0));
+        Ok(())
+    }
+
+    /// A second for every point in between.
+    fn elapsed(&self, from: cuda::Event, to: cuda::Event) -> Result<Duration, DriverError> {
+        let state = self.lock();
+        Ok(Duration::from_secs(state.recorded[&to.0] - state.recorded[&from.0]))
+    }
+
+    fn begin_capture(&self, stream: Stream) -> Result<(), DriverError> {
+        assert_eq!(stream, Stream(7));
+        let mut state = self.lock();
+        assert!(state.capturing.replace(Vec::new()).is_none(), "captured once at a time");
+        self.note(&mut state, |_| Event::BeginCapture);
+        Ok(())
+    }
+
+    fn end_capture(&self, stream: Stream) -> Result<Graph, DriverError> {
+        assert_eq!(stream, Stream(7));
+        let mut state = self.lock();
+        let captured = state.capturing.take().expect("a capture began");
+        state.points += 1;
+        let graph = state.points;
+        state.graphs.insert(graph, captured.into());
+        self.note(&mut state, |_| Event::EndCapture);
+        Ok(Graph(graph))
+    }
+
+    fn replay(
+        &self,
+        stream: Stream,
+        graph: Graph,
+        before: &mut dyn FnMut(),
+    ) -> Result<(), DriverError> {
+        let launches = Arc::clone(&self.lock().graphs[&graph.0]);
+        self.note(&mut self.lock(), |_| Event::Replay);
+        for launched in &*launches {
+            before();
+            let Captured { function, name, grid, block, shared, args } = launched;
+            let (function, grid, block, shared) = (*function, *grid, *block, *shared);
+            self.launch(stream, &Call { function, name, grid, block, shared, args })?;
+        }
+        Ok(())
+    }
+
+    fn close_graph(&self, graph: Graph) {
+        self.lock().graphs.remove(&graph.0).expect("closed once");
     }
 
     fn birth(&self, name: &str, pointer: Pointer, bytes: u64) {

@@ -4,19 +4,32 @@
 
 #![expect(unsafe_code, reason = "the library's functions are C")]
 
+mod context;
+mod graph;
+mod image;
+mod pinned;
+mod symbols;
+
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
 use std::fmt;
 use std::ptr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use cudarc::driver::result;
 use cudarc::driver::sys::{
-    self, CUcontext, CUdevice_attribute, CUfunction, CUfunction_attribute, CUmodule, CUresult,
-    CUstream,
+    self, CUdevice_attribute, CUevent, CUevent_flags, CUfunction, CUfunction_attribute, CUmodule,
+    CUresult, CUstream,
 };
 
-use super::driver::{Arch, Call, Driver, DriverError, Function, KernelCode, Pointer, Stream};
+use self::context::{Context, failed, refused, said};
+use self::image::is_whole_elf;
+use self::pinned::Pinned;
+use super::driver::{
+    Arch, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Stream,
+};
+use super::staging::Staging;
 
 /// The library's version from which on it loads the modules of plans: CUDA 13.0, which driver 580 brought.
 const OLDEST: i32 = 13_000;
@@ -25,8 +38,7 @@ const OLDEST: i32 = 13_000;
 pub struct Cuda {
     name: String,
     arch: Arch,
-    device: sys::CUdevice,
-    context: CUcontext,
+    context: Arc<Context>,
     /// The module of each loaded function.
     modules: Mutex<BTreeMap<u64, Module>>,
 }
@@ -34,11 +46,8 @@ pub struct Cuda {
 /// A loaded module.
 struct Module(CUmodule);
 
-// SAFETY: a context's handle may be used by any thread that makes it current, which every call here does first. All
-// functions used here may be called by several threads at once.
-unsafe impl Send for Cuda {}
-// SAFETY: as above; the map of modules has a lock.
-unsafe impl Sync for Cuda {}
+// SAFETY: a module's handle belongs to a context, not to a thread: any that makes the context current may use it.
+unsafe impl Send for Module {}
 
 impl Cuda {
     /// Opens the device of a number, from zero, among those that the driver shows.
@@ -50,6 +59,7 @@ impl Cuda {
         if !unsafe { sys::is_culib_present() } {
             return Err(DriverError::NoLibrary);
         }
+        symbols::check(&["cuDriverGetVersion"])?;
         let mut version = 0;
         // SAFETY: writes one int; may be called before everything else.
         said("ask for the driver's version", unsafe { sys::cuDriverGetVersion(&mut version) })?;
@@ -57,6 +67,7 @@ impl Cuda {
             let text = |version| format!("{}.{}", version / 1000, version % 1000 / 10);
             return Err(DriverError::TooOld { expected: text(OLDEST), found: text(version) });
         }
+        symbols::check(&symbols::NEEDED)?;
         result::init().map_err(|error| failed("start the driver", error.0))?;
         let count = result::device::get_count().map_err(|e| failed("count devices", e.0))?;
         let wanted = i32::try_from(ordinal).ok().filter(|wanted| *wanted < count);
@@ -75,15 +86,13 @@ impl Cuda {
             attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
             attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
         );
-        // SAFETY: the device was found above; `Drop` gives the context back.
-        let context = unsafe { result::primary_ctx::retain(device) }.map_err(open)?;
-        Ok(Cuda { name, arch, device, context, modules: Mutex::default() })
+        let context = Arc::new(Context::retain(device).map_err(open)?);
+        Ok(Cuda { name, arch, context, modules: Mutex::default() })
     }
 
     /// Makes the context this thread's.
     fn enter(&self) -> Result<(), DriverError> {
-        // SAFETY: the context lives as long as `self`.
-        said("use the device", unsafe { sys::cuCtxSetCurrent(self.context) })
+        self.context.enter()
     }
 
     /// Loads the machine code, or if there is none or the device does not take it, the PTX.
@@ -209,6 +218,10 @@ impl Driver for Cuda {
         said(&format!("upload {} bytes", bytes.len()), sent)
     }
 
+    fn staging(&self, bytes: u64) -> Result<Box<dyn Staging>, DriverError> {
+        Ok(Box::new(Pinned::new(&self.context, bytes)?))
+    }
+
     fn launch(&self, stream: Stream, call: &Call<'_>) -> Result<(), DriverError> {
         self.enter()?;
         let ([x, y, z], stream) = (call.grid, handle(stream));
@@ -257,12 +270,68 @@ impl Driver for Cuda {
         // SAFETY: the stream is open.
         said("run the kernels", unsafe { sys::cuStreamSynchronize(handle(stream)) })
     }
-}
 
-impl Drop for Cuda {
-    fn drop(&mut self) {
-        // SAFETY: `open` retained the context once.
-        let _gone = unsafe { result::primary_ctx::release(self.device) };
+    fn open_event(&self) -> Result<Event, DriverError> {
+        self.enter()?;
+        let event = context::open_event(CUevent_flags::CU_EVENT_DEFAULT)?;
+        Ok(Event(event as u64))
+    }
+
+    fn close_event(&self, event: Event) {
+        if self.enter().is_ok() {
+            // SAFETY: the event came from `open_event` and is closed once.
+            let _gone = unsafe { sys::cuEventDestroy_v2(point(event)) };
+        }
+    }
+
+    fn record(&self, stream: Stream, event: Event) -> Result<(), DriverError> {
+        self.enter()?;
+        // SAFETY: both are open.
+        said("record an event", unsafe { sys::cuEventRecord(point(event), handle(stream)) })
+    }
+
+    fn wait(&self, event: Event) -> Result<(), DriverError> {
+        self.enter()?;
+        // SAFETY: the event is open.
+        said("wait for an event", unsafe { sys::cuEventSynchronize(point(event)) })
+    }
+
+    fn elapsed(&self, from: Event, to: Event) -> Result<Duration, DriverError> {
+        self.wait(to)?;
+        let asked = "tell the time between two events";
+        let mut milliseconds = 0.0f32;
+        // SAFETY: writes one float; both events are open.
+        let answer =
+            unsafe { sys::cuEventElapsedTime_v2(&mut milliseconds, point(from), point(to)) };
+        said(asked, answer)?;
+        Duration::try_from_secs_f64(f64::from(milliseconds) / 1e3)
+            .map_err(|_| refused(asked.to_owned(), "the second came before the first"))
+    }
+
+    fn begin_capture(&self, stream: Stream) -> Result<(), DriverError> {
+        self.enter()?;
+        graph::begin(handle(stream))
+    }
+
+    fn end_capture(&self, stream: Stream) -> Result<Graph, DriverError> {
+        self.enter()?;
+        graph::end(handle(stream))
+    }
+
+    fn replay(
+        &self,
+        stream: Stream,
+        graph: Graph,
+        _before: &mut dyn FnMut(),
+    ) -> Result<(), DriverError> {
+        self.enter()?;
+        graph::replay(graph, handle(stream))
+    }
+
+    fn close_graph(&self, graph: Graph) {
+        if self.enter().is_ok() {
+            graph::close(graph);
+        }
     }
 }
 
@@ -276,47 +345,13 @@ fn handle(stream: Stream) -> CUstream {
     stream.0 as CUstream
 }
 
-/// Whether bytes are an ELF file whose table of sections, the last thing that a cubin holds, lies within them. The
-/// library takes an address without a length.
-fn is_whole_elf(bytes: &[u8]) -> bool {
-    let number = |at: usize, size: usize| {
-        let field = bytes.get(at..at + size)?;
-        Some(field.iter().rev().fold(0u64, |n, byte| n << 8 | u64::from(*byte)))
-    };
-    let end = || {
-        let (offset, size, count) = (number(0x28, 8)?, number(0x3a, 2)?, number(0x3c, 2)?);
-        offset.checked_add(size * count)
-    };
-    bytes.starts_with(b"\x7fELF\x02\x01") && end().is_some_and(|end| end <= bytes.len() as u64)
-}
-
-/// The library's answer as a result.
-fn said(asked: &str, answer: CUresult) -> Result<(), DriverError> {
-    match answer {
-        CUresult::CUDA_SUCCESS => Ok(()),
-        answer => Err(failed(asked, answer)),
-    }
-}
-
-fn failed(asked: &str, answer: CUresult) -> DriverError {
-    let error = result::DriverError(answer);
-    let text = |text: Result<&std::ffi::CStr, _>| {
-        text.map_or_else(
-            |_| format!("error {}", answer as u32),
-            |s| s.to_string_lossy().into_owned(),
-        )
-    };
-    let said = format!("{} ({})", text(error.error_name()), text(error.error_string()));
-    refused(asked.to_owned(), &said)
-}
-
-fn refused(asked: String, said: &str) -> DriverError {
-    DriverError::Failed { asked, said: said.to_owned() }
+fn point(event: Event) -> CUevent {
+    event.0 as CUevent
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Cuda, is_whole_elf};
+    use super::Cuda;
     use crate::cuda::DriverError;
 
     /// On a machine with a GPU the first one opens; on any other the error says what is missing.
@@ -330,18 +365,5 @@ mod tests {
             Err(error) => panic!("{error}"),
         }
         assert!(Cuda::open(u32::MAX).is_err());
-    }
-
-    #[test]
-    fn machine_code_that_was_cut_is_not_given_to_the_library() {
-        let mut elf = vec![0; 128];
-        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        (elf[0x28], elf[0x3a], elf[0x3c]) = (64, 32, 2);
-        assert!(is_whole_elf(&elf));
-        for end in 0..elf.len() {
-            assert!(!is_whole_elf(&elf[..end]), "{end}");
-        }
-        elf[0x28..0x30].fill(0xff);
-        assert!(!is_whole_elf(&elf));
     }
 }
