@@ -16,8 +16,8 @@ pub(crate) struct Streams {
     numbers: u64,
     /// For each stream the launches captured so far, if it is being captured.
     streams: BTreeMap<Stream, Option<Vec<Launched>>>,
-    /// When each event was recorded.
-    events: BTreeMap<Event, Option<Instant>>,
+    /// For each event that was recorded the number and the time of that.
+    events: BTreeMap<Event, Option<(u64, Instant)>>,
     graphs: BTreeMap<Graph, Arc<[Launched]>>,
 }
 
@@ -121,7 +121,8 @@ impl Streams {
 
     pub(crate) fn record(&mut self, stream: Stream, event: Event) -> Result<(), &'static str> {
         self.check(stream)?;
-        *self.events.get_mut(&event).ok_or("there is no such event")? = Some(Instant::now());
+        let now = (self.number(), Instant::now());
+        *self.events.get_mut(&event).ok_or("there is no such event")? = Some(now);
         Ok(())
     }
 
@@ -130,12 +131,14 @@ impl Streams {
     }
 
     pub(crate) fn elapsed(&self, from: Event, to: Event) -> Result<Duration, &'static str> {
-        let recorded = |event| {
-            let event: &Option<Instant> =
-                self.events.get(&event).ok_or("there is no such event")?;
-            event.ok_or("an event was not recorded")
+        let recorded = |event| match self.events.get(&event) {
+            Some(recorded) => recorded.ok_or("an event was not recorded"),
+            None => Err("there is no such event"),
         };
-        let between = recorded(to)?.checked_duration_since(recorded(from)?);
-        between.ok_or("the second came before the first")
+        let ((first, begun), (second, ended)) = (recorded(from)?, recorded(to)?);
+        if second < first {
+            return Err("the second came before the first");
+        }
+        Ok(ended.saturating_duration_since(begun))
     }
 }

@@ -23,6 +23,24 @@ fn launches(events: &[Event]) -> Vec<&Launched> {
     launched
 }
 
+/// A letter for every call.
+fn order(events: &[Event]) -> String {
+    let letters = events.iter().filter_map(|event| match event {
+        Event::Upload { .. } => Some('u'),
+        Event::Launch(_) => Some('l'),
+        Event::Synchronise => Some('s'),
+        Event::Download { .. } => Some('d'),
+        Event::Birth { .. } => Some('b'),
+        Event::Tail { .. } => None,
+        Event::Allocate { .. } | Event::Free => Some('a'),
+        Event::BeginCapture => Some('('),
+        Event::EndCapture => Some(')'),
+        Event::Replay => Some('r'),
+        Event::Record => Some('t'),
+    });
+    letters.collect()
+}
+
 const RAGGED: [usize; 6] = [1, 7, 0, 64, 65, 200];
 
 #[test]
@@ -45,20 +63,7 @@ fn a_run_is_one_upload_the_launches_and_the_downloads() {
     assert_eq!(outputs.get("pooled").unwrap().sample(5).map(<[f32]>::len), Some(4));
     driver.take();
     session.run(&batch).unwrap();
-    let order: String = driver
-        .take()
-        .iter()
-        .filter_map(|event| match event {
-            Event::Upload { .. } => Some('u'),
-            Event::Launch(_) => Some('l'),
-            Event::Synchronise => Some('s'),
-            Event::Download { .. } => Some('d'),
-            Event::Birth { .. } => Some('b'),
-            Event::Tail { .. } => None,
-            Event::Allocate { .. } | Event::Free => Some('a'),
-        })
-        .collect();
-    assert_eq!(order, "ublblblblblsddd");
+    assert_eq!(order(&driver.take()), "ublblblblblsddd");
 }
 
 #[test]

@@ -21,7 +21,7 @@ const WIDTH: u64 = 4;
 const L: Rows = Rows::Ragged(0);
 
 /// A kernel that doubles the element `ahead` bytes after its own, and stores it if `stores`.
-fn kernel(ahead: u32, stores: bool) -> String {
+pub(crate) fn kernel(ahead: u32, stores: bool) -> String {
     let store = if stores { "st.global.f32 [%rd5], %f2;" } else { "" };
     format!(
         "

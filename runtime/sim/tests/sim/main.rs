@@ -7,5 +7,6 @@ mod instructions;
 mod kernels;
 mod malformed;
 mod mutants;
+mod streams;
 mod support;
 mod warp;

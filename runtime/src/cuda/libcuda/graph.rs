@@ -26,11 +26,10 @@ pub(super) fn end(stream: CUstream) -> Result<Graph, DriverError> {
             .unwrap_or_else(|| refused("capture a stream".to_owned(), "there is no graph")));
     }
     let mut ready: CUgraphExec = ptr::null_mut();
-    // SAFETY: the graph was made above; writes one handle.
     let made = ended.and_then(|()| {
-        said("make a graph ready", unsafe {
-            sys::cuGraphInstantiateWithFlags(&mut ready, graph, 0)
-        })
+        // SAFETY: the graph was made above; writes one handle.
+        let answer = unsafe { sys::cuGraphInstantiateWithFlags(&mut ready, graph, 0) };
+        said("make a graph ready", answer)
     });
     // SAFETY: the graph was made above and is destroyed once; what is ready to replay does not need it.
     let _gone = unsafe { sys::cuGraphDestroy(graph) };
