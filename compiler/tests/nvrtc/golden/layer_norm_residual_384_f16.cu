@@ -115,8 +115,9 @@ __device__ __forceinline__ float reduce_warp(float x, Op op) {
     return x;
 }
 
-// Over kThreads threads: 32, or the whole block.
-template <int kThreads, class Op>
+// Over kThreads threads: 32, or the whole block. A block comes at most once to a reduction of one kPlace and Op, which
+// has shared memory of its own: so nothing waits for the last reduction's readers.
+template <int kThreads, int kPlace, class Op>
 __device__ __forceinline__ float reduce(float x, Op op) {
     static_assert(kThreads % 32 == 0 && kThreads <= 1024, "whole warps, and at most a block");
     x = reduce_warp(x, op);
@@ -124,8 +125,6 @@ __device__ __forceinline__ float reduce(float x, Op op) {
         constexpr int kWarps = kThreads / 32;
         __shared__ float partial[kWarps];
         const int lane = threadIdx.x % 32;
-        // The last reduction's readers are done with `partial`.
-        __syncthreads();
         if (lane == 0) { partial[threadIdx.x / 32] = x; }
         __syncthreads();
         x = reduce_warp(lane < kWarps ? partial[lane] : Op::none(), op);
@@ -156,7 +155,8 @@ struct Row {
 #pragma unroll
             for (int i = 0; i < kVec; ++i) {
                 const int column = first_column(h) + i;
-                if (column < kWidth) { f(x[h][i], column); }
+                // Of rows of whole vectors, one look is enough for a vector.
+                if ((kWhole ? first_column(h) : column) < kWidth) { f(x[h][i], column); }
             }
         }
     }
@@ -214,20 +214,20 @@ struct Row {
     __device__ __forceinline__ float sum() {
         float total = 0.0f;
         each([&](float& v, int) { total = total + v; });
-        return reduce<kThreads>(total, Sum());
+        return reduce<kThreads, 0>(total, Sum());
     }
 
     __device__ __forceinline__ float sum_of_squares() {
         float total = 0.0f;
         each([&](float& v, int) { total = fmaf(v, v, total); });
-        return reduce<kThreads>(total, Sum());
+        return reduce<kThreads, 1>(total, Sum());
     }
 
     // NaNs are passed over.
     __device__ __forceinline__ float largest() {
         float largest = Largest::none();
         each([&](float& v, int) { largest = fmaxf(largest, v); });
-        return reduce<kThreads>(largest, Largest());
+        return reduce<kThreads, 0>(largest, Largest());
     }
 
     // Mean and variance in two passes, then gamma and beta.

@@ -107,14 +107,12 @@ __device__ __forceinline__ float at_most(float x, float high) { return x > high 
 // 2^n for n in -126..127.
 __device__ __forceinline__ float power_of_two(int n) { return __uint_as_float((unsigned)(n + 127) << 23); }
 
-// e^x: 0 at minus infinity, infinity past 88.72.
-__device__ __forceinline__ float exponential(float x) {
+// The part p of e^x = p * 2^n, between 0.7 and 1.5, for x in -105..90.
+__device__ __forceinline__ float exponential_part(float x, int& n) {
     // Adding this rounds to the nearest integer and leaves it in the low bits.
     constexpr float kRound = 12582912.0f;
-    // Past these bounds the result is 0 or infinity whatever x is, and n stays small enough for two powers of two.
-    x = at_most(at_least(x, -105.0f), 90.0f);
     const float rounded = fmaf(x, 1.4426950408889634f, kRound);
-    const int n = __float_as_int(rounded) - __float_as_int(kRound);
+    n = __float_as_int(rounded) - __float_as_int(kRound);
     const float whole = rounded - kRound;
     // ln 2 in two parts: a product of the first with an integer below 2^12 is exact.
     const float r = fmaf(whole, -3.1946183e-5f, fmaf(whole, -0.69311523f, x));
@@ -124,11 +122,26 @@ __device__ __forceinline__ float exponential(float x) {
     p = fmaf(p, r, 0.041666295f);
     p = fmaf(p, r, 0.16666666f);
     p = fmaf(p, r, 0.5f);
-    p = fmaf(p, r * r, r) + 1.0f;
+    return fmaf(p, r * r, r) + 1.0f;
+}
+
+// e^x for x in -105..90, and NaN for NaN.
+__device__ __forceinline__ float exponential_within(float x) {
+    int n;
+    const float p = exponential_part(x, n);
     // Two steps, so that subnormal results and the last power before infinity come out right.
     const int half = n >> 1;
     return p * power_of_two(half) * power_of_two(n - half);
 }
+
+// e^x for x <= 0 and NaN: past the bound it is 0 whatever x is.
+__device__ __forceinline__ float exponential_below(float x) { return exponential_within(at_least(x, -105.0f)); }
+
+// e^x for x >= 0 and NaN: past the bound it is infinity whatever x is.
+__device__ __forceinline__ float exponential_above(float x) { return exponential_within(at_most(x, 90.0f)); }
+
+// e^x: 0 at minus infinity, infinity past 88.72.
+__device__ __forceinline__ float exponential(float x) { return exponential_below(at_most(x, 90.0f)); }
 
 // The Gauss error function.
 __device__ __forceinline__ float error_function(float x) {
@@ -149,7 +162,10 @@ __device__ __forceinline__ float error_function(float x) {
     large = fmaf(large, t, 0.10623964f);
     large = fmaf(large, t, 0.63514966f);
     large = fmaf(large, t, 0.1286489f);
-    large = 1.0f - exponential(-fmaf(large, t, t));
+    // t is at most 4, and e^-18 has a power of two that is a normal number.
+    int n;
+    const float p = exponential_part(-fmaf(large, t, t), n);
+    large = 1.0f - p * power_of_two(n);
     return copysignf(t < 0.93f ? small : large, x);
 }
 
@@ -162,7 +178,7 @@ __device__ __forceinline__ float hyperbolic_tangent(float x) {
     small = fmaf(small, s, 0.13331491f);
     small = fmaf(small, s, -0.33333284f);
     small = fmaf(small * s, t, t);
-    const float large = 1.0f - 2.0f / (exponential(t + t) + 1.0f);
+    const float large = 1.0f - 2.0f / (exponential_above(t + t) + 1.0f);
     return copysignf(t < 0.625f ? small : large, x);
 }
 
@@ -228,8 +244,9 @@ __device__ __forceinline__ float reduce_warp(float x, Op op) {
     return x;
 }
 
-// Over kThreads threads: 32, or the whole block.
-template <int kThreads, class Op>
+// Over kThreads threads: 32, or the whole block. A block comes at most once to a reduction of one kPlace and Op, which
+// has shared memory of its own: so nothing waits for the last reduction's readers.
+template <int kThreads, int kPlace, class Op>
 __device__ __forceinline__ float reduce(float x, Op op) {
     static_assert(kThreads % 32 == 0 && kThreads <= 1024, "whole warps, and at most a block");
     x = reduce_warp(x, op);
@@ -237,8 +254,6 @@ __device__ __forceinline__ float reduce(float x, Op op) {
         constexpr int kWarps = kThreads / 32;
         __shared__ float partial[kWarps];
         const int lane = threadIdx.x % 32;
-        // The last reduction's readers are done with `partial`.
-        __syncthreads();
         if (lane == 0) { partial[threadIdx.x / 32] = x; }
         __syncthreads();
         x = reduce_warp(lane < kWarps ? partial[lane] : Op::none(), op);
@@ -316,7 +331,7 @@ pool_mean_normalize_7_f32(Element* __restrict__ out, const Element* __restrict__
 #pragma unroll
                 for (int i = 0; i < kVec; ++i) { total[i] = Pooling::combine(total[i], v[i]); }
             }
-        } else if (column < kWidth) {
+        } else if (kWidth % kVec != 0 && column < kWidth) {
             // The row's end cuts this vector.
             for (int row = group; row < take; row += kGroups) {
 #pragma unroll
@@ -345,9 +360,9 @@ pool_mean_normalize_7_f32(Element* __restrict__ out, const Element* __restrict__
             }
         }
         // The next chunk writes `partial` again.
-        __syncthreads();
+        if (chunk + kColumns < kWidth) { __syncthreads(); }
     }
-    const float root = sqrtf(reduce<kThreads>(squares, Sum()));
+    const float root = sqrtf(reduce<kThreads, 0>(squares, Sum()));
     const float norm = root < kEps ? kEps : root;
     // Each thread reads what it wrote itself.
     for (int chunk = 0; chunk < kWidth; chunk += kColumns) {
