@@ -5,6 +5,7 @@
 
 mod attention;
 mod device;
+mod fixtures;
 mod linear;
 mod numbers;
 

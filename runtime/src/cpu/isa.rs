@@ -73,11 +73,40 @@ impl Isa {
             Level::Avx512 => unsafe { x86::avx512(body) },
         }
     }
+
+    /// Runs the copy of `work` that is compiled for this instruction set.
+    #[inline]
+    pub fn compiled<W: Compiled>(self, work: W) -> W::Output {
+        self.run(Plain(work))
+    }
 }
 
 impl fmt::Debug for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// Work of another crate over plain slices, compiled once for each instruction set.
+///
+/// `run` and all that it calls on the hot path must be `#[inline(always)]`, or closures: what is not inlined is compiled
+/// for the baseline.
+pub trait Compiled {
+    /// What it gives.
+    type Output;
+
+    /// Does the work.
+    fn run(self) -> Self::Output;
+}
+
+struct Plain<W>(W);
+
+impl<W: Compiled> Body for Plain<W> {
+    type Output = W::Output;
+
+    #[inline(always)]
+    fn run<V: Simd>(self) -> W::Output {
+        self.0.run()
     }
 }
 

@@ -1,36 +1,71 @@
 //! `cvt`.
 
-use super::warp::{Warp, lanes};
+use super::warp::{Warp, each};
 use crate::inst::{Col, Convert, Round, Ty};
 use crate::num::{f32ops, half, round};
 
 pub(super) fn convert(warp: &mut Warp, mask: u32, convert: Convert, d: Col, a: Col) {
     let Convert { to, from, .. } = convert;
+    match (to, from) {
+        (Ty::F16, Ty::F32) if nearest(convert) => {
+            return warp.n1(mask, d, a, |x| half::nearest_f16(f32::from_bits(x)));
+        }
+        (Ty::Bf16, Ty::F32) if nearest(convert) => {
+            return warp.n1(mask, d, a, |x| half::nearest_bf16(f32::from_bits(x)));
+        }
+        (Ty::F32, Ty::F16) if nearest(convert) => {
+            return warp.n1(mask, d, a, |x| f32ops::canonical(half::f16_to_f32(x & 0xffff)));
+        }
+        (Ty::F32, Ty::Bf16) if nearest(convert) => {
+            return warp.n1(mask, d, a, |x| f32ops::canonical(half::bf16_to_f32(x & 0xffff)));
+        }
+        _ => {}
+    }
     match (to.is_wide(), from.is_wide()) {
         (false, false) => warp.n1(mask, d, a, |x| one(convert, u64::from(x)) as u32),
         (true, true) => warp.w1(mask, d, a, |x| one(convert, x)),
-        (false, true) if plain_integers(convert) && to.bits() == 32 => {
-            let values = std::array::from_fn(|lane| warp.wide[a as usize][lane] as u32);
+        (false, true) => {
+            let x = &warp.wide[a as usize];
+            let values = match plain_integers(convert) && to.bits() == 32 {
+                true => each(warp.isa, |lane| x[lane] as u32),
+                false => each(warp.isa, |lane| one(convert, x[lane]) as u32),
+            };
             warp.set_narrow(mask, d, &values);
         }
-        (false, true) => {
-            for lane in lanes(mask) {
-                warp.narrow[d as usize][lane] = one(convert, warp.wide[a as usize][lane]) as u32;
-            }
-        }
         (true, false) => {
-            for lane in lanes(mask) {
-                let x = u64::from(warp.narrow[a as usize][lane]);
-                warp.wide[d as usize][lane] = one(convert, x);
-            }
+            let x = &warp.narrow[a as usize];
+            let values = match from {
+                Ty::U32 if plain_integers(convert) => each(warp.isa, |lane| u64::from(x[lane])),
+                Ty::S32 if plain_integers(convert) => {
+                    each(warp.isa, |lane| i64::from(x[lane] as i32) as u64)
+                }
+                _ => each(warp.isa, |lane| one(convert, u64::from(x[lane]))),
+            };
+            warp.set_wide(mask, d, &values);
         }
     }
 }
 
 /// `a` goes to the upper half.
 pub(super) fn pair(warp: &mut Warp, mask: u32, convert: Convert, d: Col, a: Col, b: Col) {
-    let narrow = |x: u32| small(convert, f32::from_bits(x));
-    warp.n2(mask, d, a, b, |x, y| narrow(x) << 16 | narrow(y));
+    let f = f32::from_bits;
+    match convert.to {
+        Ty::F16 | Ty::F16x2 if nearest(convert) => {
+            let both = |x, y| half::nearest_f16(f(x)) << 16 | half::nearest_f16(f(y));
+            warp.n2(mask, d, a, b, both);
+        }
+        Ty::Bf16 | Ty::Bf16x2 if nearest(convert) => {
+            let both = |x, y| half::nearest_bf16(f(x)) << 16 | half::nearest_bf16(f(y));
+            warp.n2(mask, d, a, b, both);
+        }
+        _ => warp.n2(mask, d, a, b, |x, y| small(convert, f(x)) << 16 | small(convert, f(y))),
+    }
+}
+
+/// To the nearest, with no modifier.
+fn nearest(convert: Convert) -> bool {
+    let Convert { round, ftz, sat, relu, .. } = convert;
+    round.is_none_or(|round| round == Round::Nearest) && !ftz && !sat && !relu
 }
 
 fn plain_integers(convert: Convert) -> bool {

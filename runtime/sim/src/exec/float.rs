@@ -1,8 +1,11 @@
 //! Floating-point instructions, comparisons and selections.
 
-use super::warp::{Warp, lanes};
+use bytec_runtime::Isa;
+use bytec_runtime::cpu::isa::Compiled;
+
+use super::warp::{Warp, each, lanes};
 use crate::inst::{Bool, Col, Combine, Compare, Float1, Float2, FloatMode, Round, Test, Ty};
-use crate::num::{f32ops, half};
+use crate::num::{approx, f32ops, half};
 
 pub(super) fn float1(
     warp: &mut Warp,
@@ -18,6 +21,10 @@ pub(super) fn float1(
         Ty::F32 => match op {
             Float1::Neg if !mode.ftz => warp.n1(mask, d, a, |x| x ^ 0x8000_0000),
             Float1::Abs if !mode.ftz => warp.n1(mask, d, a, |x| x & 0x7fff_ffff),
+            Float1::Ex2Approx => warp.n1(mask, d, a, |x| {
+                let x = f64::from(f32ops::input(f32::from_bits(x), mode));
+                f32ops::finish(approx::ex2(x) as f32, mode)
+            }),
             _ => warp.n1(mask, d, a, |x| f32ops::unary(op, f32::from_bits(x), mode)),
         },
         _ => warp.n1(mask, d, a, |x| half::unary(op, ty, mode, x)),
@@ -46,6 +53,8 @@ pub(super) fn float2(
             Float2::Add => warp.f2(mask, d, a, b, |x, y| f32ops::canonical(x + y)),
             Float2::Sub => warp.f2(mask, d, a, b, |x, y| f32ops::canonical(x - y)),
             Float2::Mul => warp.f2(mask, d, a, b, |x, y| f32ops::canonical(x * y)),
+            Float2::Min if !mode.nan => warp.f2(mask, d, a, b, |x, y| f32ops::extreme(true, x, y)),
+            Float2::Max if !mode.nan => warp.f2(mask, d, a, b, |x, y| f32ops::extreme(false, x, y)),
             _ => warp.f2(mask, d, a, b, |x, y| f32ops::binary(op, x, y, mode)),
         },
         Ty::F32 => warp.f2(mask, d, a, b, |x, y| f32ops::binary(op, x, y, mode)),
@@ -59,82 +68,101 @@ pub(super) fn fma(warp: &mut Warp, mask: u32, ty: Ty, mode: FloatMode, d: Col, a
         Ty::F64 => warp.w3(mask, d, abc, |x, y, z| {
             f32ops::fma64(f64::from_bits(x), f64::from_bits(y), f64::from_bits(z))
         }),
+        Ty::F32 if plain(mode) => {
+            warp.n3(mask, d, abc, |x, y, z| f32ops::canonical(f(x).mul_add(f(y), f(z))));
+        }
         Ty::F32 => warp.n3(mask, d, abc, |x, y, z| f32ops::fma(f(x), f(y), f(z), mode)),
         _ => warp.n3(mask, d, abc, |x, y, z| half::fma(ty, mode, x, y, z)),
     }
 }
 
-/// The lanes in which a comparison holds, and those in which its negation does: with a NaN an
-/// ordered comparison is false, and so is what `set` and `setp` make of it.
+/// How two columns compare, one bit a lane.
+#[derive(Default)]
+struct Relation {
+    less: u32,
+    equal: u32,
+    /// Either is NaN.
+    unordered: u32,
+}
+
+impl Relation {
+    /// The lanes in which a comparison holds.
+    fn holds(&self, compare: Compare) -> u32 {
+        let Relation { less, equal, unordered } = *self;
+        match compare {
+            Compare::Eq => equal,
+            Compare::Ne => !(equal | unordered),
+            Compare::Lt => less,
+            Compare::Le => less | equal,
+            Compare::Gt => !(less | equal | unordered),
+            Compare::Ge => !(less | unordered),
+            Compare::Equ => equal | unordered,
+            Compare::Neu => !equal,
+            Compare::Ltu => less | unordered,
+            Compare::Leu => less | equal | unordered,
+            Compare::Gtu => !(less | equal),
+            Compare::Geu => !less,
+            Compare::Num => !unordered,
+            Compare::Nan => unordered,
+        }
+    }
+}
+
+/// Compares lane by lane, by code compiled for every instruction set.
+struct Relate<'a, T, U, F> {
+    x: &'a [T; 32],
+    y: &'a [T; 32],
+    value: F,
+    kind: std::marker::PhantomData<U>,
+}
+
+impl<T: Copy, U: PartialOrd, F: Fn(T) -> U> Compiled for Relate<'_, T, U, F> {
+    type Output = Relation;
+
+    #[inline(always)]
+    #[expect(clippy::eq_op, reason = "NaN is not itself")]
+    fn run(self) -> Relation {
+        let mut relation = Relation::default();
+        for lane in 0..32 {
+            let (x, y) = ((self.value)(self.x[lane]), (self.value)(self.y[lane]));
+            relation.less |= u32::from(x < y) << lane;
+            relation.equal |= u32::from(x == y) << lane;
+            relation.unordered |= u32::from(x != x || y != y) << lane;
+        }
+        relation
+    }
+}
+
+/// The lanes in which a comparison holds.
 fn compared(warp: &Warp, compare: Compare, ty: Ty, ftz: bool, a: Col, b: Col) -> u32 {
-    let bits =
-        |f: &dyn Fn(usize) -> bool| (0..32).fold(0, |sum, lane| sum | u32::from(f(lane)) << lane);
-    if !ty.is_float() {
-        return if ty.is_wide() {
-            let (x, y) = (&warp.wide[a as usize], &warp.wide[b as usize]);
-            let signed = ty.is_signed();
-            bits(&|lane| match signed {
-                true => ordered(compare, (x[lane] as i64).cmp(&(y[lane] as i64))),
-                false => ordered(compare, x[lane].cmp(&y[lane])),
-            })
-        } else {
-            let (x, y) = (&warp.narrow[a as usize], &warp.narrow[b as usize]);
-            integers(compare, ty, x, y)
-        };
+    fn relate<T: Copy, U: PartialOrd>(
+        isa: Isa,
+        x: &[T; 32],
+        y: &[T; 32],
+        value: impl Fn(T) -> U,
+    ) -> Relation {
+        isa.compiled(Relate { x, y, value, kind: std::marker::PhantomData })
     }
-    if ty == Ty::F64 {
+    let relation = if ty.is_wide() {
         let (x, y) = (&warp.wide[a as usize], &warp.wide[b as usize]);
-        return bits(&|lane| {
-            f32ops::compare(compare, f64::from_bits(x[lane]), f64::from_bits(y[lane]))
-        });
-    }
-    let (x, y) = (&warp.narrow[a as usize], &warp.narrow[b as usize]);
-    let value = |x: u32| match ty {
-        Ty::F16 => half::f16_to_f32(x),
-        Ty::Bf16 => half::bf16_to_f32(x),
-        _ if ftz => f32ops::flush(f32::from_bits(x)),
-        _ => f32::from_bits(x),
+        match ty {
+            Ty::F64 => relate(warp.isa, x, y, f64::from_bits),
+            _ if ty.is_signed() => relate(warp.isa, x, y, |x| x as i64),
+            _ => relate(warp.isa, x, y, |x| x),
+        }
+    } else {
+        let (x, y) = (&warp.narrow[a as usize], &warp.narrow[b as usize]);
+        match ty {
+            Ty::F32 if ftz => relate(warp.isa, x, y, |x| f32ops::flush(f32::from_bits(x))),
+            Ty::F32 => relate(warp.isa, x, y, f32::from_bits),
+            Ty::F16 => relate(warp.isa, x, y, half::f16_to_f32),
+            Ty::Bf16 => relate(warp.isa, x, y, half::bf16_to_f32),
+            Ty::S16 => relate(warp.isa, x, y, |x| x as u16 as i16),
+            _ if ty.is_signed() => relate(warp.isa, x, y, |x| x as i32),
+            _ => relate(warp.isa, x, y, |x| x),
+        }
     };
-    bits(&|lane| f32ops::compare(compare, f64::from(value(x[lane])), f64::from(value(y[lane]))))
-}
-
-fn integers(compare: Compare, ty: Ty, x: &[u32; 32], y: &[u32; 32]) -> u32 {
-    // Flipping the sign bit makes signed order unsigned; 16-bit values are moved to the top first.
-    let (shift, flip) = match ty {
-        Ty::S16 => (16, 0x8000_0000),
-        Ty::S32 => (0, 0x8000_0000u32),
-        _ => (0, 0),
-    };
-    let mut less = 0;
-    let mut equal = 0;
-    for lane in 0..32 {
-        let (p, q) = ((x[lane] << shift) ^ flip, (y[lane] << shift) ^ flip);
-        less |= u32::from(p < q) << lane;
-        equal |= u32::from(p == q) << lane;
-    }
-    match compare {
-        Compare::Eq | Compare::Equ => equal,
-        Compare::Ne | Compare::Neu => !equal,
-        Compare::Lt | Compare::Ltu => less,
-        Compare::Le | Compare::Leu => less | equal,
-        Compare::Gt | Compare::Gtu => !(less | equal),
-        Compare::Ge | Compare::Geu => !less,
-        Compare::Num => u32::MAX,
-        Compare::Nan => 0,
-    }
-}
-
-fn ordered(compare: Compare, order: std::cmp::Ordering) -> bool {
-    match compare {
-        Compare::Eq | Compare::Equ => order.is_eq(),
-        Compare::Ne | Compare::Neu => order.is_ne(),
-        Compare::Lt | Compare::Ltu => order.is_lt(),
-        Compare::Le | Compare::Leu => order.is_le(),
-        Compare::Gt | Compare::Gtu => order.is_gt(),
-        Compare::Ge | Compare::Geu => order.is_ge(),
-        Compare::Num => true,
-        Compare::Nan => false,
-    }
+    relation.holds(compare)
 }
 
 pub(super) fn logic(op: Bool, a: u32, b: u32) -> u32 {
@@ -185,20 +213,18 @@ pub(super) fn setp(
 pub(super) fn set(warp: &mut Warp, mask: u32, comparison: &Comparison, to: Ty, d: Col) {
     let held = comparison.bits(warp);
     let yes = if to == Ty::F32 { 1.0f32.to_bits() } else { u32::MAX };
-    let values = std::array::from_fn(|lane| if held >> lane & 1 == 1 { yes } else { 0 });
+    let values = each(warp.isa, |lane| if held >> lane & 1 == 1 { yes } else { 0 });
     warp.set_narrow(mask, d, &values);
 }
 
 pub(super) fn selp(warp: &mut Warp, mask: u32, wide: bool, d: Col, [a, b]: [Col; 2], chosen: u32) {
     if wide {
         let (x, y) = (&warp.wide[a as usize], &warp.wide[b as usize]);
-        let values =
-            std::array::from_fn(|lane| if chosen >> lane & 1 == 1 { x[lane] } else { y[lane] });
+        let values = each(warp.isa, |lane| if chosen >> lane & 1 == 1 { x[lane] } else { y[lane] });
         warp.set_wide(mask, d, &values);
     } else {
         let (x, y) = (&warp.narrow[a as usize], &warp.narrow[b as usize]);
-        let values =
-            std::array::from_fn(|lane| if chosen >> lane & 1 == 1 { x[lane] } else { y[lane] });
+        let values = each(warp.isa, |lane| if chosen >> lane & 1 == 1 { x[lane] } else { y[lane] });
         warp.set_narrow(mask, d, &values);
     }
 }

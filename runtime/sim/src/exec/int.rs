@@ -1,6 +1,6 @@
 //! Integer instructions. Columns of 16-bit registers hold their value zero-extended.
 
-use super::warp::{Warp, lanes};
+use super::warp::{Warp, each, lanes};
 use crate::inst::{Col, Int1, Int2, Int3, PrmtMode, Ty};
 
 fn s16(x: u32) -> i32 {
@@ -91,9 +91,9 @@ fn mul_wide(warp: &mut Warp, mask: u32, ty: Ty, d: Col, a: Col, b: Col) {
     }
     let (x, y) = (&warp.narrow[a as usize], &warp.narrow[b as usize]);
     let values = if ty == Ty::S32 {
-        std::array::from_fn(|lane| (i64::from(x[lane] as i32) * i64::from(y[lane] as i32)) as u64)
+        each(warp.isa, |lane| (i64::from(x[lane] as i32) * i64::from(y[lane] as i32)) as u64)
     } else {
-        std::array::from_fn(|lane| u64::from(x[lane]) * u64::from(y[lane]))
+        each(warp.isa, |lane| u64::from(x[lane]) * u64::from(y[lane]))
     };
     warp.set_wide(mask, d, &values);
 }
@@ -186,7 +186,7 @@ fn int2_wide(warp: &mut Warp, mask: u32, op: Int2, ty: Ty, d: Col, a: Col, b: Co
         Int2::Xor => warp.w2(mask, d, a, b, |x, y| x ^ y),
         Int2::Shl | Int2::Shr => {
             let (x, y) = (&warp.wide[a as usize], &warp.narrow[b as usize]);
-            let values = std::array::from_fn(|lane| match op {
+            let values = each(warp.isa, |lane| match op {
                 Int2::Shl => x[lane].checked_shl(y[lane]).unwrap_or(0),
                 _ if signed => ((x[lane] as i64) >> y[lane].min(63)) as u64,
                 _ => x[lane].checked_shr(y[lane]).unwrap_or(0),
@@ -203,7 +203,7 @@ pub(super) fn int3(warp: &mut Warp, mask: u32, op: Int3, ty: Ty, d: Col, abc: [C
             let signed = ty.is_signed();
             let (x, y, z) =
                 (&warp.narrow[a as usize], &warp.narrow[b as usize], &warp.wide[c as usize]);
-            let values = std::array::from_fn(|lane| {
+            let values = each(warp.isa, |lane| {
                 let product = if signed {
                     (i64::from(x[lane] as i32) * i64::from(y[lane] as i32)) as u64
                 } else {
@@ -218,9 +218,8 @@ pub(super) fn int3(warp: &mut Warp, mask: u32, op: Int3, ty: Ty, d: Col, abc: [C
         (Int3::Bfe, 8) => {
             let (x, at, len) =
                 (&warp.wide[a as usize], &warp.narrow[b as usize], &warp.narrow[c as usize]);
-            let values = std::array::from_fn(|lane| {
-                extract(x[lane], at[lane], len[lane], 64, ty.is_signed())
-            });
+            let values =
+                each(warp.isa, |lane| extract(x[lane], at[lane], len[lane], 64, ty.is_signed()));
             warp.set_wide(mask, d, &values);
         }
         (_, 8) => int3_wide(warp, mask, op, ty, d, abc),

@@ -5,13 +5,15 @@
 //! at once, with its own alignment and truncation, which no document gives; results agree within the
 //! usual bounds of f32 sums, not bit for bit.
 
+use bytec_runtime::cpu::isa::Compiled;
+
 use super::Cta;
 use super::access::{Reach, Step, Target, address};
 use super::warp::Warp;
 use crate::fault::AccessKind;
 use crate::inst::{Address, Col, Mma, Space, Ty};
 use crate::memory::banks;
-use crate::num::half;
+use crate::num::{f32ops, half};
 
 impl Cta<'_> {
     pub(super) fn ldmatrix<const CHECK: bool>(
@@ -59,41 +61,110 @@ impl Cta<'_> {
 
     pub(super) fn mma(&mut self, warp: &mut Warp, mma: &Mma) {
         self.profile.tensor_ops += 2 * 16 * 8 * u64::from(mma.k);
-        let k = mma.k as usize;
-        let mut a = [[0f32; 16]; 16];
-        let mut b = [[0f32; 8]; 16];
-        let mut d = [[0f32; 8]; 16];
-        if mma.ty == Ty::Tf32 {
-            spread_tf32(warp, mma, &mut a, &mut b);
-        } else if mma.ty == Ty::F16 {
-            spread_half(warp, mma, &mut a, &mut b, half::f16_to_f32);
-        } else {
-            spread_half(warp, mma, &mut a, &mut b, half::bf16_to_f32);
-        }
-        for lane in 0..32 {
-            let (row, col) = (lane / 4, lane % 4 * 2);
-            for (at, c) in mma.c.iter().enumerate() {
-                d[row + at / 2 * 8][col + at % 2] = f32::from_bits(warp.narrow[*c as usize][lane]);
+        let columns = &mut warp.narrow[..];
+        match mma.ty {
+            Ty::Tf32 => {
+                // The low 13 bits don't count.
+                let elements = |bits: u32| [f32::from_bits(bits & !0x1fff)];
+                warp.isa.compiled(Product { columns, mma, elements });
             }
-        }
-        for (sums, factors) in d.iter_mut().zip(&a) {
-            let mut row = *sums;
-            for (factor, b) in factors[..k].iter().zip(&b) {
-                for (sum, b) in row.iter_mut().zip(b) {
-                    *sum += factor * b;
-                }
+            Ty::F16 => {
+                let elements =
+                    |bits: u32| [half::f16_to_f32(bits & 0xffff), half::f16_to_f32(bits >> 16)];
+                warp.isa.compiled(Product { columns, mma, elements });
             }
-            *sums = row;
-        }
-        for lane in 0..32 {
-            let (row, col) = (lane / 4, lane % 4 * 2);
-            for (at, target) in mma.d.iter().enumerate() {
-                let sum = d[row + at / 2 * 8][col + at % 2];
-                let bits = if sum.is_nan() { crate::num::round::NAN32 } else { sum.to_bits() };
-                warp.narrow[*target as usize][lane] = bits;
+            _ => {
+                let elements =
+                    |bits: u32| [half::bf16_to_f32(bits & 0xffff), half::bf16_to_f32(bits >> 16)];
+                warp.isa.compiled(Product { columns, mma, elements });
             }
         }
     }
+}
+
+/// An `mma`, compiled for every instruction set. A register of a factor holds `PER` neighbours in k.
+struct Product<'a, F, const PER: usize> {
+    columns: &'a mut [[u32; 32]],
+    mma: &'a Mma,
+    elements: F,
+}
+
+impl<const PER: usize, F: Fn(u32) -> [f32; PER]> Compiled for Product<'_, F, PER> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Mma { k, d, a, b, c, .. } = self.mma;
+        // Both factors by k, and the sums by column: one vector of rows for each.
+        let mut left = [[0f32; 16]; 16];
+        let mut right = [[0f32; 8]; 16];
+        let mut sums = [[0f32; 16]; 8];
+        for (i, col) in a.iter().enumerate() {
+            let bits = turned(&self.columns[*col as usize]);
+            for pair in 0..4 {
+                for at in 0..PER {
+                    let rows = &mut left[(i / 2 * 4 + pair) * PER + at];
+                    for row in 0..8 {
+                        rows[i % 2 * 8 + row] = (self.elements)(bits[pair][row])[at];
+                    }
+                }
+            }
+        }
+        for (i, col) in b.iter().enumerate() {
+            let bits = turned(&self.columns[*col as usize]);
+            for pair in 0..4 {
+                for at in 0..PER {
+                    for row in 0..8 {
+                        right[(i * 4 + pair) * PER + at][row] =
+                            (self.elements)(bits[pair][row])[at];
+                    }
+                }
+            }
+        }
+        for (i, col) in c.iter().enumerate() {
+            let bits = turned(&self.columns[*col as usize]);
+            for pair in 0..4 {
+                for row in 0..8 {
+                    sums[2 * pair + i % 2][i / 2 * 8 + row] = f32::from_bits(bits[pair][row]);
+                }
+            }
+        }
+        // Four columns at a time, so that their sums stay in the vector registers.
+        for (first, sums) in sums.chunks_exact_mut(4).enumerate() {
+            let mut own = [[0f32; 16]; 4];
+            own.copy_from_slice(sums);
+            for (rows, columns) in left[..*k as usize].iter().zip(&right) {
+                for column in 0..4 {
+                    let factor = columns[first * 4 + column];
+                    for row in 0..16 {
+                        own[column][row] += rows[row] * factor;
+                    }
+                }
+            }
+            sums.copy_from_slice(&own);
+        }
+        for (i, col) in d.iter().enumerate() {
+            let column = &mut self.columns[*col as usize];
+            for row in 0..8 {
+                for pair in 0..4 {
+                    column[row * 4 + pair] =
+                        f32ops::canonical(sums[2 * pair + i % 2][i / 2 * 8 + row]);
+                }
+            }
+        }
+    }
+}
+
+/// A fragment's registers, in which lane 4 i + j holds place (i, j), by j.
+#[inline(always)]
+fn turned(column: &[u32; 32]) -> [[u32; 8]; 4] {
+    let mut turned = [[0; 8]; 4];
+    for row in 0..8 {
+        for pair in 0..4 {
+            turned[pair][row] = column[row * 4 + pair];
+        }
+    }
+    turned
 }
 
 /// The four words of a row of 16 bytes.
@@ -120,54 +191,6 @@ fn distribute(rows: &[[u32; 4]; 8], transposed: bool) -> [u32; 32] {
 pub(super) fn transpose(column: &[u32; 32]) -> [u32; 32] {
     let rows = std::array::from_fn(|row| std::array::from_fn(|at| column[row * 4 + at]));
     distribute(&rows, true)
-}
-
-/// Fragments of 16-bit elements: a register holds two neighbours in k.
-fn spread_half(
-    warp: &Warp,
-    mma: &Mma,
-    a: &mut [[f32; 16]; 16],
-    b: &mut [[f32; 8]; 16],
-    widen: impl Fn(u32) -> f32,
-) {
-    for (at, col) in mma.a.iter().enumerate() {
-        let column = &warp.narrow[*col as usize];
-        // Whole columns first: that part runs on vectors.
-        let low: [f32; 32] = std::array::from_fn(|lane| widen(column[lane] & 0xffff));
-        let high: [f32; 32] = std::array::from_fn(|lane| widen(column[lane] >> 16));
-        for (row, factors) in a[at % 2 * 8..][..8].iter_mut().enumerate() {
-            for (pair, factors) in factors[at / 2 * 8..][..8].chunks_exact_mut(2).enumerate() {
-                factors[0] = low[row * 4 + pair];
-                factors[1] = high[row * 4 + pair];
-            }
-        }
-    }
-    for (at, col) in mma.b.iter().enumerate() {
-        let column = &warp.narrow[*col as usize];
-        let low: [f32; 32] = std::array::from_fn(|lane| widen(column[lane] & 0xffff));
-        let high: [f32; 32] = std::array::from_fn(|lane| widen(column[lane] >> 16));
-        for (pair, factors) in b[at * 8..][..8].chunks_exact_mut(2).enumerate() {
-            for col in 0..8 {
-                factors[0][col] = low[col * 4 + pair];
-                factors[1][col] = high[col * 4 + pair];
-            }
-        }
-    }
-}
-
-/// Fragments of tf32: one element a register, of which the low 13 bits don't count.
-fn spread_tf32(warp: &Warp, mma: &Mma, a: &mut [[f32; 16]; 16], b: &mut [[f32; 8]; 16]) {
-    let value = |bits: u32| f32::from_bits(bits & !0x1fff);
-    for (at, col) in mma.a.iter().enumerate() {
-        for (lane, bits) in warp.narrow[*col as usize].iter().enumerate() {
-            a[lane / 4 + at % 2 * 8][lane % 4 + at / 2 * 4] = value(*bits);
-        }
-    }
-    for (at, col) in mma.b.iter().enumerate() {
-        for (lane, bits) in warp.narrow[*col as usize].iter().enumerate() {
-            b[lane % 4 + at * 4][lane / 4] = value(*bits);
-        }
-    }
 }
 
 /// Which results of an `mma` depend on marked ranges: those with a marked factor in their row of

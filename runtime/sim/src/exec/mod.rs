@@ -15,6 +15,8 @@ mod warp;
 
 use std::sync::{Arc, Mutex};
 
+use bytec_runtime::Isa;
+
 use crate::decode::{Program, Special, WideConst};
 use crate::fault::{Fault, FaultKind, Trap};
 use crate::memory::blockrace::{BlockPages, Merged};
@@ -67,6 +69,7 @@ pub(crate) struct Launch<'l> {
     pub(crate) in_order: bool,
     /// Makes 64-bit atomics of different threads one after the other.
     pub(crate) wide_atomics: Mutex<()>,
+    pub(crate) isa: Isa,
     /// Branches that a warp may take.
     pub(crate) branch_limit: u64,
 }
@@ -144,6 +147,7 @@ impl Cta<'_> {
         let sized = |count: u32| if tracked { count as usize } else { 0 };
         Warp {
             index,
+            isa: self.launch.isa,
             narrow,
             wide,
             preds: vec![0; program.preds as usize],

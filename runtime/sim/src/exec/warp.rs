@@ -5,6 +5,9 @@
 //! lays loops and both sides of a branch out before what follows them, lanes come together again
 //! at the first common place. A part that needs other lanes waits until they come.
 
+use bytec_runtime::Isa;
+use bytec_runtime::cpu::isa::Compiled;
+
 use crate::inst::{Col, Slot};
 
 /// Why a part does not go on.
@@ -40,6 +43,8 @@ pub(crate) struct InFlight {
 #[derive(Debug)]
 pub(crate) struct Warp {
     pub(crate) index: u32,
+    /// What the machine's vectors can do; the results are the same for any.
+    pub(crate) isa: Isa,
     pub(crate) narrow: Vec<[u32; 32]>,
     pub(crate) wide: Vec<[u64; 32]>,
     pub(crate) preds: Vec<u32>,
@@ -62,30 +67,12 @@ pub(crate) struct Warp {
 impl Warp {
     /// Sets a narrow column in the lanes of a mask.
     pub(crate) fn set_narrow(&mut self, mask: u32, d: Col, values: &[u32; 32]) {
-        let column = &mut self.narrow[d as usize];
-        if mask == u32::MAX {
-            *column = *values;
-            return;
-        }
-        for lane in 0..32 {
-            if mask >> lane & 1 == 1 {
-                column[lane] = values[lane];
-            }
-        }
+        set(&mut self.narrow[d as usize], mask, values);
     }
 
     /// Sets a wide column in the lanes of a mask.
     pub(crate) fn set_wide(&mut self, mask: u32, d: Col, values: &[u64; 32]) {
-        let column = &mut self.wide[d as usize];
-        if mask == u32::MAX {
-            *column = *values;
-            return;
-        }
-        for lane in 0..32 {
-            if mask >> lane & 1 == 1 {
-                column[lane] = values[lane];
-            }
-        }
+        set(&mut self.wide[d as usize], mask, values);
     }
 
     /// Sets a predicate in the lanes of a mask.
@@ -96,16 +83,19 @@ impl Warp {
 
     #[inline(always)]
     pub(crate) fn n1(&mut self, mask: u32, d: Col, a: Col, f: impl Fn(u32) -> u32) {
-        let x = &self.narrow[a as usize];
-        let values = std::array::from_fn(|lane| f(x[lane]));
-        self.set_narrow(mask, d, &values);
+        self.isa.compiled(Map {
+            columns: &mut self.narrow,
+            mask,
+            d,
+            from: [a],
+            f: |[x]: [u32; 1]| f(x),
+        });
     }
 
     #[inline(always)]
     pub(crate) fn n2(&mut self, mask: u32, d: Col, a: Col, b: Col, f: impl Fn(u32, u32) -> u32) {
-        let (x, y) = (&self.narrow[a as usize], &self.narrow[b as usize]);
-        let values = std::array::from_fn(|lane| f(x[lane], y[lane]));
-        self.set_narrow(mask, d, &values);
+        let f = |[x, y]: [u32; 2]| f(x, y);
+        self.isa.compiled(Map { columns: &mut self.narrow, mask, d, from: [a, b], f });
     }
 
     #[inline(always)]
@@ -113,27 +103,28 @@ impl Warp {
         &mut self,
         mask: u32,
         d: Col,
-        [a, b, c]: [Col; 3],
+        from: [Col; 3],
         f: impl Fn(u32, u32, u32) -> u32,
     ) {
-        let (x, y, z) =
-            (&self.narrow[a as usize], &self.narrow[b as usize], &self.narrow[c as usize]);
-        let values = std::array::from_fn(|lane| f(x[lane], y[lane], z[lane]));
-        self.set_narrow(mask, d, &values);
+        let f = |[x, y, z]: [u32; 3]| f(x, y, z);
+        self.isa.compiled(Map { columns: &mut self.narrow, mask, d, from, f });
     }
 
     #[inline(always)]
     pub(crate) fn w1(&mut self, mask: u32, d: Col, a: Col, f: impl Fn(u64) -> u64) {
-        let x = &self.wide[a as usize];
-        let values = std::array::from_fn(|lane| f(x[lane]));
-        self.set_wide(mask, d, &values);
+        self.isa.compiled(Map {
+            columns: &mut self.wide,
+            mask,
+            d,
+            from: [a],
+            f: |[x]: [u64; 1]| f(x),
+        });
     }
 
     #[inline(always)]
     pub(crate) fn w2(&mut self, mask: u32, d: Col, a: Col, b: Col, f: impl Fn(u64, u64) -> u64) {
-        let (x, y) = (&self.wide[a as usize], &self.wide[b as usize]);
-        let values = std::array::from_fn(|lane| f(x[lane], y[lane]));
-        self.set_wide(mask, d, &values);
+        let f = |[x, y]: [u64; 2]| f(x, y);
+        self.isa.compiled(Map { columns: &mut self.wide, mask, d, from: [a, b], f });
     }
 
     #[inline(always)]
@@ -141,12 +132,11 @@ impl Warp {
         &mut self,
         mask: u32,
         d: Col,
-        [a, b, c]: [Col; 3],
+        from: [Col; 3],
         f: impl Fn(u64, u64, u64) -> u64,
     ) {
-        let (x, y, z) = (&self.wide[a as usize], &self.wide[b as usize], &self.wide[c as usize]);
-        let values = std::array::from_fn(|lane| f(x[lane], y[lane], z[lane]));
-        self.set_wide(mask, d, &values);
+        let f = |[x, y, z]: [u64; 3]| f(x, y, z);
+        self.isa.compiled(Map { columns: &mut self.wide, mask, d, from, f });
     }
 
     /// f32 forms of the narrow maps.
@@ -163,6 +153,56 @@ impl Warp {
             Slot::Pred(col) => u64::from(self.preds[col as usize] >> lane & 1),
         }
     }
+}
+
+/// Sets a column in the lanes of a mask.
+#[inline(always)]
+fn set<T: Copy>(column: &mut [T; 32], mask: u32, values: &[T; 32]) {
+    if mask == u32::MAX {
+        *column = *values;
+        return;
+    }
+    for (lane, (kept, value)) in column.iter_mut().zip(values).enumerate() {
+        *kept = if mask & 1 << lane != 0 { *value } else { *kept };
+    }
+}
+
+/// A function of columns, lane by lane, compiled for every instruction set.
+struct Map<'a, T, F, const N: usize> {
+    columns: &'a mut [[T; 32]],
+    mask: u32,
+    d: Col,
+    from: [Col; N],
+    f: F,
+}
+
+impl<T: Copy + Default, F: Fn([T; N]) -> T, const N: usize> Compiled for Map<'_, T, F, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let from = self.from.map(|col| &self.columns[col as usize]);
+        let mut values = [T::default(); 32];
+        for (lane, value) in values.iter_mut().enumerate() {
+            *value = (self.f)(from.map(|column| column[lane]));
+        }
+        set(&mut self.columns[self.d as usize], self.mask, &values);
+    }
+}
+
+/// A value for each lane, by code compiled for every instruction set.
+#[inline(always)]
+pub(crate) fn each<T, F: Fn(usize) -> T>(isa: Isa, f: F) -> [T; 32] {
+    struct Each<F>(F);
+    impl<T, F: Fn(usize) -> T> Compiled for Each<F> {
+        type Output = [T; 32];
+
+        #[inline(always)]
+        fn run(self) -> [T; 32] {
+            std::array::from_fn(self.0)
+        }
+    }
+    isa.compiled(Each(f))
 }
 
 /// The lanes of a mask, in order.

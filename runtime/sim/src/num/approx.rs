@@ -25,16 +25,19 @@ const EX2: [f64; 14] = [
 ];
 
 /// 2^x, to f64's precision but for the last bits.
+#[inline(always)]
 pub(crate) fn ex2(x: f64) -> f64 {
-    if x.is_nan() {
-        return x;
-    }
     // Beyond these the result is infinite or zero in every format that is narrowed to.
-    let x = x.clamp(-1000.0, 1000.0);
-    let whole = x.round_ties_even();
-    let rest = x - whole;
-    let sum = EX2.iter().rev().fold(0.0, |sum: f64, factor| sum * rest + factor);
-    sum * f64::from_bits(((whole as i64 + 1023) as u64) << 52)
+    let bounded = x.clamp(-1000.0, 1000.0);
+    let whole = bounded.round_ties_even();
+    let rest = bounded - whole;
+    let mut sum = 0.0;
+    for factor in EX2.iter().rev() {
+        sum = sum * rest + factor;
+    }
+    // Beside 2^52 a whole number is in the low bits, from where it goes to the exponent.
+    let exponent = (whole + (1023.0 + (1u64 << 52) as f64)).to_bits() << 52;
+    if x.is_nan() { x } else { sum * f64::from_bits(exponent) }
 }
 
 /// The approximate quotient: as the exact one, except that it is zero (or NaN for an infinite

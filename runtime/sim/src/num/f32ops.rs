@@ -2,30 +2,35 @@
 
 use super::approx;
 use super::round::{self, NAN32, add_odd, encode, to_odd};
-use crate::inst::{Compare, Float1, Float2, FloatMode, Round, Test};
+use crate::inst::{Float1, Float2, FloatMode, Round, Test};
 
 /// Subnormals become zeros of the same sign.
+#[inline(always)]
 pub(crate) fn flush(x: f32) -> f32 {
     if x.is_subnormal() { 0.0f32.copysign(x) } else { x }
 }
 
 /// The bits of a result. NaN is replaced as an integer: a NaN that stays a float may come out with
 /// any bits.
+#[inline(always)]
 pub(crate) fn canonical(x: f32) -> u32 {
     if x.is_nan() { NAN32 } else { x.to_bits() }
 }
 
-fn input(x: f32, mode: FloatMode) -> f32 {
+#[inline(always)]
+pub(crate) fn input(x: f32, mode: FloatMode) -> f32 {
     if mode.ftz { flush(x) } else { x }
 }
 
 /// What every arithmetic result goes through.
+#[inline(always)]
 pub(crate) fn finish(x: f32, mode: FloatMode) -> u32 {
     let x = if mode.ftz { flush(x) } else { x };
     if mode.sat { saturate(x).to_bits() } else { canonical(x) }
 }
 
 /// Clamped to [0, 1]; NaN gives +0.
+#[inline(always)]
 pub(crate) fn saturate(x: f32) -> f32 {
     // Written so that -0 and NaN give +0.
     if x > 0.0 { x.min(1.0) } else { 0.0 }
@@ -88,15 +93,16 @@ pub(crate) fn binary(op: Float2, a: f32, b: f32, mode: FloatMode) -> u32 {
 }
 
 fn minmax(op: Float2, x: f32, y: f32, mode: FloatMode) -> u32 {
-    match (x.is_nan(), y.is_nan()) {
-        (true, true) => return NAN32,
-        (true, false) | (false, true) if mode.nan => return NAN32,
-        (true, false) => return y.to_bits(),
-        (false, true) => return x.to_bits(),
-        (false, false) => {}
-    }
+    if mode.nan && (x.is_nan() || y.is_nan()) { NAN32 } else { extreme(op == Float2::Min, x, y) }
+}
+
+/// The smaller or the larger number of two: -0 is below +0, and NaN is none.
+#[inline(always)]
+pub(crate) fn extreme(smaller: bool, x: f32, y: f32) -> u32 {
     let x_less = x < y || (x == y && x.is_sign_negative());
-    if x_less == (op == Float2::Min) { x.to_bits() } else { y.to_bits() }
+    let chosen = if x_less == smaller { x } else { y };
+    let number = if y.is_nan() { x } else { chosen };
+    canonical(if x.is_nan() { y } else { number })
 }
 
 /// A unary operation.
@@ -173,27 +179,6 @@ pub(crate) fn unary64(op: Float1, a: f64) -> u64 {
 /// `a * b + c` on f64, rounded to nearest.
 pub(crate) fn fma64(a: f64, b: f64, c: f64) -> u64 {
     canonical64(a.mul_add(b, c))
-}
-
-/// A comparison of floats; both as f64, which holds every smaller format exactly.
-pub(crate) fn compare(op: Compare, a: f64, b: f64) -> bool {
-    let unordered = a.is_nan() || b.is_nan();
-    match op {
-        Compare::Eq => a == b,
-        Compare::Ne => !unordered && a != b,
-        Compare::Lt => a < b,
-        Compare::Le => a <= b,
-        Compare::Gt => a > b,
-        Compare::Ge => a >= b,
-        Compare::Equ => unordered || a == b,
-        Compare::Neu => unordered || a != b,
-        Compare::Ltu => unordered || a < b,
-        Compare::Leu => unordered || a <= b,
-        Compare::Gtu => unordered || a > b,
-        Compare::Geu => unordered || a >= b,
-        Compare::Num => !unordered,
-        Compare::Nan => unordered,
-    }
 }
 
 /// `testp`, on the classes of the value in its own format.

@@ -4,6 +4,7 @@ use super::round::{self, NAN16, add_odd};
 use crate::inst::{Float1, Float2, FloatMode, Round, Ty};
 
 /// Widens an f16. Exact.
+#[inline(always)]
 pub(crate) fn f16_to_f32(bits: u32) -> f32 {
     let magnitude = (bits & 0x7fff) << 13;
     // Reading the exponent in f32's place is off by 2^112, also for subnormals.
@@ -13,28 +14,49 @@ pub(crate) fn f16_to_f32(bits: u32) -> f32 {
 }
 
 /// Widens a bf16. Exact.
+#[inline(always)]
 pub(crate) fn bf16_to_f32(bits: u32) -> f32 {
     f32::from_bits(bits << 16)
 }
 
 /// Narrows to f16.
 pub(crate) fn f32_to_f16(x: f32, round: Round) -> u32 {
-    let bits = x.to_bits();
-    let magnitude = bits & 0x7fff_ffff;
-    if round == Round::Nearest && (0x3880_0000..0x477f_e000).contains(&magnitude) {
-        let rebased = magnitude - 0x3800_0000;
-        return ((rebased + 0xfff + ((rebased >> 13) & 1)) >> 13) | ((bits >> 16) & 0x8000);
+    if round == Round::Nearest {
+        nearest_f16(x)
+    } else {
+        round::encode(f64::from(x), round::F16, round)
     }
-    round::encode(f64::from(x), round::F16, round)
 }
 
 /// Narrows to bf16.
 pub(crate) fn f32_to_bf16(x: f32, round: Round) -> u32 {
-    let bits = x.to_bits();
-    if round == Round::Nearest && !x.is_nan() {
-        return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    if round == Round::Nearest {
+        nearest_bf16(x)
+    } else {
+        round::encode(f64::from(x), round::BF16, round)
     }
-    round::encode(f64::from(x), round::BF16, round)
+}
+
+/// Narrows to the nearest f16, without a branch, so that it runs on vectors.
+#[inline(always)]
+pub(crate) fn nearest_f16(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let magnitude = bits & 0x7fff_ffff;
+    let rebased = magnitude.wrapping_sub(0x3800_0000);
+    let normal = rebased.wrapping_add(0xfff + ((rebased >> 13) & 1)) >> 13;
+    // Added to one half, a number has its last bit where that of a subnormal f16 is.
+    let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0x3f00_0000);
+    let small = if magnitude < 0x3880_0000 { subnormal } else { normal };
+    let finite = if magnitude >= 0x477f_f000 { 0x7c00 } else { small };
+    if magnitude > 0x7f80_0000 { NAN16 } else { finite | ((bits >> 16) & 0x8000) }
+}
+
+/// Narrows to the nearest bf16, without a branch.
+#[inline(always)]
+pub(crate) fn nearest_bf16(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+    if x.is_nan() { NAN16 } else { rounded }
 }
 
 fn widen(bits: u32, f16: bool) -> f64 {

@@ -1,0 +1,48 @@
+//! The simulator's own fixtures of our kernels: its benchmark and its tests run them without a compiler.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+use bytec_compiler::nvrtc::Arch;
+use bytec_compiler::render::{Float, Matrix, Site, Source};
+use bytec_plan::kernel::Kernel;
+
+/// MiniLM's merged q, k and v.
+fn linear() -> Source {
+    let (n, k) = (1152, 384);
+    let kernel = Kernel::Linear { n, k, bias: true, epilogue: Vec::new() };
+    let operands = [Matrix::dense(k), Matrix::dense(k), Matrix::dense(n)];
+    let site =
+        Site { kernel: &kernel, dtype: Float::F16, operands: &operands, output: Matrix::dense(n) };
+    super::render(&site)
+}
+
+/// MiniLM's attention, on the columns that the linear layer writes.
+fn attention() -> Source {
+    let kernel = Kernel::Attention { heads: 12, head_size: 32, scale: 0.176_776_7 };
+    let operands = [0, 1, 2].map(|n| Matrix { column: n * 384, stride: 1152 });
+    let output = Matrix::dense(384);
+    let site = Site { kernel: &kernel, dtype: Float::F16, operands: &operands, output };
+    super::render(&site)
+}
+
+#[test]
+fn are_what_the_templates_give() {
+    let bless = env::var_os("UPDATE_EXPECT").is_some_and(|value| value == "1");
+    for (name, source) in [("linear", linear()), ("attention", attention())] {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let file = folder.join("../runtime/sim/tests/fixtures").join(name);
+        let cuda = file.with_extension("cu");
+        if bless && let Some(nvrtc) = bytec_tests::nvrtc::nvrtc() {
+            let ptx =
+                nvrtc.compile(&[(&source, Arch::SM_80)], None, &|_| {}).unwrap().remove(0).ptx;
+            fs::write(&cuda, &source.text).unwrap();
+            fs::write(file.with_extension("ptx"), ptx).unwrap();
+        }
+        let same = fs::read_to_string(&cuda).is_ok_and(|text| text == source.text);
+        assert!(
+            same,
+            "{name}: its text has changed; run with UPDATE_EXPECT=1, which compiles it again"
+        );
+    }
+}
