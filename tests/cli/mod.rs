@@ -3,6 +3,7 @@
 mod compiling;
 mod running;
 mod verify;
+mod verify_steps;
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -126,6 +126,27 @@ fn field(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// The samples of `bytec run` and `bytec verify`.
+#[derive(Debug, ClapArgs)]
+#[command(group(clap::ArgGroup::new("samples").required(true).multiple(true).args(["text", "text_file", "inputs"])))]
+pub(crate) struct Source {
+    /// A text; repeatable.
+    #[arg(long, conflicts_with = "inputs")]
+    pub(crate) text: Vec<String>,
+    /// A file with one text a line; `-` for standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "inputs")]
+    pub(crate) text_file: Option<PathBuf>,
+    /// A safetensors file with keys `<sample>.<input name>`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inputs: Option<PathBuf>,
+    /// Refuses texts over the model's limit instead of cutting them.
+    #[arg(long, conflicts_with = "inputs")]
+    pub(crate) no_truncate: bool,
+    /// The most rows of one batch; more samples than fit run in several batches.
+    #[arg(long, value_name = "N", default_value_t = 16_384)]
+    pub(crate) max_batch_tokens: u64,
+}
+
 /// `bytec run`
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
@@ -134,20 +155,13 @@ Examples:
   bytec run minilm.plan --text-file sentences.txt > embeddings.jsonl
   bytec run bert.plan --inputs in.safetensors -o out.safetensors
 
-Tensors: --inputs holds `<sample>.<input>` and -o gets `<sample>.<output>`, without batch axis or padding.")]
-#[command(group(clap::ArgGroup::new("source").required(true).multiple(true).args(["text", "text_file", "inputs"])))]
+Each text prints one JSON line. --inputs needs -o: the one holds `<sample>.<input>`, the other gets `<sample>.<output>`,
+both without batch axis or padding.")]
 pub(crate) struct RunArgs {
     /// The plan.
     pub(crate) plan: PathBuf,
-    /// A text; repeatable. Prints one JSON line for each text.
-    #[arg(long, conflicts_with = "inputs")]
-    pub(crate) text: Vec<String>,
-    /// A file with one text a line; `-` for standard input.
-    #[arg(long, value_name = "FILE", conflicts_with = "inputs")]
-    pub(crate) text_file: Option<PathBuf>,
-    /// A safetensors file with keys `<sample>.<input name>`.
-    #[arg(long, value_name = "FILE", requires = "output")]
-    pub(crate) inputs: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: Source,
     /// Where to write the outputs of --inputs, with keys `<sample>.<output name>`.
     #[arg(short, long, value_name = "FILE", value_parser = output(), conflicts_with_all = ["text", "text_file"])]
     pub(crate) output: Option<PathBuf>,
@@ -157,15 +171,9 @@ pub(crate) struct RunArgs {
     /// Runs every sample in a batch of its own; the results are the same bits.
     #[arg(long)]
     pub(crate) alone: bool,
-    /// The most rows of one batch; more samples than fit run in several batches.
-    #[arg(long, value_name = "N", default_value_t = 16_384)]
-    pub(crate) max_batch_tokens: u64,
     /// With --device sim: prints on standard error what each kernel did, counted exactly.
     #[arg(long)]
     pub(crate) profile: bool,
-    /// Refuses texts over the model's limit instead of cutting them.
-    #[arg(long, conflicts_with = "inputs")]
-    pub(crate) no_truncate: bool,
     /// Threads to run with; by default as many as there are cores. The results are the same bits.
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<u16>,
@@ -177,18 +185,25 @@ pub(crate) struct RunArgs {
 Examples:
   bytec verify bert.plan --inputs in.safetensors
   bytec verify bert.plan --inputs in.safetensors --reference out.safetensors --devices cpu
-  bytec verify bert.plan --inputs in.safetensors --devices cpu,sim --json
+  bytec verify minilm.plan --text \"The cat sits outside\" --devices cpu,sim --steps
+  bytec verify bert.plan --inputs in.safetensors --devices cpu,sim --steps --json | jq .steps
 
 Every sample runs packed with others and alone; the two must be the same bits. Values must lie within a tolerance of
 --reference, or else of the first device's. It is relative to the output's scale, the largest value expected in any
 sample: 5e-6 for f32 programs, 1e-2 for f16, 8e-2 for bf16; of two programs the coarser. Those for f16 and bf16 are
-coarse: they find a wrong kernel, not a lost digit. --tolerance sets another. NaN equals NaN only.")]
+coarse, ten times the type's epsilon: they find a wrong kernel, not a lost digit. --tolerance sets another. NaN equals
+NaN only.
+
+--steps also holds the result of every step against that of the first device's step which gives the value of the same
+name by the same kernel, within the same tolerances of that value's scale, and names the first step that is wrong. Errors
+grow from step to step; a jump between two lines is where to look. Steps without a counterpart are listed.
+
+A reference may leave out samples and outputs, which the report lists. Texts are samples 0, 1 and so on.")]
 pub(crate) struct VerifyArgs {
     /// The plan.
     pub(crate) plan: PathBuf,
-    /// A safetensors file with keys `<sample>.<input name>`.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) inputs: PathBuf,
+    #[command(flatten)]
+    pub(crate) source: Source,
     /// What the outputs should be: a safetensors file with keys `<sample>.<output name>`; by default what the first
     /// device gives.
     #[arg(long, value_name = "FILE")]
@@ -197,12 +212,13 @@ pub(crate) struct VerifyArgs {
     /// has a program for and this machine can run.
     #[arg(long, value_delimiter = ',')]
     pub(crate) devices: Vec<Device>,
+    /// Compares step by step, to find the first that is wrong. Runs everything once more, and keeps the results of all
+    /// steps for one batch at a time; see --max-batch-tokens.
+    #[arg(long)]
+    pub(crate) steps: bool,
     /// The largest error allowed, relative to the output's scale, instead of one by the programs' element types.
     #[arg(long, value_name = "X", value_parser = tolerance)]
     pub(crate) tolerance: Option<f64>,
-    /// The most rows of one batch; more samples than fit run in several batches.
-    #[arg(long, value_name = "N", default_value_t = 16_384)]
-    pub(crate) max_batch_tokens: u64,
     /// Threads of the CPU to run with; by default as many as there are cores.
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<u16>,

@@ -69,18 +69,13 @@ pub(crate) fn in_batches(
     batching: Batching,
     mut take: impl FnMut(usize, Outputs<'_>) -> Outcome,
 ) -> Outcome {
-    let batches = batches(items, batching)?;
+    let batches = cut(items, batching)?;
     let mut bar = (batching.bar && batches.len() > 1).then(|| Bar::new(batches.len() as u64, true));
     let mut session = engine.session();
     let mut batch = PackedBatch::new(engine);
     for range in batches {
         let first = range.start;
-        batch.clear();
-        for item in &items[range] {
-            batch.push(&item.sample()).map_err(|BatchError { fault, .. }| {
-                Failure::bad_input(anyhow::anyhow!("{}: {fault}", item.label))
-            })?;
-        }
+        fill(&mut batch, &items[range])?;
         take(first, session.run(&batch)?)?;
         if let Some(bar) = &mut bar {
             bar.advance(&format!("{} of {} samples", first + batch.len(), items.len()));
@@ -92,8 +87,19 @@ pub(crate) fn in_batches(
     Ok(())
 }
 
+/// Puts these samples into the batch, and no others.
+pub(crate) fn fill(batch: &mut PackedBatch, items: &[Item]) -> Outcome {
+    batch.clear();
+    for item in items {
+        batch.push(&item.sample()).map_err(|BatchError { fault, .. }| {
+            Failure::bad_input(anyhow::anyhow!("{}: {fault}", item.label))
+        })?;
+    }
+    Ok(())
+}
+
 /// The samples of each batch.
-fn batches(items: &[Item], batching: Batching) -> Result<Vec<Range<usize>>, Failure> {
+pub(crate) fn cut(items: &[Item], batching: Batching) -> Result<Vec<Range<usize>>, Failure> {
     let mut batches: Vec<Range<usize>> = Vec::new();
     let mut tokens = 0;
     for (i, item) in items.iter().enumerate() {

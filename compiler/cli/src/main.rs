@@ -2,12 +2,10 @@
 
 mod args;
 mod batches;
-mod compare;
 mod compile;
 mod devices;
 mod doctor;
 mod failure;
-mod findings;
 mod inspect;
 mod list;
 mod outputs;

@@ -13,7 +13,7 @@ pub(crate) fn run(args: &RunArgs) -> Outcome {
         )));
     }
     let opened = devices::open(args.device, &args.plan, args.threads)?;
-    match &args.inputs {
+    match &args.source.inputs {
         Some(inputs) => tensors::run(args, &opened.engine, inputs)?,
         None => texts::run(args, &opened.engine)?,
     }

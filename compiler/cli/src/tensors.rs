@@ -30,7 +30,8 @@ pub(crate) fn run(args: &RunArgs, engine: &Engine, inputs: &Path) -> Outcome {
     file::check(output)?;
     let (keys, items) = read(inputs)?;
     let mut results = Vec::new();
-    let batching = Batching { alone: args.alone, max_tokens: args.max_batch_tokens, bar: true };
+    let batching =
+        Batching { alone: args.alone, max_tokens: args.source.max_batch_tokens, bar: true };
     in_batches(engine, &items, batching, |first, outputs| {
         for name in outputs.names() {
             let Some(values) = outputs.get(name) else { continue };

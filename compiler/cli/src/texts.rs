@@ -1,4 +1,4 @@
-//! `bytec run --text`: texts in, one JSON line each out.
+//! Texts as samples, and `bytec run --text`: texts in, one JSON line each out.
 
 use std::io::{BufWriter, IsTerminal, Write, stderr, stdin, stdout};
 use std::path::Path;
@@ -8,7 +8,7 @@ use bytec_text::{TextEncoder, Truncation};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use crate::Outcome;
-use crate::args::RunArgs;
+use crate::args::{RunArgs, Source};
 use crate::batches::{Batching, Item, Tensor, Values, in_batches};
 use crate::failure::Failure;
 
@@ -23,12 +23,12 @@ struct Text {
 }
 
 pub(crate) fn run(args: &RunArgs, engine: &Engine) -> Outcome {
-    let (texts, items) = encode(args, engine, texts(args)?)?;
+    let (texts, items) = encode(&args.source, &args.plan, engine)?;
     let shown = shown(engine);
     let mut out = BufWriter::new(stdout().lock());
     // A bar among the lines that a terminal shows would be noise.
     let bar = !stdout().is_terminal();
-    let batching = Batching { alone: args.alone, max_tokens: args.max_batch_tokens, bar };
+    let batching = Batching { alone: args.alone, max_tokens: args.source.max_batch_tokens, bar };
     in_batches(engine, &items, batching, |first, outputs| {
         for sample in 0..outputs_len(&outputs, &shown) {
             let line = Line { text: &texts[first + sample], sample, shown: &shown, outputs };
@@ -38,6 +38,23 @@ pub(crate) fn run(args: &RunArgs, engine: &Engine) -> Outcome {
         out.flush()?;
         Ok(())
     })?;
+    say_cut(engine, &texts);
+    Ok(())
+}
+
+/// The texts as samples `0`, `1` and so on.
+pub(crate) fn samples(
+    source: &Source,
+    plan: &Path,
+    engine: &Engine,
+) -> Result<(Vec<String>, Vec<Item>), Failure> {
+    let (texts, items) = encode(source, plan, engine)?;
+    say_cut(engine, &texts);
+    Ok(((0..items.len()).map(|i| i.to_string()).collect(), items))
+}
+
+/// Says on standard error how many texts were cut, if any.
+fn say_cut(engine: &Engine, texts: &[Text]) {
     let cut = texts.iter().filter(|text| text.cut > 0).count();
     if cut > 0 {
         let dropped: usize = texts.iter().map(|text| text.cut).sum();
@@ -49,13 +66,12 @@ pub(crate) fn run(args: &RunArgs, engine: &Engine) -> Outcome {
             texts.len()
         );
     }
-    Ok(())
 }
 
 /// The texts of `--text`, then the lines of `--text-file`.
-fn texts(args: &RunArgs) -> Result<Vec<String>, Failure> {
-    let mut texts = args.text.clone();
-    if let Some(path) = &args.text_file {
+fn texts(source: &Source) -> Result<Vec<String>, Failure> {
+    let mut texts = source.text.clone();
+    if let Some(path) = &source.text_file {
         let content = read(path)?;
         if content.is_empty() {
             return Err(Failure::bad_input(anyhow::anyhow!(
@@ -83,22 +99,23 @@ fn named(path: &Path) -> &Path {
 }
 
 fn encode(
-    args: &RunArgs,
+    source: &Source,
+    plan: &Path,
     engine: &Engine,
-    texts: Vec<String>,
 ) -> Result<(Vec<Text>, Vec<Item>), Failure> {
     let no_tokenizer = || {
         Failure::bad_input(anyhow::anyhow!(
             "{} holds no tokenizer: its model had no tokenizer.json; use --inputs",
-            args.plan.display()
+            plan.display()
         ))
     };
     let spec = engine.manifest().text.as_ref().ok_or_else(no_tokenizer)?;
     let tokenizer = engine.tokenizer().ok_or_else(no_tokenizer)?;
     let encoder = TextEncoder::new(tokenizer, spec).map_err(|error| {
-        Failure::bad_input(anyhow::Error::new(error).context(args.plan.display().to_string()))
+        Failure::bad_input(anyhow::Error::new(error).context(plan.display().to_string()))
     })?;
-    let truncation = if args.no_truncate { Truncation::Refuse } else { Truncation::Cut };
+    let truncation = if source.no_truncate { Truncation::Refuse } else { Truncation::Cut };
+    let texts = texts(source)?;
     let mut encoded = Vec::with_capacity(texts.len());
     let mut items = Vec::with_capacity(texts.len());
     for (i, text) in texts.into_iter().enumerate() {

@@ -1,18 +1,31 @@
 //! `bytec verify`: the same samples on several devices, packed and alone.
 
-use std::path::Path;
+mod compare;
+mod findings;
+mod reference;
+mod steps;
+mod steps_shown;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytec_plan::program::{DType, Program};
 use bytec_runtime::Engine;
 
-use crate::Outcome;
+use self::compare::{Errors, first_other_bits};
+use self::findings::{Finding, Findings, mismatch, show};
+use self::reference::Reference;
 use crate::args::VerifyArgs;
-use crate::batches::{Batching, Item, Values, in_batches};
-use crate::compare::{Tensor, Tensors, compare, first_other_bits};
+use crate::batches::{Batching, Item, in_batches};
 use crate::devices::{self, Device};
 use crate::failure::Failure;
-use crate::findings::{Finding, Findings, mismatch, show};
-use crate::{plan_file, tensors};
+use crate::{Outcome, plan_file, tensors, texts};
+
+/// The plan on one device.
+struct On {
+    device: Device,
+    engine: Engine,
+}
 
 /// What one device gave.
 struct Ran {
@@ -24,6 +37,16 @@ struct Ran {
     alone: Tensors,
 }
 
+/// A tensor that a run gave, or should give.
+#[derive(Debug)]
+struct Tensor {
+    shape: Vec<u64>,
+    values: Vec<f32>,
+}
+
+/// Tensors by `<sample>.<output>`.
+type Tensors = BTreeMap<String, Tensor>;
+
 /// What values are held against.
 struct Expected<'a> {
     name: String,
@@ -33,6 +56,64 @@ struct Expected<'a> {
 }
 
 pub(crate) fn verify(args: &VerifyArgs) -> Outcome {
+    let on = open(args)?;
+    let (keys, items) = match &args.source.inputs {
+        Some(inputs) => tensors::read(inputs)?,
+        None => texts::samples(&args.source, &args.plan, &on[0].engine)?,
+    };
+    let reference = match &args.reference {
+        Some(path) => {
+            let programs = on.iter().map(|on| on.engine.program());
+            let outputs = programs.flat_map(|program| &program.outputs);
+            let outputs: BTreeSet<_> = outputs.map(|output| output.name.as_str()).collect();
+            Some((path.display().to_string(), Reference::read(path, &outputs, &keys)?))
+        }
+        None => None,
+    };
+    let place = |on: &On, failure: Failure| failure.context(format!("on {}", on.device));
+    let ran = on
+        .iter()
+        .map(|on| run_on(on, args, &keys, &items).map_err(|failure| place(on, failure)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let steps = args.steps.then(|| steps::compare_steps(&on, args, &keys, &items)).transpose()?;
+    let expected = match &reference {
+        Some((name, reference)) => {
+            Expected { name: name.clone(), tensors: &reference.tensors, dtype: None }
+        }
+        None => {
+            let first = &ran[0];
+            let dtype = Some(first.dtype);
+            Expected { name: first.device.clone(), tensors: &first.batched, dtype }
+        }
+    };
+    let mut results = Vec::new();
+    for (place, ran) in ran.iter().enumerate() {
+        let against = (place > 0 || reference.is_some()).then_some(&expected);
+        for output in &ran.outputs {
+            results.push(finding(ran, output, &keys, against, args.tolerance)?);
+        }
+    }
+    // All that devices made of one output stand together.
+    results.sort_by_key(|finding| ran[0].outputs.iter().position(|name| name == finding.output));
+    let outputs_pass = results.iter().all(|finding| finding.passed);
+    let findings = Findings {
+        against: &expected.name,
+        samples: keys.len(),
+        passed: outputs_pass && steps.as_ref().is_none_or(|steps| steps.first_wrong.is_none()),
+        left_out: reference.as_ref().map(|(_, reference)| &reference.left_out),
+        results,
+        steps,
+    };
+    let shown = show(&findings, args.json);
+    // A closed pipe takes the table, and must not take the verdict.
+    match mismatch(&findings) {
+        Some(message) => Err(Failure::mismatch(anyhow::anyhow!(message))),
+        None => shown,
+    }
+}
+
+/// Opens the plan on every device, so that one that is missing is said before anything runs.
+fn open(args: &VerifyArgs) -> Result<Vec<On>, Failure> {
     let programs = plan_file::read(&args.plan)?.0.programs;
     let devices =
         if args.devices.is_empty() { devices::able(&programs) } else { args.devices.clone() };
@@ -42,74 +123,33 @@ pub(crate) fn verify(args: &VerifyArgs) -> Outcome {
             args.plan.display()
         )));
     }
-    let (keys, items) = tensors::read(&args.inputs)?;
-    let reference = args.reference.as_deref().map(reference).transpose()?;
-    if let (Some(path), Some(tensors)) = (&args.reference, &reference) {
-        check_keys(path, tensors, &programs, &keys)?;
-    }
-    let ran = devices
-        .iter()
-        .map(|device| {
-            run_on(*device, args, &keys, &items)
-                .map_err(|failure| failure.context(format!("on {device}")))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let expected = match (&args.reference, &reference) {
-        (Some(path), Some(tensors)) => {
-            Expected { name: path.display().to_string(), tensors, dtype: None }
-        }
-        _ => {
-            let first = &ran[0];
-            let dtype = Some(first.dtype);
-            Expected { name: first.device.clone(), tensors: &first.batched, dtype }
-        }
+    let open = |&device: &Device| {
+        let opened = devices::open(device, &args.plan, args.threads);
+        let opened = opened.map_err(|failure| failure.context(format!("on {device}")))?;
+        Ok(On { device, engine: opened.engine })
     };
-    let mut results = Vec::new();
-    for (place, ran) in ran.iter().enumerate() {
-        let compared = place > 0 || reference.is_some();
-        for output in &ran.outputs {
-            results.push(finding(
-                ran,
-                output,
-                &keys,
-                compared.then_some(&expected),
-                args.tolerance,
-            )?);
-        }
-    }
-    // All that devices made of one output stand together.
-    results.sort_by_key(|finding| ran[0].outputs.iter().position(|name| name == finding.output));
-    let passed = results.iter().all(|finding| finding.passed);
-    let findings = Findings { against: &expected.name, samples: keys.len(), passed, results };
-    let shown = show(&findings, args.json);
-    // A closed pipe takes the table, and must not take the verdict.
-    match mismatch(&findings) {
-        Some(message) => Err(Failure::mismatch(anyhow::anyhow!(message))),
-        None => shown,
-    }
+    devices.iter().map(open).collect()
 }
 
 /// Runs the samples packed and alone.
-fn run_on(
-    device: Device,
-    args: &VerifyArgs,
-    keys: &[String],
-    items: &[Item],
-) -> Result<Ran, Failure> {
-    let engine = devices::open(device, &args.plan, args.threads)?.engine;
-    let program = engine.program();
+fn run_on(on: &On, args: &VerifyArgs, keys: &[String], items: &[Item]) -> Result<Ran, Failure> {
+    let program = on.engine.program();
     let run = |alone| {
-        let batching = Batching { alone, max_tokens: args.max_batch_tokens, bar: true };
-        collect(&engine, keys, items, batching)
+        let batching = Batching { alone, max_tokens: args.source.max_batch_tokens, bar: true };
+        collect(&on.engine, keys, items, batching)
     };
     Ok(Ran {
-        device: device.to_string(),
-        program: format!("{} for {} in {}", program.entry, program.target, program.dtype.name()),
+        device: on.device.to_string(),
+        program: described(program),
         dtype: program.dtype,
         outputs: program.outputs.iter().map(|output| output.name.clone()).collect(),
         batched: run(false)?,
         alone: run(true)?,
     })
+}
+
+fn described(program: &Program) -> String {
+    format!("{} for {} in {}", program.entry, program.target, program.dtype.name())
 }
 
 fn collect(
@@ -138,43 +178,6 @@ fn key(sample: &str, output: &str) -> String {
     format!("{sample}.{output}")
 }
 
-/// The tensors of a reference file.
-fn reference(path: &Path) -> Result<Tensors, Failure> {
-    let (keys, items) = tensors::read(path)?;
-    let mut found = Tensors::new();
-    for (sample, item) in keys.iter().zip(items) {
-        for tensor in item.tensors {
-            let key = key(sample, &tensor.name);
-            let Values::F32(values) = tensor.values else {
-                return Err(Failure::bad_input(anyhow::anyhow!(
-                    "{}: {key}: expected elements of F32, found integers",
-                    path.display()
-                )));
-            };
-            found.insert(key, Tensor { shape: tensor.shape, values });
-        }
-    }
-    Ok(found)
-}
-
-/// Says what a reference lacks before anything has run.
-fn check_keys(path: &Path, tensors: &Tensors, programs: &[Program], samples: &[String]) -> Outcome {
-    for output in programs.iter().flat_map(|program| &program.outputs) {
-        for sample in samples {
-            expected(&path.display().to_string(), tensors, &key(sample, &output.name))?;
-        }
-    }
-    Ok(())
-}
-
-fn expected<'a>(name: &str, tensors: &'a Tensors, key: &str) -> Result<&'a Tensor, Failure> {
-    tensors.get(key).ok_or_else(|| {
-        Failure::bad_input(anyhow::anyhow!(
-            "{name}: expected {key}, found no such tensor; every output of every sample is compared"
-        ))
-    })
-}
-
 fn finding<'a>(
     ran: &'a Ran,
     output: &'a str,
@@ -182,36 +185,38 @@ fn finding<'a>(
     against: Option<&Expected<'a>>,
     tolerance: Option<f64>,
 ) -> Result<Finding<'a>, Failure> {
-    let mut bits = Vec::new();
-    let mut values = Vec::new();
+    let mut alone_differs_at = None;
+    let (mut errors, mut compared) = (Errors::default(), 0);
     for sample in samples {
         let key = key(sample, output);
-        let batched = expected(&ran.device, &ran.batched, &key)?;
-        bits.push((sample.as_str(), expected(&ran.device, &ran.alone, &key)?, batched));
-        let Some(against) = against else { continue };
-        let other = expected(&against.name, against.tensors, &key)?;
-        if other.shape != batched.shape {
+        let missing = || Failure::internal(anyhow::anyhow!("{key} was not run on {}", ran.device));
+        let batched = ran.batched.get(&key).ok_or_else(missing)?;
+        let alone = ran.alone.get(&key).ok_or_else(missing)?;
+        let width = batched.shape.last().map_or(1, |&extent| extent as usize);
+        let other = || first_other_bits(sample, width, &alone.values, &batched.values);
+        alone_differs_at = alone_differs_at.or_else(other);
+        let expected = against.and_then(|against| Some((against, against.tensors.get(&key)?)));
+        let Some((against, expected)) = expected else { continue };
+        if expected.shape != batched.shape {
             return Err(Failure::bad_input(anyhow::anyhow!(
                 "{}: {key}: expected shape {:?} as on {}, found {:?}",
                 against.name,
                 batched.shape,
                 ran.device,
-                other.shape
+                expected.shape
             )));
         }
-        values.push((sample.as_str(), batched, other));
+        errors.add(sample, width, &batched.values, &expected.values);
+        compared += 1;
     }
-    let of_types = || {
-        let other = against.and_then(|against| against.dtype).map_or(0.0, default_tolerance);
-        default_tolerance(ran.dtype).max(other)
-    };
-    let tolerance = tolerance.unwrap_or_else(of_types);
-    let alone_differs_at = first_other_bits(bits);
-    let errors = against.map(|_| compare(values));
+    let tolerance =
+        tolerance.unwrap_or_else(|| tolerance_of([Some(ran.dtype), against.and_then(|a| a.dtype)]));
+    let errors = (compared > 0).then_some(errors);
     Ok(Finding {
         output,
         device: &ran.device,
         program: &ran.program,
+        compared,
         alone_differs_at,
         errors,
         tolerance,
@@ -219,12 +224,13 @@ fn finding<'a>(
     })
 }
 
-/// The largest error, relative to an output's scale, that a program of this element type may show without being taken
-/// for wrong. `--help` states these numbers.
-fn default_tolerance(dtype: DType) -> f64 {
-    match dtype {
+/// The largest error, relative to a value's scale, that programs of these element types may show without being taken
+/// for wrong: that of the coarsest. `--help` states these numbers.
+fn tolerance_of(dtypes: [Option<DType>; 2]) -> f64 {
+    let of_type = |dtype| match dtype {
         DType::F32 | DType::I64 => 5e-6,
         DType::F16 => 1e-2,
         DType::Bf16 => 8e-2,
-    }
+    };
+    dtypes.into_iter().flatten().map(of_type).fold(0.0, f64::max)
 }
