@@ -24,7 +24,9 @@ struct Computed {
 
 pub(crate) fn run(args: &RunArgs, engine: &Engine, inputs: &Path) -> Outcome {
     let Some(output) = &args.output else {
-        return Err(Failure::bad_input(anyhow::anyhow!("--inputs needs -o FILE")));
+        return Err(Failure::bad_input(anyhow::anyhow!(
+            "--inputs: expected --output FILE, for the results, found none"
+        )));
     };
     outputs::refuse_inputs(output, [inputs, args.plan.as_path()], None)?;
     file::check(output)?;
