@@ -1,6 +1,7 @@
 //! Loads and stores: where an address points, whether it may, and what it holds.
 
 use super::Cta;
+use super::bulk::extend;
 use super::warp::{Warp, lanes};
 use crate::fault::{AccessKind, FaultKind, Place, Trap};
 use crate::inst::{Access, Address, Space};
@@ -255,6 +256,11 @@ impl Cta<'_> {
         let each = load.ty.bytes();
         let bytes = each * load.elements.len() as u64;
         let signed = load.ty.is_signed();
+        if !(CHECK && self.launch.tracked)
+            && let Some(bulk) = self.bulk(warp, mask, load.space, load.address, bytes)
+        {
+            return self.load_bulk::<CHECK>(warp, load, &bulk);
+        }
         let mut traffic = Requests::new(bytes);
         let uniform = matches!(load.space, Space::Param);
         for lane in lanes(mask) {
@@ -303,6 +309,10 @@ impl Cta<'_> {
     ) -> Step<()> {
         let each = store.ty.bytes();
         let bytes = each * store.elements.len() as u64;
+        if !CHECK && let Some(bulk) = self.bulk(warp, mask, store.space, store.address, bytes) {
+            self.store_bulk(warp, store, &bulk);
+            return Ok(());
+        }
         let mut traffic = Requests::new(bytes);
         let mut targets = [None; 32];
         let mut highest = None;
@@ -380,7 +390,7 @@ impl Cta<'_> {
 }
 
 impl Target {
-    fn offset(self) -> u64 {
+    pub(super) fn offset(self) -> u64 {
         match self {
             Target::Global { offset, .. }
             | Target::Shared(offset)
@@ -402,17 +412,14 @@ impl Target {
     }
 }
 
-fn extend(value: u64, bytes: u64) -> u64 {
-    let shift = 64 - bytes * 8;
-    ((value << shift) as i64 >> shift) as u64
-}
-
 /// The lanes' addresses of one request, for the profile.
 pub(super) struct Requests {
-    bytes: u64,
-    addresses: [u64; 32],
-    global: u32,
-    shared: u32,
+    pub(super) bytes: u64,
+    pub(super) addresses: [u64; 32],
+    /// The lanes that touch global memory.
+    pub(super) global: u32,
+    /// The lanes that touch shared memory.
+    pub(super) shared: u32,
 }
 
 impl Requests {

@@ -8,8 +8,8 @@
 use bytec_runtime::cpu::isa::Compiled;
 
 use super::Cta;
-use super::access::{Reach, Step, Target, address};
-use super::warp::Warp;
+use super::access::{Reach, Step, address};
+use super::warp::{Warp, lanes};
 use crate::fault::AccessKind;
 use crate::inst::{Address, Col, Mma, Space, Ty};
 use crate::memory::banks;
@@ -23,40 +23,46 @@ impl Cta<'_> {
         transposed: bool,
         from: Address,
     ) -> Step<()> {
-        let mut results = [[0u32; 32]; 4];
-        let mut taints = [[0u32; 32]; 4];
+        // Eight lanes a matrix give the addresses of its rows.
+        let used = u32::MAX >> (32 - 8 * d.len());
+        let offsets = match self.bulk(warp, used, Space::Shared, from, 16) {
+            Some(bulk) => {
+                if CHECK {
+                    self.check_bulk(warp.index, &bulk, 16)?;
+                }
+                bulk.offsets
+            }
+            None => self.row_offsets::<CHECK>(warp, used, from)?,
+        };
         self.profile.shared_reads.requests += 1;
         self.profile.shared_reads.bytes += 128 * d.len() as u64;
-        for (matrix, result) in results.iter_mut().take(d.len()).enumerate() {
-            let mut rows = [[0u32; 4]; 8];
-            let mut row_taints = [[0u32; 4]; 8];
-            let mut offsets = [0u64; 32];
-            for row in 0..8 {
-                let lane = matrix * 8 + row;
-                let reach = Reach { lane, access: AccessKind::Read, bytes: 16, align: 16 };
-                let target = self.resolve(Space::Shared, address(warp, from, lane), reach, 0)?;
-                if CHECK {
-                    self.check(warp.index, target, reach)?;
-                }
-                let Target::Shared(offset) = target else { continue };
-                offsets[row] = offset;
-                let span = offset as usize..offset as usize + 16;
-                rows[row] = words(&self.shared.data[span.clone()]);
-                if CHECK && self.launch.tracked {
-                    row_taints[row] = words(&self.shared.taint[span]);
-                }
-            }
-            self.profile.extra_wavefronts += banks::extra(&offsets, 0xff, 16);
-            *result = distribute(&rows, transposed);
-            taints[matrix] = distribute(&row_taints, transposed);
-        }
-        for (matrix, col) in d.iter().enumerate() {
-            warp.narrow[*col as usize] = results[matrix];
+        self.profile.extra_wavefronts += banks::extra(&offsets, used, 16);
+        for (rows, col) in offsets.chunks_exact(8).zip(d) {
+            warp.narrow[*col as usize] = matrix(&self.shared.data, rows, transposed);
             if CHECK && self.launch.tracked {
-                warp.narrow_taint[*col as usize] = taints[matrix];
+                warp.narrow_taint[*col as usize] = matrix(&self.shared.taint, rows, transposed);
             }
         }
         Ok(())
+    }
+
+    /// Where the rows of matrices lie, lane by lane up to the first fault.
+    fn row_offsets<const CHECK: bool>(
+        &mut self,
+        warp: &Warp,
+        used: u32,
+        from: Address,
+    ) -> Step<[u64; 32]> {
+        let mut offsets = [0; 32];
+        for lane in lanes(used) {
+            let reach = Reach { lane, access: AccessKind::Read, bytes: 16, align: 16 };
+            let target = self.resolve(Space::Shared, address(warp, from, lane), reach, 0)?;
+            if CHECK {
+                self.check(warp.index, target, reach)?;
+            }
+            offsets[lane] = target.offset();
+        }
+        Ok(offsets)
     }
 
     pub(super) fn mma(&mut self, warp: &mut Warp, mma: &Mma) {
@@ -167,30 +173,29 @@ fn turned(column: &[u32; 32]) -> [[u32; 8]; 4] {
     turned
 }
 
-/// The four words of a row of 16 bytes.
-fn words(bytes: &[u8]) -> [u32; 4] {
-    std::array::from_fn(|at| {
-        let at = at * 4;
-        u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-    })
-}
-
 /// An 8x8 matrix of 16-bit elements over 32 lanes, two neighbours of a row (or column) a lane.
-fn distribute(rows: &[[u32; 4]; 8], transposed: bool) -> [u32; 32] {
-    std::array::from_fn(|lane| {
-        if !transposed {
-            return rows[lane / 4][lane % 4];
+fn matrix(bytes: &[u8], rows: &[u64], transposed: bool) -> [u32; 32] {
+    let mut words = [0; 32];
+    for (row, offset) in words.chunks_exact_mut(4).zip(rows) {
+        let bytes = &bytes[*offset as usize..][..16];
+        for (word, bytes) in row.iter_mut().zip(bytes.chunks_exact(4)) {
+            *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         }
-        let element = |row: usize, col: usize| rows[row][col / 2] >> (col % 2 * 16) & 0xffff;
-        let (row, col) = (lane % 4 * 2, lane / 4);
-        element(row, col) | element(row + 1, col) << 16
-    })
+    }
+    if transposed { transpose(&words) } else { words }
 }
 
 /// `movmatrix.trans`: the transposed matrix, in the layout of `ldmatrix`.
 pub(super) fn transpose(column: &[u32; 32]) -> [u32; 32] {
-    let rows = std::array::from_fn(|row| std::array::from_fn(|at| column[row * 4 + at]));
-    distribute(&rows, true)
+    let mut turned = [0; 32];
+    // Lane 4 i + j has two neighbours: rows 2 j and 2 j + 1 of column i.
+    for i in 0..8 {
+        for j in 0..4 {
+            let half = |row: usize| column[row * 4 + i / 2] >> (i % 2 * 16) & 0xffff;
+            turned[i * 4 + j] = half(2 * j) | half(2 * j + 1) << 16;
+        }
+    }
+    turned
 }
 
 /// Which results of an `mma` depend on marked ranges: those with a marked factor in their row of

@@ -2,6 +2,7 @@
 
 mod access;
 mod barrier;
+mod bulk;
 mod control;
 mod convert;
 mod copy;

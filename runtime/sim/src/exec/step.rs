@@ -18,12 +18,10 @@ impl Cta<'_> {
         match op {
             Op::Nop => {}
             Op::Mov { wide: false, d, a } => {
-                let values = warp.narrow[*a as usize];
-                warp.set_narrow(mask, *d, &values);
+                warp.n1(mask, *d, *a, |x| x);
             }
             Op::Mov { wide: true, d, a } => {
-                let values = warp.wide[*a as usize];
-                warp.set_wide(mask, *d, &values);
+                warp.w1(mask, *d, *a, |x| x);
             }
             Op::Pack { wide, bits, d, parts } => pack(warp, mask, *wide, *bits, *d, parts),
             Op::Unpack { wide, bits, parts, a } => unpack(warp, mask, *wide, *bits, parts, *a),
@@ -121,6 +119,9 @@ impl Cta<'_> {
 }
 
 fn pack(warp: &mut Warp, mask: u32, wide: bool, bits: u32, d: u32, parts: &[u32]) {
+    if let ([low, high], 16) = (parts, bits) {
+        return warp.n2(mask, d, *low, *high, |low, high| low & 0xffff | high << 16);
+    }
     for lane in lanes(mask) {
         let value = parts.iter().enumerate().fold(0, |sum, (at, part)| {
             let own = u64::from(warp.narrow[*part as usize][lane]) & (u64::MAX >> (64 - bits));
@@ -135,6 +136,12 @@ fn pack(warp: &mut Warp, mask: u32, wide: bool, bits: u32, d: u32, parts: &[u32]
 }
 
 fn unpack(warp: &mut Warp, mask: u32, wide: bool, bits: u32, parts: &[Option<u32>], a: u32) {
+    if let ([Some(low), Some(high)], 16) = (parts, bits)
+        && *low != a
+    {
+        warp.n1(mask, *low, a, |x| x & 0xffff);
+        return warp.n1(mask, *high, a, |x| x >> 16);
+    }
     for lane in lanes(mask) {
         let value = if wide {
             warp.wide[a as usize][lane]

@@ -32,11 +32,13 @@ impl Allocation {
         }
     }
 
+    #[inline]
     pub(crate) fn word(&self, offset: u64) -> u32 {
         self.words[(offset / 4) as usize].load(Relaxed)
     }
 
     /// Reads 1, 2, 4 or 8 bytes at an aligned offset.
+    #[inline]
     pub(crate) fn read(&self, offset: u64, bytes: u64) -> u64 {
         let word = u64::from(self.word(offset));
         match bytes {
@@ -47,6 +49,7 @@ impl Allocation {
     }
 
     /// Writes 1, 2, 4 or 8 bytes at an aligned offset.
+    #[inline]
     pub(crate) fn write(&self, offset: u64, bytes: u64, value: u64) {
         let word = &self.words[(offset / 4) as usize];
         match bytes {
@@ -87,6 +90,7 @@ impl Allocation {
     }
 
     /// Notes that up to 32 aligned bytes were written.
+    #[inline]
     pub(crate) fn set_written(&self, offset: u64, bytes: u64) {
         let cell = &self.written[(offset / 32) as usize];
         let mask = byte_mask(offset, bytes);

@@ -25,11 +25,13 @@ impl Shared {
     }
 
     /// Reads 1, 2, 4 or 8 bytes; the caller has checked the bounds.
+    #[inline]
     pub(crate) fn read(&self, offset: u64, bytes: u64) -> u64 {
         let at = offset as usize;
         read_le(&self.data[at..at + bytes as usize])
     }
 
+    #[inline]
     pub(crate) fn write(&mut self, offset: u64, bytes: u64, value: u64) {
         let at = offset as usize;
         let bytes = bytes as usize;
@@ -41,6 +43,7 @@ impl Shared {
         self.written[(offset / 32) as usize] & mask == mask
     }
 
+    #[inline]
     pub(crate) fn set_written(&mut self, offset: u64, bytes: u64) {
         self.written[(offset / 32) as usize] |= mask(offset, bytes);
     }
@@ -52,6 +55,7 @@ fn mask(offset: u64, bytes: u64) -> u32 {
 }
 
 /// A little-endian number of up to 8 bytes.
+#[inline]
 pub(crate) fn read_le(bytes: &[u8]) -> u64 {
     match bytes {
         [a, b, c, d] => u64::from(u32::from_le_bytes([*a, *b, *c, *d])),
