@@ -11,8 +11,20 @@ use bytec_tests::nvrtc::nvrtc;
 use super::numbers::Numbers;
 use super::{Case, Operand};
 
+/// Bytes that memory moves at a time.
+pub(super) const SECTOR: u64 = 32;
+
 /// Rows past the end of every ragged operand; a grid for that many rows covers them.
 const PAST: usize = 9;
+
+/// What a launch gave.
+pub(super) struct Ran {
+    /// The output's rows.
+    pub(super) out: Numbers,
+    /// Bytes of the sectors that were asked for: of each operand, and of the output.
+    pub(super) operands: Vec<u64>,
+    pub(super) output: u64,
+}
 
 /// A kernel that is ready to run.
 pub(super) struct Device<'a> {
@@ -32,8 +44,8 @@ impl<'a> Device<'a> {
         Some(Self { source, module })
     }
 
-    /// Runs it over a batch of samples with so many rows, and gives the output's rows.
-    pub(super) fn run(&mut self, case: &Case, lengths: &[usize], dtype: Float) -> Numbers {
+    /// Runs it over a batch of samples with so many rows.
+    pub(super) fn run(&self, case: &Case, lengths: &[usize], dtype: Float) -> Ran {
         let mut sim = bytec_sim::Device::sm_80();
         let size = dtype.bytes() as usize;
         let packed: usize = lengths.iter().sum();
@@ -134,6 +146,14 @@ impl<'a> Device<'a> {
         assert_eq!(profile.extra_wavefronts, 0, "{}: bank conflicts", self.source.symbol);
         let written = profile.global_writes.bytes;
         assert_eq!(written, out_bytes, "{}: each element is written once", self.source.symbol);
-        Numbers { bytes: sim.download(out, 0..out_bytes).unwrap(), dtype }
+        let moved = |buffer: Buffer| {
+            let traffic = profile.buffers.get(&buffer).copied().unwrap_or_default();
+            SECTOR * (traffic.reads.sectors + traffic.writes.sectors)
+        };
+        Ran {
+            out: Numbers { bytes: sim.download(out, 0..out_bytes).unwrap(), dtype },
+            operands: operands.iter().map(|(buffer, _)| moved(*buffer)).collect(),
+            output: moved(out),
+        }
     }
 }

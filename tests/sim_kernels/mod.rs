@@ -8,6 +8,7 @@ mod chains;
 mod device;
 mod numbers;
 mod rows;
+mod traffic;
 
 use bytec_compiler::render::{Float, Matrix, Renderer, Site, Source};
 use bytec_plan::kernel::Kernel;
@@ -102,9 +103,9 @@ impl Case {
     /// to the element type, in packed order.
     fn check(&self, dtype: Float, expected: impl Fn(&Case) -> Vec<f64>) {
         let source = self.source(dtype);
-        let Some(mut device) = Device::new(&source) else { return };
+        let Some(device) = Device::new(&source) else { return };
         let label = format!("{} {:?}", source.symbol, self.kernel);
-        let whole = device.run(self, &LENGTHS, dtype);
+        let whole = device.run(self, &LENGTHS, dtype).out;
 
         let rounded = self.rounded(dtype);
         let expected = expected(&rounded);
@@ -120,11 +121,11 @@ impl Case {
         };
         let part = |sample| rows(sample).start * self.width..rows(sample).end * self.width;
         for sample in samples {
-            let alone = device.run(&self.of(&LENGTHS, &[sample]), &[LENGTHS[sample]], dtype);
+            let alone = device.run(&self.of(&LENGTHS, &[sample]), &[LENGTHS[sample]], dtype).out;
             assert_eq!(alone.bits(), whole.bits_of(part(sample)), "{label}: sample {sample} alone");
         }
         let poisoned = 3;
-        let beside = device.run(&self.beside_nan(&LENGTHS, poisoned), &LENGTHS, dtype);
+        let beside = device.run(&self.beside_nan(&LENGTHS, poisoned), &LENGTHS, dtype).out;
         for sample in (0..LENGTHS.len()).filter(|sample| *sample != poisoned) {
             let part = part(sample);
             let same = beside.bits_of(part.clone()) == whole.bits_of(part);
@@ -141,6 +142,16 @@ impl Case {
             }
         }
         case
+    }
+
+    /// Bytes of operand `n`.
+    fn bytes(&self, n: usize, dtype: Float) -> u64 {
+        match &self.operands[n] {
+            Operand::Rows(data, _) | Operand::Samples(data) | Operand::Weight(data) => {
+                data.len() as u64 * u64::from(dtype.bytes())
+            }
+            Operand::Ids(ids) => ids.len() as u64 * 4,
+        }
     }
 
     /// Operand `n`'s numbers.

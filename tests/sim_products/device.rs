@@ -44,6 +44,18 @@ impl Device {
         rows: [&[u32]; 2],
         out_bytes: usize,
     ) -> Vec<u8> {
+        self.run_counted(source, buffers, operands, rows, out_bytes).0
+    }
+
+    /// As [`run`](Self::run), and the bytes of the sectors that were asked for: of each buffer, and of the output.
+    pub(crate) fn run_counted(
+        &self,
+        source: &Source,
+        buffers: &[Vec<u8>],
+        operands: &[Operand],
+        rows: [&[u32]; 2],
+        out_bytes: usize,
+    ) -> (Vec<u8>, Vec<u64>) {
         let units = [(source, Arch::SM_80)];
         let ptx = self.nvrtc.compile(&units, Some(&self.cache), &|_| {}).unwrap().remove(0).ptx;
         let module = Module::parse(&ptx).unwrap_or_else(|e| panic!("{}: {e}", source.symbol));
@@ -82,7 +94,11 @@ impl Device {
             .launch(kernel, grid, [launch.block, 1, 1], launch.shared, &args)
             .unwrap_or_else(|fault| panic!("{fault}"));
         assert_eq!(profile.extra_wavefronts, 0, "{}: bank conflicts", source.symbol);
-        device.download(out, 0..out_bytes as u64).unwrap()
+        let asked = buffers.iter().chain([&out]).map(|buffer| {
+            let traffic = profile.buffers.get(buffer).copied().unwrap_or_default();
+            32 * (traffic.reads.sectors + traffic.writes.sectors)
+        });
+        (device.download(out, 0..out_bytes as u64).unwrap(), asked.collect())
     }
 }
 

@@ -52,11 +52,16 @@ impl Layer {
     }
 
     fn run(&self, device: &Device, x: &[f64], rows: u32) -> Vec<u8> {
+        self.run_counted(device, x, rows).0
+    }
+
+    /// As [`run`](Self::run), and the bytes that were asked for: of x, the weight, the bias, and the output.
+    fn run_counted(&self, device: &Device, x: &[f64], rows: u32) -> (Vec<u8>, Vec<u64>) {
         let buffers = [x, &self.weight, &self.bias].map(|numbers| encode(self.dtype, numbers));
         let bytes = rows as usize * self.n as usize * self.dtype.bytes() as usize;
         let offsets = [self.x.column * u64::from(self.dtype.bytes()), 0, 0];
         let operands = [0, 1, 2].map(|n| Operand { buffer: n, offset: offsets[n] });
-        device.run(&self.source, &buffers, &operands, [&[rows], &[rows]], bytes)
+        device.run_counted(&self.source, &buffers, &operands, [&[rows], &[rows]], bytes)
     }
 
     /// In f64, with `round` after each op.
@@ -178,6 +183,30 @@ fn columns_of_a_wider_buffer() {
         for (k, column, stride) in [(48, 48, 144), (12, 12, 36), (5, 3, 9), (6, 2, 10)] {
             let layer = Layer::new(48, k, dtype, false, Matrix { column, stride }, &mut random);
             check(device, &layer, 33, &mut random);
+        }
+    }
+}
+
+/// With few rows a layer is bound by memory: it moves the weight once, and at most 5 % more than it must. x is asked for
+/// by each tile of columns and comes from the caches after the first. A row of the output that begins within a sector,
+/// as every other one of 776 two-byte numbers does, has sectors that two tiles share, and each writes its part.
+#[test]
+fn few_rows_move_the_weight_once() {
+    let Some(device) = Device::get() else { return };
+    let mut random = SplitMix64(6);
+    for dtype in [Float::F32, Float::F16, Float::Bf16] {
+        for n in [384, 776] {
+            let layer = Layer::new(n, 384, dtype, false, Matrix::dense(384), &mut random);
+            let x = layer.rows(33, &mut random);
+            let (_, asked) = layer.run_counted(device, &x, 33);
+            let [_, weight, _, out] = asked[..] else { panic!("three operands and the output") };
+            let bytes = |numbers: usize| (numbers * dtype.bytes() as usize) as u64;
+            let kept = bytes(x.len() + layer.bias.len());
+            let least = kept + bytes(layer.weight.len() + 33 * n as usize);
+            let moved = kept + weight + out;
+            let symbol = &layer.source.symbol;
+            assert_eq!(weight, bytes(layer.weight.len()), "{symbol}: the weight is read once");
+            assert!(moved * 100 <= least * 105, "{symbol}: {moved} bytes, {least} are needed");
         }
     }
 }

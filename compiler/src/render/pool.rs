@@ -36,7 +36,7 @@ pub(super) fn params(
 ) -> Result<Pool, RenderError> {
     let kernel = site.kernel.name();
     let x = site.operand(0)?;
-    let vec = rows::access(site.dtype, &[x]);
+    let vec = rows::access(site.dtype, &[x, site.output]);
     let lanes = width.div_ceil(vec).clamp(32, 128).next_power_of_two();
     // The first row needs no second group.
     let groups = if pooling == PoolKind::Cls { 1 } else { THREADS / lanes };

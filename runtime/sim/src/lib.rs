@@ -93,4 +93,4 @@ pub use fault::{AccessKind, Fault, FaultKind, Place};
 pub use inst::Class;
 pub use module::{Kernel, Module};
 pub use parse::{Param, ParseError, ParseErrorKind};
-pub use profile::{Profile, Traffic};
+pub use profile::{BufferTraffic, Profile, Traffic};

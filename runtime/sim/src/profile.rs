@@ -4,7 +4,8 @@
 //!   whose lanes went different ways issues once for each part.
 //! - A *request* is one warp instruction that touches memory with at least one lane. Its *sectors*
 //!   are the distinct aligned 32-byte pieces that its lanes touch; its *bytes* are the sizes of the
-//!   lanes' accesses, added. Caches are not modelled.
+//!   lanes' accesses, added. Caches are not modelled: what is asked for twice counts twice, and the
+//!   counts of each buffer tell a stream, which memory serves, from a small weight that caches keep.
 //! - *Extra wavefronts* of shared memory: accesses of up to 4 bytes are served 32 lanes at a time,
 //!   of 8 bytes 16 lanes, of 16 bytes 8 lanes, and `ldmatrix` one 8x8 matrix at a time. Each such group
 //!   takes as many wavefronts as the most distinct 4-byte words that fall into one of the 32 banks;
@@ -13,6 +14,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::device::Buffer;
 use crate::inst::Class;
 
 /// Requests to one memory in one direction.
@@ -27,11 +29,20 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    fn add(&mut self, other: &Traffic) {
+    pub(crate) fn add(&mut self, other: &Traffic) {
         self.requests += other.requests;
         self.bytes += other.bytes;
         self.sectors += other.sectors;
     }
+}
+
+/// Requests to one buffer in global memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BufferTraffic {
+    /// Reads, asynchronous copies included.
+    pub reads: Traffic,
+    /// Writes, atomics included.
+    pub writes: Traffic,
 }
 
 /// The counts of one launch, or of several added.
@@ -45,6 +56,8 @@ pub struct Profile {
     pub global_reads: Traffic,
     /// Writes to global memory, atomics included.
     pub global_writes: Traffic,
+    /// The same by buffer. A request whose lanes go to several counts in each.
+    pub buffers: BTreeMap<Buffer, BufferTraffic>,
     /// Reads of shared memory.
     pub shared_reads: Traffic,
     /// Writes to shared memory, asynchronous copies included.
@@ -71,6 +84,11 @@ impl Profile {
         }
         self.global_reads.add(&other.global_reads);
         self.global_writes.add(&other.global_writes);
+        for (buffer, traffic) in &other.buffers {
+            let sum = self.buffers.entry(*buffer).or_default();
+            sum.reads.add(&traffic.reads);
+            sum.writes.add(&traffic.writes);
+        }
         self.shared_reads.add(&other.shared_reads);
         self.shared_writes.add(&other.shared_writes);
         self.extra_wavefronts += other.extra_wavefronts;

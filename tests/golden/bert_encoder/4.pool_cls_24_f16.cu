@@ -2,8 +2,8 @@
 //
 // A block reads a sample's rows once. Its threads are kGroups groups of kLanes: a group takes every kGroups-th row,
 // each lane one vector of columns, in ascending order; then the groups' results are put together in ascending order
-// through shared memory. The bits depend on the sample alone. Of no rows the sum is zero, the maximum minus infinity,
-// and the mean and the first row are NaN.
+// through shared memory, and written a vector at a time. The bits depend on the sample alone. Of no rows the sum is
+// zero, the maximum minus infinity, and the mean and the first row are NaN.
 // Launch: one block a sample, kLanes * kGroups threads. Dynamic shared memory: the groups' vectors, and the pooled row
 // where its norm is needed.
 
@@ -301,6 +301,27 @@ struct PoolCls : PoolSum {
 
 using Pooling = PoolCls;
 
+// Writes a chunk of the output's row, a vector a thread, from the place of the first group's vectors. All threads come
+// here, after each has put its columns there. A thread reads the place of its own vectors.
+__device__ __forceinline__ void write_chunk(Element* __restrict__ out, const float* chunk_columns, int chunk) {
+    __syncthreads();
+    const int column = chunk + (int)threadIdx.x * kVec;
+    if (threadIdx.x < kLanes && column < kWidth) {
+        float v[kVec];
+#pragma unroll
+        for (int i = 0; i < kVec; ++i) { v[i] = chunk_columns[i * kPitch + threadIdx.x]; }
+        if (kWidth % kVec == 0 || column + kVec <= kWidth) {
+            store(out + column, v);
+        } else {
+            // The row's end cuts this vector.
+#pragma unroll
+            for (int i = 0; i < kVec; ++i) {
+                if (column + i < kWidth) { out[column + i] = from_float<Element>(v[i]); }
+            }
+        }
+    }
+}
+
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
 pool_cls_24_f16(Element* __restrict__ out, const Element* __restrict__ x, const int* __restrict__ offsets,
              const int* __restrict__ samples) {
@@ -352,10 +373,9 @@ pool_cls_24_f16(Element* __restrict__ out, const Element* __restrict__ x, const 
                     result = Pooling::combine(result, partial[(g * kVec + at % kVec) * kPitch + at / kVec]);
                 }
                 result = Pooling::finish(result, count);
-                out[chunk + at] = from_float<Element>(result);
+                partial[(at % kVec) * kPitch + at / kVec] = result;
             }
         }
-        // The next chunk writes `partial` again.
-        if (chunk + kColumns < kWidth) { __syncthreads(); }
+        write_chunk(out, partial, chunk);
     }
 }

@@ -19,6 +19,10 @@ impl Form<'_, '_, '_> {
         self.count(2..=2)?;
         if self.opcode.take("pred") {
             let d = self.whole_pred_target(0)?;
+            // True is 1, or all bits.
+            if let Operand::Int(value @ -1..=1) = self.operand(1)? {
+                return Ok((Op::PredSet { d, value: *value != 0 }, Class::Move));
+            }
             let (a, negated) = self.pred(1)?;
             let op = if negated { Op::PredNot { d, a } } else { Op::PredMov { d, a } };
             return Ok((op, Class::Move));

@@ -3,6 +3,7 @@
 use super::Cta;
 use super::bulk::extend;
 use super::warp::{Warp, lanes};
+use crate::device::Buffer;
 use crate::fault::{AccessKind, FaultKind, Place, Trap};
 use crate::inst::{Access, Address, Space};
 use crate::memory::shadow::Who;
@@ -10,6 +11,7 @@ use crate::memory::shared::read_le;
 use crate::memory::{
     CONST_WINDOW, LOCAL_WINDOW, OFFSET_BITS, PARAM_WINDOW, SHARED_WINDOW, WINDOW_MASK, banks,
 };
+use crate::profile::Traffic;
 
 /// Where one lane's address points.
 #[derive(Clone, Copy, Debug)]
@@ -441,15 +443,36 @@ impl Requests {
         }
     }
 
+    /// Of these lanes' accesses to global memory.
+    fn traffic(&self, lanes: u32) -> Traffic {
+        Traffic {
+            requests: 1,
+            bytes: u64::from(lanes.count_ones()) * self.bytes,
+            sectors: banks::sectors(&self.addresses, lanes),
+        }
+    }
+
     pub(super) fn count(&self, cta: &mut Cta<'_>, mask: u32, write: bool) {
         let profile = &mut cta.profile;
         let global = self.global & mask;
         if global != 0 {
-            let traffic =
-                if write { &mut profile.global_writes } else { &mut profile.global_reads };
-            traffic.requests += 1;
-            traffic.bytes += u64::from(global.count_ones()) * self.bytes;
-            traffic.sectors += banks::sectors(&self.addresses, global);
+            let traffic = self.traffic(global);
+            if write { &mut profile.global_writes } else { &mut profile.global_reads }
+                .add(&traffic);
+            let buffer = |lane: usize| Buffer::at(self.addresses[lane]).0;
+            let mut left = global;
+            while left != 0 {
+                let first = buffer(left.trailing_zeros() as usize);
+                let own = lanes(left).filter(|lane| buffer(*lane) == first);
+                let own = own.fold(0, |own, lane| own | 1 << lane);
+                left &= !own;
+                let counts = profile.buffers.entry(first).or_default();
+                if write { &mut counts.writes } else { &mut counts.reads }.add(&if own == global {
+                    traffic
+                } else {
+                    self.traffic(own)
+                });
+            }
         }
         let shared = self.shared & mask;
         if shared != 0 {

@@ -25,6 +25,7 @@ impl Cta<'_> {
             }
             Op::Pack { wide, bits, d, parts } => pack(warp, mask, *wide, *bits, *d, parts),
             Op::Unpack { wide, bits, parts, a } => unpack(warp, mask, *wide, *bits, parts, *a),
+            Op::PredSet { d, value } => warp.set_pred(mask, *d, if *value { u32::MAX } else { 0 }),
             Op::PredMov { d, a } => warp.set_pred(mask, *d, warp.preds[*a as usize]),
             Op::PredNot { d, a } => warp.set_pred(mask, *d, !warp.preds[*a as usize]),
             Op::PredLogic { op, d, a, b } => {

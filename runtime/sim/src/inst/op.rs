@@ -323,6 +323,10 @@ pub(crate) enum Op {
         parts: Box<[Option<Col>]>,
         a: Col,
     },
+    PredSet {
+        d: Col,
+        value: bool,
+    },
     PredMov {
         d: Col,
         a: Col,

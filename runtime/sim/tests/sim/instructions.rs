@@ -246,6 +246,9 @@ fn comparisons_and_selections() {
         ("testp.subnormal.f32 %p0, %a0;", [0, 0], 0),
         ("setp.eq.s32 %p1, 1, 1; not.pred %p0, %p1;", [0, 0], 0),
         ("setp.eq.s32 %p1, 1, 1; mov.pred %p0, %p1;", [0, 0], 1),
+        ("mov.pred %p0, 0;", [0, 0], 0),
+        ("mov.pred %p0, 1;", [0, 0], 1),
+        ("mov.pred %p0, -1;", [0, 0], 1),
         ("setp.eq.s32 %p1, 1, 1; setp.eq.s32 %p2, 1, 2; or.pred %p0, %p1, %p2;", [0, 0], 1),
         ("setp.eq.s32 %p1, 1, 1; setp.eq.s32 %p2, 1, 2; and.pred %p0, %p1, %p2;", [0, 0], 0),
     ] {

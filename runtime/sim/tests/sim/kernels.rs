@@ -25,6 +25,9 @@ fn vectors_add() {
     assert_eq!(profile.global_reads.bytes, 2 * 4 * count as u64);
     assert_eq!(profile.global_reads.sectors, 2 * 4 * count as u64 / 32);
     assert_eq!(profile.global_writes.bytes, 4 * count as u64);
+    let [of_a, of_c] = [buffers[0], c].map(|buffer| profile.buffers[&buffer]);
+    let bytes = |traffic: bytec_sim::BufferTraffic| [traffic.reads.bytes, traffic.writes.bytes];
+    assert_eq!([bytes(of_a), bytes(of_c)], [[4 * count as u64, 0], [0, 4 * count as u64]]);
     assert_eq!(profile.instructions[&Class::StoreGlobal], 32, "the guarded block of 32 warps");
 }
 
