@@ -23,6 +23,7 @@ pub(crate) fn manifest(model: &Loaded) -> Manifest {
         text: model.text.clone(),
         pooling: model.pooling,
         labels: model.labels.clone(),
+        task: model.task,
         report: Report::default(),
     }
 }

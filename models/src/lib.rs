@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod error;
 pub mod net;
+pub mod task;
 pub mod tiny;
 
 use bytec_ir::attrs::PoolKind;
@@ -17,6 +18,7 @@ use bytec_ir::graph::Graph;
 pub use checkpoint::{Checkpoint, TensorInfo};
 pub use config::Config;
 pub use error::{FieldError, ModelError, TensorProblem, TensorProblems};
+pub use task::{Scores, Task};
 
 /// A model family: one line of [`MODELS`].
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,7 @@
 
 mod compiling;
 mod running;
+mod tasks;
 mod verify;
 mod verify_steps;
 

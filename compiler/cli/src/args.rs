@@ -128,7 +128,7 @@ fn field(text: &str) -> Result<(String, String), String> {
 
 /// The samples of `bytec run` and `bytec verify`.
 #[derive(Debug, ClapArgs)]
-#[command(group(clap::ArgGroup::new("samples").required(true).multiple(true).args(["text", "text_file", "inputs"])))]
+#[command(group(clap::ArgGroup::new("samples").required(true).multiple(true).args(["text", "text_file", "pair", "inputs"])))]
 pub(crate) struct Source {
     /// A text; repeatable.
     #[arg(long, conflicts_with = "inputs")]
@@ -136,6 +136,12 @@ pub(crate) struct Source {
     /// A file with one text a line; `-` for standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "inputs")]
     pub(crate) text_file: Option<PathBuf>,
+    /// Two texts as one input, for a model that compares them; repeatable.
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with = "inputs")]
+    pub(crate) pair: Vec<String>,
+    /// Makes every other text the second of a pair with this one: a query to rank passages, a question to answer.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["inputs", "pair"])]
+    pub(crate) query: Option<String>,
     /// A safetensors file with keys `<sample>.<input name>`.
     #[arg(long, value_name = "FILE")]
     pub(crate) inputs: Option<PathBuf>,
@@ -153,9 +159,12 @@ pub(crate) struct Source {
 Examples:
   bytec run minilm.plan --text \"The cat sits outside\" --text \"A man is playing guitar\"
   bytec run minilm.plan --text-file sentences.txt > embeddings.jsonl
+  bytec run reranker.plan --query \"how do planes fly\" --text-file passages.txt
+  bytec run entailment.plan --pair \"A man sleeps.\" \"Somebody is asleep.\" --top-k 3
   bytec run bert.plan --inputs in.safetensors -o out.safetensors
 
-Each text prints one JSON line. --inputs needs -o: the one holds `<sample>.<input>`, the other gets `<sample>.<output>`,
+Each text prints one JSON line, which says what the model's head is for: the embedding; the best label and its score, or
+a lone class's score; labelled spans; words for each mask; the answer to a question. --inputs needs -o: the one holds `<sample>.<input>`, the other gets `<sample>.<output>`,
 both without batch axis or padding.")]
 pub(crate) struct RunArgs {
     /// The plan.
@@ -163,8 +172,14 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) source: Source,
     /// Where to write the outputs of --inputs, with keys `<sample>.<output name>`.
-    #[arg(short, long, value_name = "FILE", value_parser = output(), conflicts_with_all = ["text", "text_file"])]
+    #[arg(short, long, value_name = "FILE", value_parser = output(), conflicts_with_all = ["text", "text_file", "pair"])]
     pub(crate) output: Option<PathBuf>,
+    /// How many labels, or words for a mask, to print; by default the best label and 5 words.
+    #[arg(long, value_name = "N", conflicts_with_all = ["inputs", "raw"], value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) top_k: Option<u32>,
+    /// Prints the model's outputs for a text as they are.
+    #[arg(long, conflicts_with = "inputs")]
+    pub(crate) raw: bool,
     /// What to run on: cpu, cuda, or sim[:sm_80|sm_90a], an interpreter of the plan's PTX that checks every access.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: Device,

@@ -7,6 +7,7 @@ mod devices;
 mod doctor;
 mod failure;
 mod inspect;
+mod lines;
 mod list;
 mod outputs;
 mod plan_file;

@@ -3,35 +3,50 @@
 use std::io::{BufWriter, IsTerminal, Write, stderr, stdin, stdout};
 use std::path::Path;
 
-use bytec_runtime::{Engine, Output, Outputs};
-use bytec_text::{TextEncoder, Truncation};
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use bytec_plan::manifest::Task;
+use bytec_runtime::Engine;
+use bytec_text::{Origin, TextEncoder, Truncation};
 
 use crate::Outcome;
 use crate::args::{RunArgs, Source};
 use crate::batches::{Batching, Item, Tensor, Values, in_batches};
 use crate::failure::Failure;
+use crate::lines::Reading;
 
 /// The name that stands for standard input.
 const STDIN: &str = "-";
 
-/// A text with what became of it.
-struct Text {
-    text: String,
-    tokens: usize,
-    cut: usize,
+/// A text, or a pair of them, with what became of it.
+pub(crate) struct Text {
+    pub(crate) text: String,
+    pub(crate) pair: Option<String>,
+    /// The token ids.
+    pub(crate) ids: Vec<i64>,
+    pub(crate) origins: Vec<Option<Origin>>,
+    pub(crate) cut: usize,
 }
 
 pub(crate) fn run(args: &RunArgs, engine: &Engine) -> Outcome {
-    let (texts, items) = encode(&args.source, &args.plan, engine)?;
-    let shown = shown(engine);
+    let places = match engine.manifest().task {
+        Some(Task::TokenClassification | Task::QuestionAnswering) => !args.raw,
+        _ => false,
+    };
+    let encoder = encoder(&args.plan, engine)?;
+    let encoder = if places { encoder.with_origins() } else { encoder };
+    let reading = Reading::of(args, engine, &encoder)?;
+    let (texts, items) = encode(&args.source, &args.plan, engine, &encoder)?;
+    for (text, item) in texts.iter().zip(&items) {
+        reading
+            .check(text)
+            .map_err(|problem| Failure::bad_input(anyhow::anyhow!("{}: {problem}", item.label)))?;
+    }
     let mut out = BufWriter::new(stdout().lock());
     // A bar among the lines that a terminal shows would be noise.
     let bar = !stdout().is_terminal();
     let batching = Batching { alone: args.alone, max_tokens: args.source.max_batch_tokens, bar };
     in_batches(engine, &items, batching, |first, outputs| {
-        for sample in 0..outputs_len(&outputs, &shown) {
-            let line = Line { text: &texts[first + sample], sample, shown: &shown, outputs };
+        for sample in 0..reading.len(&outputs) {
+            let line = reading.line(&texts[first + sample], &outputs, sample);
             serde_json::to_writer(&mut out, &line).map_err(Failure::json)?;
             writeln!(out)?;
         }
@@ -48,7 +63,7 @@ pub(crate) fn samples(
     plan: &Path,
     engine: &Engine,
 ) -> Result<(Vec<String>, Vec<Item>), Failure> {
-    let (texts, items) = encode(source, plan, engine)?;
+    let (texts, items) = encode(source, plan, engine, &encoder(plan, engine)?)?;
     say_cut(engine, &texts);
     Ok(((0..items.len()).map(|i| i.to_string()).collect(), items))
 }
@@ -68,8 +83,8 @@ fn say_cut(engine: &Engine, texts: &[Text]) {
     }
 }
 
-/// The texts of `--text`, then the lines of `--text-file`.
-fn texts(source: &Source) -> Result<Vec<String>, Failure> {
+/// The texts of `--text`, then the lines of `--text-file`, then the pairs; each the second of one if there is a query.
+fn texts(source: &Source) -> Result<Vec<(String, Option<String>)>, Failure> {
     let mut texts = source.text.clone();
     if let Some(path) = &source.text_file {
         let content = read(path)?;
@@ -81,7 +96,12 @@ fn texts(source: &Source) -> Result<Vec<String>, Failure> {
         }
         texts.extend(content.lines().map(str::to_owned));
     }
-    Ok(texts)
+    let paired = |text: String| match &source.query {
+        Some(query) => (query.clone(), Some(text)),
+        None => (text, None),
+    };
+    let pairs = source.pair.chunks_exact(2).map(|pair| (pair[0].clone(), Some(pair[1].clone())));
+    Ok(texts.into_iter().map(paired).chain(pairs).collect())
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -98,37 +118,46 @@ fn named(path: &Path) -> &Path {
     if path == Path::new(STDIN) { Path::new("standard input") } else { path }
 }
 
+fn no_tokenizer(plan: &Path) -> Failure {
+    Failure::bad_input(anyhow::anyhow!(
+        "{} holds no tokenizer: its model had no tokenizer.json; use --inputs",
+        plan.display()
+    ))
+}
+
+fn encoder(plan: &Path, engine: &Engine) -> Result<TextEncoder, Failure> {
+    let spec = engine.manifest().text.as_ref().ok_or_else(|| no_tokenizer(plan))?;
+    let tokenizer = engine.tokenizer().ok_or_else(|| no_tokenizer(plan))?;
+    TextEncoder::new(tokenizer, spec).map_err(|error| {
+        Failure::bad_input(anyhow::Error::new(error).context(plan.display().to_string()))
+    })
+}
+
 fn encode(
     source: &Source,
     plan: &Path,
     engine: &Engine,
+    encoder: &TextEncoder,
 ) -> Result<(Vec<Text>, Vec<Item>), Failure> {
-    let no_tokenizer = || {
-        Failure::bad_input(anyhow::anyhow!(
-            "{} holds no tokenizer: its model had no tokenizer.json; use --inputs",
-            plan.display()
-        ))
-    };
-    let spec = engine.manifest().text.as_ref().ok_or_else(no_tokenizer)?;
-    let tokenizer = engine.tokenizer().ok_or_else(no_tokenizer)?;
-    let encoder = TextEncoder::new(tokenizer, spec).map_err(|error| {
-        Failure::bad_input(anyhow::Error::new(error).context(plan.display().to_string()))
-    })?;
+    let spec = engine.manifest().text.as_ref().ok_or_else(|| no_tokenizer(plan))?;
     let truncation = if source.no_truncate { Truncation::Refuse } else { Truncation::Cut };
     let texts = texts(source)?;
     let mut encoded = Vec::with_capacity(texts.len());
     let mut items = Vec::with_capacity(texts.len());
-    for (i, text) in texts.into_iter().enumerate() {
-        let label = format!("text {}", i + 1);
-        let tokens = encoder.encode(&text, truncation).map_err(|error| {
+    for (i, (text, pair)) in texts.into_iter().enumerate() {
+        let label = format!("{} {}", if pair.is_some() { "pair" } else { "text" }, i + 1);
+        let tokens = match &pair {
+            Some(pair) => encoder.encode_pair(&text, pair, truncation),
+            None => encoder.encode(&text, truncation),
+        };
+        let tokens = tokens.map_err(|error| {
             Failure::bad_input(anyhow::Error::new(error).context(label.clone()))
         })?;
-        encoded.push(Text { text, tokens: tokens.ids.len(), cut: tokens.cut });
         let shape = vec![tokens.ids.len() as u64];
         let ids = Tensor {
             name: spec.ids.clone(),
             shape: shape.clone(),
-            values: Values::I64(tokens.ids),
+            values: Values::I64(tokens.ids.clone()),
         };
         let types = spec.type_ids.clone().map(|name| Tensor {
             name,
@@ -136,86 +165,8 @@ fn encode(
             values: Values::I64(tokens.type_ids),
         });
         items.push(Item { label, tensors: std::iter::once(ids).chain(types).collect() });
+        let (ids, origins, cut) = (tokens.ids, tokens.origins, tokens.cut);
+        encoded.push(Text { text, pair, ids, origins, cut });
     }
     Ok((encoded, items))
-}
-
-/// The outputs worth a line: the embedding; without one, those of one row a text; without any, all.
-fn shown(engine: &Engine) -> Vec<String> {
-    let program = engine.program();
-    let named = |keep: &dyn Fn(&bytec_plan::program::OutputSpec) -> bool| -> Vec<String> {
-        program
-            .outputs
-            .iter()
-            .filter(|output| keep(output))
-            .map(|output| output.name.clone())
-            .collect()
-    };
-    let per_sample = |output: &bytec_plan::program::OutputSpec| {
-        program.buffers[output.buffer as usize].rows == bytec_plan::extent::Rows::PerSample
-    };
-    [named(&|output| output.name == "embedding"), named(&per_sample), named(&|_| true)]
-        .into_iter()
-        .find(|names| !names.is_empty())
-        .unwrap_or_default()
-}
-
-fn outputs_len(outputs: &Outputs<'_>, shown: &[String]) -> usize {
-    shown.first().and_then(|name| outputs.get(name)).map_or(0, |output| output.len())
-}
-
-/// One text's line.
-struct Line<'a> {
-    text: &'a Text,
-    sample: usize,
-    shown: &'a [String],
-    outputs: Outputs<'a>,
-}
-
-impl Serialize for Line<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("text", &self.text.text)?;
-        map.serialize_entry("tokens", &self.text.tokens)?;
-        map.serialize_entry("cut", &self.text.cut)?;
-        for name in self.shown {
-            if let Some(output) = self.outputs.get(name) {
-                map.serialize_entry(name, &nested(output, self.sample))?;
-            }
-        }
-        map.end()
-    }
-}
-
-fn nested(output: Output<'_>, sample: usize) -> Nested<'_> {
-    Nested {
-        shape: output.shape(sample).unwrap_or_default(),
-        data: output.sample(sample).unwrap_or_default(),
-    }
-}
-
-/// A tensor as nested lists.
-struct Nested<'a> {
-    shape: Vec<u64>,
-    data: &'a [f32],
-}
-
-impl Serialize for Nested<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Some((&extent, rest)) = self.shape.split_first() else {
-            return self.data.first().serialize(serializer);
-        };
-        let mut list = serializer.serialize_seq(Some(extent as usize))?;
-        if rest.is_empty() {
-            for value in self.data {
-                list.serialize_element(value)?;
-            }
-        } else {
-            let width = rest.iter().product::<u64>().max(1) as usize;
-            for data in self.data.chunks(width) {
-                list.serialize_element(&Nested { shape: rest.to_vec(), data })?;
-            }
-        }
-        list.end()
-    }
 }

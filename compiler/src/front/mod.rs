@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use bytec_ir::attrs::PoolKind;
 use bytec_ir::graph::Graph;
 use bytec_models::{Model, Request, Tied};
-use bytec_plan::manifest::{PoolingSpec, TextSpec};
+use bytec_plan::manifest::{PoolingSpec, Task, TextSpec};
 
 pub use error::FrontError;
 use folder::Folder;
@@ -71,6 +71,8 @@ pub struct Loaded {
     pub architecture: String,
     /// Class names by index.
     pub labels: Vec<String>,
+    /// What the outputs say about a text, if the architecture has such a reading.
+    pub task: Option<Task>,
     /// How texts become inputs, if there is a tokenizer.
     pub text: Option<TextSpec>,
     /// The content of `tokenizer.json`.
@@ -128,6 +130,7 @@ fn load_graph(
         family: String::new(),
         architecture: String::new(),
         labels: Vec::new(),
+        task: None,
         text: texts.spec,
         tokenizer: texts.tokenizer,
         pooling: None,
@@ -155,6 +158,7 @@ fn load_model(
         Some(inputs) => texts::read(&folder.model, inputs)?,
         None => Texts::default(),
     };
+    let task = bytec_models::task::of(&model.architecture, &config, model.labels.len())?;
     Ok(Loaded {
         unused_tensors: unused(&model.graph, &weights, &model.ignored),
         notes: notes(&model, texts.notes),
@@ -164,10 +168,27 @@ fn load_model(
         family: model.family.to_owned(),
         architecture: model.architecture,
         labels: model.labels,
+        task: task.map(planned_task),
         text: texts.spec,
         tokenizer: texts.tokenizer,
         pooling: found.as_ref().map(pooling_spec),
     })
+}
+
+fn planned_task(task: bytec_models::Task) -> Task {
+    use bytec_models::{Scores, Task as Read};
+    match task {
+        Read::SequenceClassification { scores } => Task::SequenceClassification {
+            scores: match scores {
+                Scores::Softmax => bytec_plan::manifest::Scores::Softmax,
+                Scores::Sigmoid => bytec_plan::manifest::Scores::Sigmoid,
+                Scores::Identity => bytec_plan::manifest::Scores::Identity,
+            },
+        },
+        Read::TokenClassification => Task::TokenClassification,
+        Read::MaskedLm => Task::MaskedLm,
+        Read::QuestionAnswering => Task::QuestionAnswering,
+    }
 }
 
 fn pooling_spec(found: &Found) -> PoolingSpec {

@@ -54,6 +54,7 @@ pub(super) fn read(folder: &Path, inputs: &TextInputs) -> Result<Texts, FrontErr
         max_tokens_from,
         ids: inputs.ids.clone(),
         type_ids: inputs.type_ids.clone(),
+        mask: mask_token(folder)?,
     };
     Ok(Texts { tokenizer: Some(json::bytes(&file)?), spec: Some(spec), notes })
 }
@@ -78,6 +79,19 @@ fn longest_text(
     let Some(fields) = optional(folder, name)? else { return Ok(None) };
     let limit = limit(&fields, "model_max_length")?;
     Ok(limit.map(|limit| (limit, format!("{name}: model_max_length"))))
+}
+
+/// The token that stands for a word to be guessed: a string, or an object whose `content` is that.
+fn mask_token(folder: &Path) -> Result<Option<String>, FrontError> {
+    for name in ["tokenizer_config.json", "special_tokens_map.json"] {
+        let Some(fields) = optional(folder, name)? else { continue };
+        let token = fields.get("mask_token");
+        let content = token.and_then(|token| token.get("content")).or(token);
+        if let Some(content) = content.and_then(Value::as_str) {
+            return Ok(Some(content.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// A number of tokens. Tokenizers without a limit write 1e30, which is past every model's.

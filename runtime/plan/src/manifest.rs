@@ -23,8 +23,39 @@ pub struct Manifest {
     pub pooling: Option<PoolingSpec>,
     /// Class names by index; empty when the model has none.
     pub labels: Vec<String>,
+    /// What the outputs say about a text; `None` when the architecture has no such reading.
+    pub task: Option<Task>,
     /// What the compiler did.
     pub report: Report,
+}
+
+/// What a model's outputs say about a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Task {
+    /// `logits` `[labels]`: a number for each class of the text.
+    SequenceClassification {
+        /// How numbers become scores.
+        scores: Scores,
+    },
+    /// `logits` `[L, labels]`: a number for each token and class.
+    TokenClassification,
+    /// `logits` `[L, vocab]`: a number for each token and each word that could stand in its place.
+    MaskedLm,
+    /// `start_logits` and `end_logits` `[L]`: where in the second text an answer to the first begins and ends.
+    QuestionAnswering,
+}
+
+/// How a classifier's numbers become scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scores {
+    /// `e^x_i / sum_j e^x_j`: one class out of several.
+    Softmax,
+    /// `1 / (1 + e^-x)` of each: classes that hold or not, each for itself.
+    Sigmoid,
+    /// The numbers themselves: a regression.
+    Identity,
 }
 
 /// How texts become inputs.
@@ -38,6 +69,8 @@ pub struct TextSpec {
     pub ids: String,
     /// The input that takes segment ids, if the model has one.
     pub type_ids: Option<String>,
+    /// The token that stands for a word to be guessed, if the tokenizer names one.
+    pub mask: Option<String>,
 }
 
 /// Sentence pooling.

@@ -1,10 +1,16 @@
-//! Texts to token ids, as the plan says.
+//! Texts to token ids, and outputs to words, as the plan says.
 //!
 //! A plan carries the source folder's `tokenizer.json` and a [`TextSpec`]. [`TextEncoder`] turns texts into the inputs
-//! that the plan's programs take: never padded, and never longer than the spec allows.
+//! that the plan's programs take: never padded, and never longer than the spec allows. What the outputs say about a text
+//! is read by [`classes`], [`spans`] and [`answers`]; the plan's manifest says which of them fits.
 
+pub mod answers;
+pub mod classes;
 mod error;
+pub mod spans;
 mod template;
+
+use std::ops::Range;
 
 use bytec_plan::manifest::TextSpec;
 use tokenizers::{
@@ -29,8 +35,20 @@ pub struct Encoded {
     pub ids: Vec<i64>,
     /// For each token, which of the two texts it belongs to.
     pub type_ids: Vec<i64>,
+    /// Where each token comes from, `None` for special tokens; empty unless the encoder was made
+    /// [`with_origins`](TextEncoder::with_origins).
+    pub origins: Vec<Option<Origin>>,
     /// How many tokens were dropped.
     pub cut: usize,
+}
+
+/// The part of a text that became a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// 0 for the text or the first of a pair, 1 for the second.
+    pub text: usize,
+    /// Bytes of that text, whole characters.
+    pub bytes: Range<usize>,
 }
 
 /// Encodes texts for one plan. Threads may share it.
@@ -40,6 +58,7 @@ pub struct TextEncoder {
     limit: usize,
     limit_from: String,
     direction: TruncationDirection,
+    origins: bool,
 }
 
 impl TextEncoder {
@@ -63,9 +82,25 @@ impl TextEncoder {
         // A limit past what memory can hold is no limit.
         let limit = usize::try_from(spec.max_tokens).unwrap_or(usize::MAX);
         let limit_from = spec.max_tokens_from.clone();
-        let encoder = TextEncoder { tokenizer, limit, limit_from, direction };
+        let encoder = TextEncoder { tokenizer, limit, limit_from, direction, origins: false };
         encoder.content_limit(false)?;
         Ok(encoder)
+    }
+
+    /// The same encoder, which also tells where each token comes from. That takes a little longer.
+    #[must_use]
+    pub fn with_origins(self) -> TextEncoder {
+        TextEncoder { origins: true, ..self }
+    }
+
+    /// The id of a token by its name, such as `[MASK]`.
+    pub fn id(&self, token: &str) -> Option<i64> {
+        self.tokenizer.token_to_id(token).map(i64::from)
+    }
+
+    /// A token as it reads within a text; empty if the tokenizer has no such id.
+    pub fn word(&self, id: u32) -> String {
+        self.tokenizer.decode(&[id], false).unwrap_or_default()
     }
 
     /// The most tokens of an encoded text, special tokens included.
@@ -81,8 +116,8 @@ impl TextEncoder {
     /// tokens, special ones included; [`TextError::Encode`] and [`TextError::IdTooLarge`] for what the tokenizer's own
     /// file gets wrong.
     pub fn encode(&self, text: &str, truncation: Truncation) -> Result<Encoded, TextError> {
-        let text = self.content(text)?;
-        self.finish(text, None, truncation)
+        let encoding = self.content(text)?;
+        self.finish([text, ""], encoding, None, truncation)
     }
 
     /// Encodes two texts as one input, for models that compare them. The longer is cut first.
@@ -96,13 +131,18 @@ impl TextEncoder {
         second: &str,
         truncation: Truncation,
     ) -> Result<Encoded, TextError> {
-        let (first, second) = (self.content(first)?, self.content(second)?);
-        self.finish(first, Some(second), truncation)
+        let encodings = (self.content(first)?, self.content(second)?);
+        self.finish([first, second], encodings.0, Some(encodings.1), truncation)
     }
 
     /// A text's own tokens.
     fn content(&self, text: &str) -> Result<Encoding, TextError> {
-        self.tokenizer.encode_fast(text, false).map_err(failed)
+        let encoding = if self.origins {
+            self.tokenizer.encode(text, false)
+        } else {
+            self.tokenizer.encode_fast(text, false)
+        };
+        encoding.map_err(failed)
     }
 
     /// How many tokens the texts themselves may have.
@@ -118,6 +158,7 @@ impl TextEncoder {
     /// Cuts the texts to the limit and adds the special tokens.
     fn finish(
         &self,
+        texts: [&str; 2],
         mut first: Encoding,
         mut second: Option<Encoding>,
         truncation: Truncation,
@@ -156,12 +197,31 @@ impl TextEncoder {
             return Err(TextError::IdTooLarge { found: *id });
         }
         let signed = |ids: &[u32]| ids.iter().map(|id| i64::from(*id)).collect();
-        Ok(Encoded { ids: signed(all.get_ids()), type_ids: signed(all.get_type_ids()), cut })
+        let origins = if self.origins { origins(texts, &all) } else { Vec::new() };
+        Ok(Encoded {
+            ids: signed(all.get_ids()),
+            type_ids: signed(all.get_type_ids()),
+            origins,
+            cut,
+        })
     }
 
     fn too_long(&self, found: usize) -> TextError {
         TextError::TooLong { found, limit: self.limit, limit_from: self.limit_from.clone() }
     }
+}
+
+/// Where each token comes from. Tokens of single bytes may end inside a character, which then belongs to each of them.
+fn origins(texts: [&str; 2], all: &Encoding) -> Vec<Option<Origin>> {
+    let places = all.get_sequence_ids().into_iter().zip(all.get_offsets());
+    places
+        .map(|(sequence, &(start, end))| {
+            let text = sequence?;
+            let content = texts.get(text)?;
+            let bytes = content.floor_char_boundary(start)..content.ceil_char_boundary(end);
+            Some(Origin { text, bytes })
+        })
+        .collect()
 }
 
 fn failed(error: tokenizers::Error) -> TextError {

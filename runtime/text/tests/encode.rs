@@ -52,6 +52,7 @@ fn spec(max_tokens: u64) -> TextSpec {
         max_tokens_from: "sentence_bert_config.json".to_owned(),
         ids: "input_ids".to_owned(),
         type_ids: None,
+        mask: None,
     }
 }
 
@@ -69,9 +70,12 @@ fn edited(from: &str, to: &str) -> String {
 fn the_files_own_truncation_and_padding_do_not_count() {
     let long = encoder(512).encode("a cat. a cats.", Truncation::Refuse).unwrap();
     let ids = vec![CLS, 4, 5, 9, 4, 5, 6, 9, SEP];
-    assert_eq!(long, Encoded { type_ids: vec![0; ids.len()], ids, cut: 0 });
+    assert_eq!(long, Encoded { type_ids: vec![0; ids.len()], ids, origins: Vec::new(), cut: 0 });
     let short = encoder(512).encode("a", Truncation::Refuse).unwrap();
-    assert_eq!(short, Encoded { ids: vec![CLS, 4, SEP], type_ids: vec![0; 3], cut: 0 });
+    assert_eq!(
+        short,
+        Encoded { ids: vec![CLS, 4, SEP], type_ids: vec![0; 3], origins: Vec::new(), cut: 0 }
+    );
 }
 
 #[test]
@@ -96,7 +100,10 @@ fn the_limit_itself_is_allowed_and_one_more_is_not() {
     assert_eq!(encoder.encode("a cat.", Truncation::Cut).unwrap(), full);
 
     let cut = encoder.encode("a cat. a", Truncation::Cut).unwrap();
-    assert_eq!(cut, Encoded { ids: vec![CLS, 4, 5, 9, SEP], type_ids: vec![0; 5], cut: 1 });
+    assert_eq!(
+        cut,
+        Encoded { ids: vec![CLS, 4, 5, 9, SEP], type_ids: vec![0; 5], origins: Vec::new(), cut: 1 }
+    );
     let refused = encoder.encode("a cat. a", Truncation::Refuse).unwrap_err();
     let from = "sentence_bert_config.json".to_owned();
     assert_eq!(refused, TextError::TooLong { found: 6, limit: 5, limit_from: from });

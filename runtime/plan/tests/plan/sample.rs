@@ -25,6 +25,7 @@ pub(crate) fn manifest() -> Manifest {
             max_tokens_from: "sentence_bert_config.json".to_owned(),
             ids: "input_ids".to_owned(),
             type_ids: None,
+            mask: None,
         }),
         pooling: Some(PoolingSpec {
             kind: PoolKind::Mean,
