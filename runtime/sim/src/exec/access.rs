@@ -418,6 +418,8 @@ impl Target {
 pub(super) struct Requests {
     pub(super) bytes: u64,
     pub(super) addresses: [u64; 32],
+    /// What is to be added to addresses of global memory.
+    pub(super) base: u64,
     /// The lanes that touch global memory.
     pub(super) global: u32,
     /// The lanes that touch shared memory.
@@ -426,7 +428,7 @@ pub(super) struct Requests {
 
 impl Requests {
     pub(super) fn new(bytes: u64) -> Self {
-        Self { bytes, addresses: [0; 32], global: 0, shared: 0 }
+        Self { bytes, addresses: [0; 32], base: 0, global: 0, shared: 0 }
     }
 
     pub(super) fn note(&mut self, lane: usize, address: u64, target: Target) {
@@ -459,7 +461,7 @@ impl Requests {
             let traffic = self.traffic(global);
             if write { &mut profile.global_writes } else { &mut profile.global_reads }
                 .add(&traffic);
-            let buffer = |lane: usize| Buffer::at(self.addresses[lane]).0;
+            let buffer = |lane: usize| Buffer::at(self.base + self.addresses[lane]).0;
             let mut left = global;
             while left != 0 {
                 let first = buffer(left.trailing_zeros() as usize);

@@ -220,12 +220,12 @@ impl Bulk<'_> {
     }
 
     fn requests(&self, bytes: u64) -> Requests {
-        let (global, shared) = match self.home {
-            Home::Shared => (0, self.mask),
+        let (global, shared, base) = match self.home {
+            Home::Shared => (0, self.mask, 0),
             // Allocations begin at whole sectors, so offsets fall into them as addresses do.
-            Home::Global(..) => (self.mask, 0),
+            Home::Global(index, _) => (self.mask, 0, (index as u64) << OFFSET_BITS),
         };
-        Requests { bytes, addresses: self.offsets, global, shared }
+        Requests { bytes, addresses: self.offsets, base, global, shared }
     }
 
     /// Reads into a narrow column.
