@@ -11,9 +11,8 @@ use crate::isolation;
 /// Samples in a batch.
 const BATCH: usize = 100;
 
-#[test]
-fn neighbours_that_are_not_finite_change_no_bit() {
-    let Some(options) = options("sm_80:f16", FrontOptions::default()) else { return };
+fn check(target: &str) {
+    let Some(options) = options(target, FrontOptions::default()) else { return };
     // One layer has every kernel, and a simulated device is slow.
     let tiny = TinyBert { layers: 1, ..isolation::tiny("BertModel") };
     let plan = isolation::plan(&tiny, &options);
@@ -27,6 +26,22 @@ fn neighbours_that_are_not_finite_change_no_bit() {
     for order in isolation::shuffled(&mut random).chunks(BATCH) {
         let batch = order.iter().map(|&i| &samples[i].inputs);
         let found = run(&engine, &mut session, batch).unwrap();
-        assert_same_bits(&found, order.iter().map(|&i| &alone[i]), "a shuffled batch");
+        let what = format!("a shuffled batch for {target}");
+        assert_same_bits(&found, order.iter().map(|&i| &alone[i]), &what);
     }
+}
+
+#[test]
+fn neighbours_that_are_not_finite_change_no_bit_in_f16() {
+    check("sm_80:f16");
+}
+
+#[test]
+fn neighbours_that_are_not_finite_change_no_bit_in_bf16() {
+    check("sm_80:bf16");
+}
+
+#[test]
+fn neighbours_that_are_not_finite_change_no_bit_in_f32() {
+    check("sm_80:f32");
 }

@@ -2,21 +2,20 @@
 //!
 //! Where it can't be fetched the trials count as ignored, and one line says why. With `CI` set they fail.
 
+mod simulated;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 use bytec_compiler::Options;
 use bytec_compiler::fuse::RULES;
 use bytec_models::tiny::SplitMix64;
 use bytec_runtime::{Engine, EngineOptions};
-use bytec_sim::SimDriver;
 use bytec_tests::batches::{Inputs, Outputs, run, run_alone, same_bits};
 use bytec_tests::golden::{Case, max_difference};
-use bytec_tests::nvrtc::toolchain;
 use bytec_tests::tensors::Tensor;
 use bytec_tests::{minilm, plans, program};
 use bytec_text::{TextEncoder, Truncation};
@@ -32,7 +31,9 @@ const CHECKS: &[(&str, Check)] = &[
     ("texts_become_the_reference_ids", texts_become_the_reference_ids),
     ("similar_sentences_are_near", similar_sentences_are_near),
     ("compiles_to_the_same_bytes", compiles_to_the_same_bytes),
-    ("embeddings_on_a_simulated_gpu_point_where_the_reference_does", a_simulated_gpu_agrees),
+    ("a_simulated_gpu_agrees_in_f16", simulated::f16),
+    ("a_simulated_gpu_agrees_in_bf16", simulated::bf16),
+    ("a_simulated_gpu_agrees_in_f32", simulated::f32),
     ("inspect_shows_what_was_fused", inspect_shows_what_was_fused),
 ];
 
@@ -198,41 +199,6 @@ fn similar_sentences_are_near(model: &MiniLm) -> Result<()> {
     let cosine = format!("{:.4}", product(&results[0], &results[1]));
     ensure!(cosine == "0.6788", "the cosine is {cosine}, expected 0.6788");
     Ok(())
-}
-
-/// Cosines, since that is what embeddings are compared by. Two short texts, since a simulated device is slow.
-fn a_simulated_gpu_agrees(model: &MiniLm) -> Result<()> {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("minilm");
-    let Some(toolchain) = toolchain(&cache) else { return Ok(()) };
-    let folder = tempfile::tempdir()?;
-    let plan = folder.path().join("f16.plan");
-    let options = Options { targets: vec!["sm_80:f16".parse()?], toolchain, ..Options::default() };
-    plans::compile(&model.folder, &options, &plan)?;
-    let driver = Arc::new(SimDriver::sm_80());
-    let engine = Engine::with_driver(&plan, driver, EngineOptions::default())?;
-    let notes = &engine.manifest().report.notes;
-    ensure!(notes.is_empty(), "spills or warnings: {notes:?}");
-
-    let samples = [1, 4];
-    let begun = Instant::now();
-    let inputs = samples.iter().map(|sample| &model.case.inputs[sample]);
-    let found = run(&engine, &mut engine.session(), inputs.clone())?;
-    let seconds = begun.elapsed().as_secs_f64();
-    for (sample, found) in samples.iter().zip(&found) {
-        let cosine = cosine(&found["embedding"], model.case.outputs[sample]["embedding"].floats()?);
-        say(&format!("text {sample} in f16: 1 - cosine {:.1e}, bound 1e-4", 1.0 - cosine));
-        ensure!(cosine > 0.9999, "text {sample}: the cosine to the reference is {cosine}");
-    }
-    say(&format!("{} texts on a simulated GPU: {seconds:.1} s", samples.len()));
-    let alone = run_alone(&engine, &mut engine.session(), inputs)?;
-    expect_same(&alone, &found.iter().collect::<Vec<_>>())
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let product = |a: &[f32], b: &[f32]| -> f64 {
-        a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
-    };
-    product(a, b) / (product(a, a) * product(b, b)).sqrt()
 }
 
 fn compiles_to_the_same_bytes(model: &MiniLm) -> Result<()> {
