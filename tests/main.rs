@@ -6,6 +6,7 @@ mod bad_inputs;
 mod boundaries;
 mod cli;
 mod determinism;
+mod gpu_run;
 mod isolation;
 mod parity;
 mod random_graphs;

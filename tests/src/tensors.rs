@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 /// A tensor of a sample.
@@ -57,4 +58,35 @@ pub fn read(path: &Path) -> Result<Samples> {
         samples.entry(sample.parse()?).or_default().insert(name.to_owned(), tensor);
     }
     Ok(samples)
+}
+
+/// Writes a file of samples.
+///
+/// # Errors
+/// If the file can't be written.
+pub fn write(path: &Path, samples: &Samples) -> Result<()> {
+    let named = samples.iter().flat_map(|(sample, tensors)| {
+        tensors.iter().map(move |(name, tensor)| (format!("{sample}.{name}"), tensor))
+    });
+    let whole: Vec<_> = named
+        .map(|(key, tensor)| {
+            let (dtype, shape, bytes): (_, _, Vec<u8>) = match tensor {
+                Tensor::I64(values, shape) => {
+                    (Dtype::I64, shape, values.iter().flat_map(|x| x.to_le_bytes()).collect())
+                }
+                Tensor::F32(values, shape) => {
+                    (Dtype::F32, shape, values.iter().flat_map(|x| x.to_le_bytes()).collect())
+                }
+            };
+            (key, dtype, shape.iter().map(|&extent| extent as usize).collect::<Vec<_>>(), bytes)
+        })
+        .collect();
+    let views = whole
+        .iter()
+        .map(|(key, dtype, shape, bytes)| {
+            Ok((key.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    std::fs::write(path, safetensors::serialize(views, None)?)
+        .with_context(|| path.display().to_string())
 }

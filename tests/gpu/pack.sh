@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Makes a pack for a machine with a GPU: the program, every kernel and model compiled, what each should give, and the
+# scripts that run them there. Needs no GPU. Options after the folder go to `gpu pack` (`--only linear` packs a part).
+#
+#   tests/gpu/pack.sh OUT_DIR [OPTION..]     writes OUT_DIR/bytec-gpu.tar.gz, at most 50 MiB
+set -euo pipefail
+if [ $# -lt 1 ]; then
+    echo "usage: $0 OUT_DIR [OPTION..]" >&2
+    exit 2
+fi
+mkdir -p "$1"
+out=$(cd "$1" && pwd)
+shift
+cd "$(dirname "$0")/../.."
+
+limit=$((50 * 1024 * 1024))
+pack=$out/bytec-gpu
+archive=$out/bytec-gpu.tar.gz
+commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+if [ -n "$(git status --porcelain 2>/dev/null)" ]; then
+    commit=$commit+
+fi
+rm -rf "$pack" "$archive"
+mkdir -p "$pack"
+
+# BYTEC_GPU_PROGRAM names one that is built already.
+program=${BYTEC_GPU_PROGRAM:-}
+if [ -z "$program" ]; then
+    cargo build --quiet --locked --release -p bytec-tests --bin gpu
+    program=${CARGO_TARGET_DIR:-target}/release/gpu
+fi
+nvrtc=$(examples/fetch_nvrtc.sh)
+"$program" pack "$pack/cases" "${BYTEC_GPU_CACHE:-.cache/gpu-kernels}" --nvrtc "$nvrtc" --commit "$commit" "$@"
+
+# Line tables serve no one there.
+strip -o "$pack/gpu" "$program" 2>/dev/null || cp "$program" "$pack/gpu"
+cp tests/gpu/run.sh tests/gpu/peer.py "$pack/"
+
+# The program is linked against the C library and nothing else that a Linux might lack.
+foreign=$(ldd "$pack/gpu" | awk '{ print $1 }' |
+    grep -vE '^(linux-vdso|libc|libm|libgcc_s|libdl|libpthread|librt)\.so|ld-linux' || true)
+if [ -n "$foreign" ]; then
+    echo "expected a program that needs the C library alone, found one that needs: $foreign" >&2
+    exit 1
+fi
+
+tar -C "$out" -czf "$archive" bytec-gpu
+bytes=$(stat -c %s "$archive")
+if [ "$bytes" -gt "$limit" ]; then
+    echo "expected a pack of at most $limit bytes, found $bytes: $archive" >&2
+    exit 1
+fi
+echo "$archive: $bytes bytes"
