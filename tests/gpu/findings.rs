@@ -82,9 +82,11 @@ pub(crate) struct Timing {
     pub(crate) fastest_ms: f64,
     /// The slowest.
     pub(crate) slowest_ms: f64,
+    /// The median, by the device's clock, from the first kernel's beginning to the last one's end.
+    pub(crate) device_ms: f64,
     /// Operations of linears and attention in a run, in units of 10^9.
     pub(crate) gflop: f64,
-    /// For each kernel the sum over its steps, each waited for.
+    /// For each kernel the sum over its steps, by the device's clock.
     pub(crate) kernels: BTreeMap<String, KernelTime>,
 }
 

@@ -1,33 +1,75 @@
-//! A driver around a driver, which can wait for each launch and note how long it took.
+//! A driver around a driver, which can take the device's time of each launch.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use bytec_runtime::cuda::{Arch, Call, Driver, DriverError, Function, KernelCode, Pointer, Stream};
+use bytec_runtime::cuda::{
+    Arch, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Staging, Stream,
+};
 
 /// The driver.
 pub(crate) struct Timed {
     inner: Arc<dyn Driver>,
     on: AtomicBool,
-    steps: Mutex<Vec<(String, f64)>>,
+    launches: Mutex<Vec<Launch>>,
+}
+
+/// A launch between two events.
+struct Launch {
+    step: String,
+    before: Event,
+    after: Event,
+}
+
+/// What the launches of a run took.
+pub(crate) struct Times {
+    /// Each step's name and milliseconds.
+    pub(crate) steps: Vec<(String, f64)>,
+    /// From the first launch's beginning to the last one's end, in milliseconds.
+    pub(crate) all: f64,
 }
 
 impl Timed {
     /// Around another; passes everything on until told otherwise.
     pub(crate) fn new(inner: Arc<dyn Driver>) -> Self {
-        Self { inner, on: AtomicBool::new(false), steps: Mutex::default() }
+        Self { inner, on: AtomicBool::new(false), launches: Mutex::default() }
     }
 
-    /// From now on waits for each launch, or no longer.
-    pub(crate) fn wait_for_each(&self, on: bool) {
-        self.on.store(on, Ordering::Relaxed);
+    /// Runs with an event before and after each launch, and says what the launches took.
+    pub(crate) fn time<E: From<DriverError>>(
+        &self,
+        run: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Times, E> {
+        self.lock().clear();
+        self.on.store(true, Ordering::Relaxed);
+        let ran = run();
+        self.on.store(false, Ordering::Relaxed);
+        let launches = std::mem::take(&mut *self.lock());
+        let times = ran.and_then(|()| Ok(self.elapsed(&launches)?));
+        for launch in launches {
+            self.inner.close_event(launch.before);
+            self.inner.close_event(launch.after);
+        }
+        times
     }
 
-    /// The steps since the last call, with their times in milliseconds.
-    pub(crate) fn take(&self) -> Vec<(String, f64)> {
-        std::mem::take(&mut self.steps.lock().unwrap_or_else(PoisonError::into_inner))
+    fn elapsed(&self, launches: &[Launch]) -> Result<Times, DriverError> {
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let time = |launch: &Launch| {
+            Ok((launch.step.clone(), ms(self.inner.elapsed(launch.before, launch.after)?)))
+        };
+        let steps = launches.iter().map(time).collect::<Result<_, DriverError>>()?;
+        let all = match (launches.first(), launches.last()) {
+            (Some(first), Some(last)) => ms(self.inner.elapsed(first.before, last.after)?),
+            _ => 0.0,
+        };
+        Ok(Times { steps, all })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Launch>> {
+        self.launches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -78,14 +120,11 @@ impl Driver for Timed {
         if !self.on.load(Ordering::Relaxed) {
             return self.inner.launch(stream, call);
         }
-        self.inner.synchronise(stream)?;
-        let begun = Instant::now();
+        let (before, after) = (self.inner.open_event()?, self.inner.open_event()?);
+        self.lock().push(Launch { step: call.name.to_owned(), before, after });
+        self.inner.record(stream, before)?;
         self.inner.launch(stream, call)?;
-        self.inner.synchronise(stream)?;
-        let ms = begun.elapsed().as_secs_f64() * 1e3;
-        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        steps.push((call.name.to_owned(), ms));
-        Ok(())
+        self.inner.record(stream, after)
     }
 
     fn download(&self, stream: Stream, from: Pointer, bytes: &mut [u8]) -> Result<(), DriverError> {
@@ -94,6 +133,51 @@ impl Driver for Timed {
 
     fn synchronise(&self, stream: Stream) -> Result<(), DriverError> {
         self.inner.synchronise(stream)
+    }
+
+    fn staging(&self, bytes: u64) -> Result<Box<dyn Staging>, DriverError> {
+        self.inner.staging(bytes)
+    }
+
+    fn open_event(&self) -> Result<Event, DriverError> {
+        self.inner.open_event()
+    }
+
+    fn close_event(&self, event: Event) {
+        self.inner.close_event(event);
+    }
+
+    fn record(&self, stream: Stream, event: Event) -> Result<(), DriverError> {
+        self.inner.record(stream, event)
+    }
+
+    fn wait(&self, event: Event) -> Result<(), DriverError> {
+        self.inner.wait(event)
+    }
+
+    fn elapsed(&self, from: Event, to: Event) -> Result<Duration, DriverError> {
+        self.inner.elapsed(from, to)
+    }
+
+    fn begin_capture(&self, stream: Stream) -> Result<(), DriverError> {
+        self.inner.begin_capture(stream)
+    }
+
+    fn end_capture(&self, stream: Stream) -> Result<Graph, DriverError> {
+        self.inner.end_capture(stream)
+    }
+
+    fn replay(
+        &self,
+        stream: Stream,
+        graph: Graph,
+        before: &mut dyn FnMut(),
+    ) -> Result<(), DriverError> {
+        self.inner.replay(stream, graph, before)
+    }
+
+    fn close_graph(&self, graph: Graph) {
+        self.inner.close_graph(graph);
     }
 
     fn birth(&self, name: &str, pointer: Pointer, bytes: u64) {

@@ -29,7 +29,7 @@ const DTYPES: [(&str, f64); 2] = [("f16", 1e-2), ("bf16", 8e-2)];
 const COMPARED: usize = 6;
 /// Runs before those that count.
 const WARM_UP: usize = 3;
-/// Runs that wait for each step.
+/// Runs with events around each launch.
 const STEP_RUNS: usize = 7;
 
 /// What is to be timed or checked.
@@ -222,14 +222,13 @@ fn time(open: &Open, shape: &Shape, dtype: &str, texts: usize, seconds: f64) -> 
     }
     times.sort_by(f64::total_cmp);
     let work = gflop(engine.program(), &lengths);
-    timed.wait_for_each(true);
-    let mut runs = Vec::new();
+    let (mut runs, mut device) = (Vec::new(), Vec::new());
     for _ in 0..STEP_RUNS {
-        timed.take();
-        session.run(&batch)?;
-        runs.push(by_kernel(engine.program(), &timed.take()));
+        let taken = timed.time(|| session.run(&batch).map(|_| ()).map_err(anyhow::Error::from))?;
+        runs.push(by_kernel(engine.program(), &taken.steps));
+        device.push(taken.all);
     }
-    timed.wait_for_each(false);
+    device.sort_by(f64::total_cmp);
     Ok(Timing {
         shape: shape.name.to_owned(),
         dtype: dtype.to_owned(),
@@ -239,6 +238,7 @@ fn time(open: &Open, shape: &Shape, dtype: &str, texts: usize, seconds: f64) -> 
         median_ms: times[times.len() / 2],
         fastest_ms: times[0],
         slowest_ms: times[times.len() - 1],
+        device_ms: device[device.len() / 2],
         gflop: work.values().sum(),
         kernels: kernels(engine.program(), &runs, &work),
     })
