@@ -10,6 +10,7 @@ mod gpu_run;
 mod isolation;
 mod parity;
 mod random_graphs;
+mod random_models;
 mod readme;
 mod reports;
 mod sim_kernels;

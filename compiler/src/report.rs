@@ -37,6 +37,7 @@ pub(crate) fn report(model: &Loaded, packed: &Packed, rules: Vec<RuleReport>) ->
         ops_folded: count_ops(&packed.graph, shared),
         rules,
         unused_tensors: model.unused_tensors.clone(),
+        ignored_fields: model.ignored_fields.clone(),
         non_finite: non_finite(model, &packed.graph),
         notes: model.notes.clone(),
     }

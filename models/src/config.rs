@@ -97,6 +97,24 @@ impl Config {
         })
     }
 
+    /// An integer that divides `whole`, the value of the field `of`.
+    ///
+    /// # Errors
+    /// The field is missing, not an integer, or no divisor.
+    pub fn divisor(
+        &self,
+        field: &str,
+        of: &str,
+        whole: u64,
+        example: u64,
+    ) -> Result<u64, FieldError> {
+        let part = self.size(field, 1..=1 << 12, example)?;
+        if whole.is_multiple_of(part) {
+            return Ok(part);
+        }
+        Err(self.error(field, format!("a divisor of {of} ({whole})"), &example.to_string()))
+    }
+
     /// A number above 0 and at most `max`.
     ///
     /// # Errors

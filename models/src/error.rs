@@ -125,7 +125,7 @@ pub enum ModelError {
         /// The pooling.
         pooling: String,
     },
-    /// Both `bert.`-style names and plain names are there.
+    /// Both prefixed and plain names are there.
     #[error(
         "{file}: `{first}` and `{second}` are both there, expected one model in one file; keep one of them"
     )]
@@ -139,7 +139,7 @@ pub enum ModelError {
     },
     /// The base model's tensors carry a prefix that isn't this family's.
     #[error(
-        "{file}: found `{found}`, expected `{expected}` with the prefix `bert.` or none; rename the tensors if this is \
+        "{file}: found `{found}`, expected `{expected}` with the prefix `{prefix}.` or none; rename the tensors if this is \
          such a model"
     )]
     Prefix {
@@ -149,6 +149,8 @@ pub enum ModelError {
         found: String,
         /// Its name without a prefix.
         expected: String,
+        /// The family's prefix.
+        prefix: String,
     },
     /// The number of class names and the classifier's rows differ.
     #[error(

@@ -4,11 +4,21 @@
 //! tensors) and a [`Request`]; out comes a [`Model`]: the graph, whose weights carry the names that the file uses.
 //! Nothing is guessed. A field or tensor that is missing is an error that names it and the option that supplies it.
 
+pub mod activation;
+pub mod albert;
 pub mod bert;
 pub mod checkpoint;
 pub mod config;
+pub mod distilbert;
+pub mod electra;
+pub mod encoder;
 pub mod error;
+pub mod heads;
+pub mod keys;
+pub mod labels;
+pub mod layers;
 pub mod net;
+pub mod roberta;
 pub mod task;
 pub mod tiny;
 
@@ -36,7 +46,8 @@ pub struct Family {
 }
 
 /// Every family.
-pub static MODELS: &[Family] = &[bert::FAMILY];
+pub static MODELS: &[Family] =
+    &[bert::FAMILY, roberta::FAMILY, distilbert::FAMILY, albert::FAMILY, electra::FAMILY];
 
 /// What the caller wants beyond what the config says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,6 +86,8 @@ pub struct Model {
     pub aliases: Vec<Alias>,
     /// Tensors of the file that the model has no use for by design: they aren't to be reported as unused.
     pub ignored: Vec<String>,
+    /// Fields of the config that have no effect on the forward pass.
+    pub ignored_fields: Vec<String>,
     /// Pairs of tensors that the config calls one. Whoever holds the data has to check that they are equal.
     pub tied: Vec<Tied>,
     /// Anything else worth knowing.

@@ -56,17 +56,43 @@ pub fn check(
     sample: &BTreeMap<String, Tensor>,
     found: &Outputs,
 ) -> Result<()> {
-    let exact = eval(graph, sample, weights, Rounding::Exact)?;
-    let rounded = eval(graph, sample, weights, Rounding::F32)?;
-    ensure!(exact.keys().eq(found.keys()), "outputs {:?}", found.keys());
-    for (name, exact) in &exact {
-        let exact = single(exact.as_floats().context("outputs are floats")?);
-        let rounded = single(rounded[name].as_floats().context("outputs are floats")?);
-        ensure!(exact.len() == found[name].len(), "{name}: {} elements", found[name].len());
-        let scale = exact.iter().fold(1.0, |scale: f64, x| scale.max(f64::from(x.abs())));
-        let bound = (2.0 * max_difference(&rounded, &exact)).max(2e-6 * scale);
-        let difference = max_difference(&found[name], &exact);
-        ensure!(difference <= bound, "{name}: {difference:e} is past {bound:e}");
+    check_all(graph, weights, [(sample, found)], 2.0)
+}
+
+/// As [`check`] for the largest errors over all samples, with a bound of `slack / 2` times the usual one.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_all<'a>(
+    graph: &Graph,
+    weights: &dyn WeightSource,
+    samples: impl IntoIterator<Item = (&'a BTreeMap<String, Tensor>, &'a Outputs)>,
+    slack: f64,
+) -> Result<()> {
+    #[derive(Default)]
+    struct Worst {
+        found: f64,
+        rounded: f64,
+        scale: f64,
+    }
+    let mut worst: BTreeMap<String, Worst> = BTreeMap::new();
+    for (sample, found) in samples {
+        let exact = eval(graph, sample, weights, Rounding::Exact)?;
+        let rounded = eval(graph, sample, weights, Rounding::F32)?;
+        ensure!(exact.keys().eq(found.keys()), "outputs {:?}", found.keys());
+        for (name, exact) in &exact {
+            let exact = single(exact.as_floats().context("outputs are floats")?);
+            let rounded = single(rounded[name].as_floats().context("outputs are floats")?);
+            ensure!(exact.len() == found[name].len(), "{name}: {} elements", found[name].len());
+            let worst = worst.entry(name.clone()).or_default();
+            worst.found = worst.found.max(max_difference(&found[name], &exact));
+            worst.rounded = worst.rounded.max(max_difference(&rounded, &exact));
+            worst.scale = exact.iter().fold(worst.scale, |scale, x| scale.max(f64::from(x.abs())));
+        }
+    }
+    for (name, Worst { found, rounded, scale }) in worst {
+        let bound = slack * rounded.max(1e-6 * scale.max(1.0));
+        ensure!(found <= bound, "{name}: {found:e} is past {bound:e}");
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! Model folders and plans made for a test, in a temporary folder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use bytec_compiler::{CompileError, Options, Progress, Stages};
-use bytec_models::tiny::TinyBert;
+use bytec_models::tiny::TinyCheckpoint;
 
 /// Watches nothing.
 #[derive(Debug)]
@@ -19,9 +19,9 @@ impl Progress for Silent {
 ///
 /// # Errors
 /// If the folder can't be written.
-pub fn write_folder(tiny: &TinyBert, folder: &Path) -> Result<()> {
+pub fn write_folder(tiny: impl Into<TinyCheckpoint>, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)?;
-    let checkpoint = tiny.checkpoint();
+    let checkpoint = tiny.into();
     std::fs::write(folder.join("config.json"), checkpoint.config_json())?;
     std::fs::write(folder.join("model.safetensors"), checkpoint.safetensors())?;
     Ok(())
@@ -36,34 +36,4 @@ pub fn compile(source: &Path, options: &Options, plan: &Path) -> Result<Stages, 
         emitted.write_file(plan)?;
         Ok::<_, CompileError>(stages)
     })
-}
-
-/// A temporary folder with a tiny model and its plan.
-#[derive(Debug)]
-pub struct TinyPlan {
-    folder: tempfile::TempDir,
-}
-
-impl TinyPlan {
-    /// Makes the model and compiles it.
-    ///
-    /// # Errors
-    /// If it does not compile.
-    pub fn new(tiny: &TinyBert, options: &Options) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        write_folder(tiny, &folder.path().join("model"))?;
-        let made = Self { folder };
-        compile(&made.model(), options, &made.plan())?;
-        Ok(made)
-    }
-
-    /// The model folder.
-    pub fn model(&self) -> PathBuf {
-        self.folder.path().join("model")
-    }
-
-    /// The plan file.
-    pub fn plan(&self) -> PathBuf {
-        self.folder.path().join("model.plan")
-    }
 }

@@ -93,6 +93,9 @@ fn source(out: &mut impl Write, index: &PlanIndex) -> io::Result<()> {
     if !manifest.labels.is_empty() {
         writeln!(out, "  labels     {}", manifest.labels.join(", "))?;
     }
+    if !manifest.report.ignored_fields.is_empty() {
+        writeln!(out, "  ignored    {} (config)", manifest.report.ignored_fields.join(", "))?;
+    }
     if !manifest.report.unused_tensors.is_empty() {
         writeln!(out, "  unused     {}", manifest.report.unused_tensors.join(", "))?;
     }

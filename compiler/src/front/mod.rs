@@ -81,6 +81,8 @@ pub struct Loaded {
     pub pooling: Option<PoolingSpec>,
     /// Tensors of the file that the graph doesn't use.
     pub unused_tensors: Vec<String>,
+    /// Fields of the config that have no effect on the forward pass.
+    pub ignored_fields: Vec<String>,
     /// Anything else worth knowing.
     pub notes: Vec<String>,
 }
@@ -124,6 +126,7 @@ fn load_graph(
     };
     Ok(Loaded {
         unused_tensors: unused(&graph, &weights, &[]),
+        ignored_fields: Vec::new(),
         graph,
         weights,
         front: "bytec graph",
@@ -162,6 +165,7 @@ fn load_model(
     Ok(Loaded {
         unused_tensors: unused(&model.graph, &weights, &model.ignored),
         notes: notes(&model, texts.notes),
+        ignored_fields: model.ignored_fields,
         graph: model.graph,
         weights,
         front: "safetensors",

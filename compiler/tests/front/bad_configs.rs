@@ -83,6 +83,8 @@ fn every_wrong_value_is_named() {
         ("tie_word_embeddings", json!("yes")),
         ("auto_map", json!({"AutoModel": "modeling_other.OtherModel"})),
         ("pruned_heads", json!({"0": [1, 2]})),
+        ("quantization_config", json!({"bits": 4})),
+        ("norm_order", json!("pre")),
     ];
     let mut found = String::new();
     for (field, value) in cases {
@@ -103,20 +105,22 @@ fn every_wrong_value_is_named() {
         DIR/config.json: `layer_norm_eps` must be a number above 0 and at most 0.1, found 2; pass the model's own, such as --set layer_norm_eps=1e-12
         DIR/config.json: `hidden_act` must be one of gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish, tanh, found "quick_gelu"; pass the model's own, such as --set hidden_act=gelu
         DIR/config.json: `hidden_act` must be one of gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish, tanh, found 1; pass the model's own, such as --set hidden_act=gelu
-        DIR/config.json: model_type "gpt2" is not known, expected one of bert; if the model is one of these under another name, pass --set model_type=NAME
+        DIR/config.json: model_type "gpt2" is not known, expected one of bert, roberta, xlm-roberta, camembert, distilbert, albert, electra; if the model is one of these under another name, pass --set model_type=NAME
         DIR/config.json: `model_type` must be a model family's name, found 3; pass the model's own, such as --set model_type=bert
         DIR/config.json: `architectures` must be a list of one name, found []; pass --architecture BertModel
         DIR/config.json: `architectures` must be a list of one name, found ["BertModel","BertForMaskedLM"]; pass --architecture BertModel
         DIR/config.json: `architectures` must be a list of one name, found "BertModel"; pass --architecture BertModel
         DIR/config.json: architecture "BertLMHeadModel" is not known, expected one of BertModel, BertForSequenceClassification, BertForTokenClassification, BertForMaskedLM, BertForPreTraining, BertForNextSentencePrediction, BertForQuestionAnswering, BertForMultipleChoice; pass --architecture NAME
-        DIR/config.json: `position_embedding_type` must be "absolute", found "relative_key"; relative positions and ALiBi aren't built for this family
-        DIR/config.json: `position_embedding_type` must be "absolute", found 0; relative positions and ALiBi aren't built for this family
+        DIR/config.json: `position_embedding_type` must be "absolute", found "relative_key"; other positions aren't built for this family
+        DIR/config.json: `position_embedding_type` must be "absolute", found 0; other positions aren't built for this family
         DIR/config.json: `is_decoder` must be false, found true; decoders aren't built for this family
-        DIR/config.json: `is_decoder` must be true or false, found "no"; pass the model's own, such as --set is_decoder=false
+        DIR/config.json: `is_decoder` must be false, found "no"; decoders aren't built for this family
         DIR/config.json: `add_cross_attention` must be false, found true; decoders aren't built for this family
         DIR/config.json: `tie_word_embeddings` must be true or false, found "yes"; pass the model's own, such as --set tie_word_embeddings=true
         DIR/config.json: `auto_map` must be absent, found {"AutoModel":"modeling_other.OtherModel"}; the model brings its own code, which may differ from this family's; if it doesn't, pass --set auto_map=null
         DIR/config.json: `pruned_heads` must be empty, found {"0":[1,2]}; save the model with its remaining heads as a model of its own
+        DIR/config.json: `quantization_config` must be absent, found {"bits":4}; quantised weights aren't read; save the model in F32, F16 or BF16
+        DIR/config.json: `norm_order` must be absent, found "pre"; the family doesn't know it; if it doesn't change the forward pass, pass --set norm_order=null
     "#]].assert_eq(&found);
 }
 

@@ -107,6 +107,9 @@ pub struct Report {
     pub rules: Vec<RuleReport>,
     /// Tensors of the checkpoint that the model does not use.
     pub unused_tensors: Vec<String>,
+    /// Fields of the config that have no effect on the forward pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored_fields: Vec<String>,
     /// Weights that hold NaN or infinity, and how many elements do.
     pub non_finite: BTreeMap<String, u64>,
     /// Anything else worth knowing.

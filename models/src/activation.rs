@@ -1,0 +1,33 @@
+//! The activations that configs name.
+
+use bytec_ir::attrs::UnaryFn;
+
+use crate::Config;
+use crate::error::FieldError;
+
+/// The names that are built, and what they mean.
+pub const ACTIVATIONS: &[(&str, UnaryFn)] = &[
+    ("gelu", UnaryFn::GeluErf),
+    ("gelu_new", UnaryFn::GeluTanh),
+    ("gelu_pytorch_tanh", UnaryFn::GeluTanh),
+    ("gelu_fast", UnaryFn::GeluTanh),
+    ("relu", UnaryFn::Relu),
+    ("silu", UnaryFn::Silu),
+    ("swish", UnaryFn::Silu),
+    ("tanh", UnaryFn::Tanh),
+];
+
+/// The activation that `field` names.
+///
+/// # Errors
+/// The field is missing, or names what isn't built.
+pub fn activation(config: &Config, field: &str) -> Result<UnaryFn, FieldError> {
+    let names: Vec<_> = ACTIVATIONS.iter().map(|(name, _)| *name).collect();
+    let expected = format!("one of {}", names.join(", "));
+    let name = config.text(field, &expected, "gelu")?;
+    ACTIVATIONS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, function)| *function)
+        .ok_or_else(|| config.error(field, expected, "gelu"))
+}
