@@ -9,7 +9,7 @@ use crate::Config;
 use crate::error::FieldError;
 
 /// Read for every family.
-const READ: &[&str] = &["architectures", "id2label", "model_type", "num_labels"];
+const READ: &[&str] = &["architectures", "id2label", "model_type", "num_labels", "problem_type"];
 
 /// Without effect on the forward pass: training, generation, tokens' roles, bookkeeping, and the sizes of parts that no
 /// code has.
@@ -87,7 +87,6 @@ const NO_EFFECT: &[&str] = &[
     "pooler_num_fc_layers",
     "pooler_size_per_head",
     "prefix",
-    "problem_type",
     "qa_dropout",
     "remove_invalid_values",
     "repetition_penalty",
