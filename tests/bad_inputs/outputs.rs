@@ -78,7 +78,14 @@ pub(super) fn rows() -> Vec<Row> {
         Row::new("--no-truncate and tensors", format!("{RUN} --no-truncate"))
             .fails(2, ["--no-truncate", "--inputs"]),
         Row::new("nothing to run", "run good.plan")
-            .fails(2, ["--text <TEXT>|--text-file <FILE>|--inputs <FILE>"]),
+            .fails(2, ["--text <TEXT>|--text-file <FILE>|--pair <A> <B>|--inputs <FILE>"]),
+        Row::new("nothing to verify", "verify good.plan")
+            .fails(2, ["bytec verify <--text <TEXT>|"]),
+        Row::new(
+            "a reference that holds inputs",
+            "verify good.plan --inputs in.safetensors --reference in.safetensors",
+        )
+        .fails(2, ["in.safetensors: ", "expected an output of the plan", "`input_ids`"]),
         Row::new("an unknown device", "run good.plan --text a --device tpu")
             .fails(2, ["--device", "tpu", "cpu, cuda, sim"]),
         Row::new("a device that is too old", format!("{COMPILE} --target sm_70:f16"))
