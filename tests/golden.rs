@@ -5,8 +5,11 @@
 //! files are the stages. `UPDATE_EXPECT=1` writes them anew.
 //!
 //! `targets` names GPU targets beside the CPU. Their schedules follow the CPU's, and the text of each of their kernels is
-//! a file, which NVRTC has to take for every architecture without spills and warnings. The plan stays the CPU's, so that
-//! all files can be compared on a machine without NVRTC.
+//! a file, in which a line `#include "lib/..."` stands for a file of the templates' library. The plan stays the CPU's, so
+//! that all files can be compared on a machine without NVRTC.
+//!
+//! NVRTC has to take the kernels of every case, whatever its targets, for every architecture and in every element type,
+//! without spills and warnings.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,12 +18,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytec_compiler::front::PoolingChoice;
-use bytec_compiler::nvrtc::Arch;
+use bytec_compiler::nvrtc::{Arch, Cache};
 use bytec_compiler::render::{Float, Source, steps};
 use bytec_compiler::{FrontOptions, Options, Target, front, fuse, schedule};
 use bytec_ir::{Graph, PoolKind};
 use bytec_models::tiny::TinyBert;
 use bytec_models::{Checkpoint, Config, Pooling, Request, TensorInfo};
+use bytec_templates::LIBRARY;
 use bytec_tests::nvrtc::nvrtc;
 use bytec_tests::plans;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -52,32 +56,69 @@ fn cases() -> Result<Vec<PathBuf>> {
 struct Stages {
     /// Text by file name.
     files: BTreeMap<String, String>,
-    /// What the files `4.*.cu` hold.
-    kernels: Vec<Source>,
+    /// What the kernels are made of.
+    fused: Graph,
 }
 
 /// Compares the stages of a case with its files, or replaces the files; then compiles the kernels.
 fn check(folder: &Path) -> Result<()> {
     let stages = stages(folder)?;
     compare(folder, &stages.files)?;
-    compile(&stages.kernels)
+    compile(&stages.fused)
 }
 
-/// Compiles kernels for each architecture; without NVRTC it says so and compiles none.
-fn compile(kernels: &[Source]) -> Result<()> {
-    if kernels.is_empty() {
-        return Ok(());
-    }
+/// Compiles a graph's kernels for each architecture in each element type; without NVRTC it says so and compiles none.
+fn compile(fused: &Graph) -> Result<()> {
     let Some(nvrtc) = nvrtc() else { return Ok(()) };
-    let units: Vec<_> = [Arch::SM_80, Arch::SM_90A]
-        .into_iter()
-        .flat_map(|arch| kernels.iter().map(move |kernel| (kernel, arch)))
-        .collect();
-    for ((kernel, arch), compiled) in units.iter().zip(nvrtc.compile(&units, None, &|_| {})?) {
+    let packed = fuse::pack(fused)?;
+    let mut kernels = Vec::new();
+    for arch in [Arch::SM_80, Arch::SM_90A] {
+        for float in [Float::F32, Float::F16, Float::Bf16] {
+            let schedule = schedule::schedule(&packed, Target::Cuda { arch, float })?;
+            let sources = steps::render(&schedule, float)?.sources;
+            kernels.extend(sources.into_iter().map(|source| (source, arch)));
+        }
+    }
+    let units: Vec<_> = kernels.iter().map(|(source, arch)| (source, *arch)).collect();
+    let cache = Cache::open(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("golden"))?;
+    let compiled = nvrtc.compile(&units, Some(&cache), &|_| {})?;
+    for ((kernel, arch), compiled) in units.iter().zip(compiled) {
         let defects = compiled.defects();
         ensure!(defects.is_empty(), "{} for {arch}: {defects:?}", kernel.symbol);
     }
     Ok(())
+}
+
+/// A kernel's text with an include in the place of each file of the library.
+fn folded(source: &Source) -> Result<String> {
+    let mut text = String::new();
+    let mut last = "";
+    for (line, place) in source.text.lines().zip(&source.places) {
+        if !place.file.starts_with("lib/") {
+            text += line;
+            text.push('\n');
+        } else if place.file != last {
+            text += &format!("#include \"{}\"\n", place.file);
+        }
+        last = place.file;
+    }
+    ensure!(unfolded(&text)? == source.text, "{}: its includes don't give its text", source.symbol);
+    Ok(text)
+}
+
+/// The text that NVRTC gets.
+fn unfolded(text: &str) -> Result<String> {
+    let mut whole = String::new();
+    for line in text.lines() {
+        match line.strip_prefix("#include \"").and_then(|line| line.strip_suffix('"')) {
+            Some(name) => {
+                let file = LIBRARY.iter().find(|file| file.name == name);
+                whole += file.with_context(|| format!("no library file {name}"))?.text;
+            }
+            None => whole += &format!("{line}\n"),
+        }
+    }
+    Ok(whole)
 }
 
 fn compare(folder: &Path, stages: &BTreeMap<String, String>) -> Result<()> {
@@ -178,7 +219,7 @@ fn of_tiny(tiny: &TinyBert, front: &FrontOptions, targets: &[(Target, Float)]) -
     let stages = plans::compile(&model, &options, &folder.path().join("model.plan"))?;
     let files = stages.files.into_iter().collect();
     let (fused, _) = fuse::run(&front::load(&model, front)?.graph, fuse::RULES)?;
-    with_targets(Stages { files, kernels: Vec::new() }, &fused, targets)
+    with_targets(Stages { files, fused }, targets)
 }
 
 /// The stages before weights are read.
@@ -204,19 +245,19 @@ fn of_shapes(
         ("2.fused.ir".to_owned(), fused.to_string()),
         ("3.schedule.txt".to_owned(), schedule.to_text(&fused)),
     ]);
-    with_targets(Stages { files, kernels: Vec::new() }, &fused, targets)
+    with_targets(Stages { files, fused }, targets)
 }
 
 /// Adds the schedules and kernels of GPU targets.
-fn with_targets(mut stages: Stages, fused: &Graph, targets: &[(Target, Float)]) -> Result<Stages> {
+fn with_targets(mut stages: Stages, targets: &[(Target, Float)]) -> Result<Stages> {
+    let Stages { files, fused } = &mut stages;
     for &(target, float) in targets {
         let schedule = schedule::schedule(&fuse::pack(fused)?, target)?;
-        let text = stages.files.entry("3.schedule.txt".to_owned()).or_default();
+        let text = files.entry("3.schedule.txt".to_owned()).or_default();
         *text += &format!("\n{}", schedule.to_text(fused));
-        let sources = steps::render(&schedule, float)?.sources;
-        let file = |source: &Source| (format!("4.{}.cu", source.symbol), source.text.clone());
-        stages.files.extend(sources.iter().map(file));
-        stages.kernels.extend(sources);
+        for source in &steps::render(&schedule, float)?.sources {
+            files.insert(format!("4.{}.cu", source.symbol), folded(source)?);
+        }
     }
     Ok(stages)
 }
