@@ -8,6 +8,7 @@ mod cli;
 mod determinism;
 mod gpu_run;
 mod isolation;
+mod numerics;
 mod parity;
 mod random_graphs;
 mod random_models;
