@@ -238,7 +238,7 @@ fn check(kind: &FaultKind) -> &'static str {
         FaultKind::Uninitialised { .. } => "never written",
         FaultKind::Race { .. } | FaultKind::StoreConflict { .. } => "race",
         FaultKind::BlockRace { .. } => "race of blocks",
-        FaultKind::AsyncConflict { .. } => "copy in flight",
+        FaultKind::AsyncConflict { .. } | FaultKind::AsyncSource { .. } => "copy in flight",
         FaultKind::Taint { .. } => "marked value",
         FaultKind::DivergentBarrier { .. } | FaultKind::Barrier(_) => "barrier",
         FaultKind::MissingLanes { .. } | FaultKind::NotAMember { .. } => "lanes",

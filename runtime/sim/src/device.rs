@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use bytec_runtime::Isa;
+
 use crate::exec::Checks;
 use crate::fault::{Fault, FaultKind};
 use crate::launch;
@@ -124,6 +126,8 @@ pub struct Device {
     pub shared_limit: u32,
     /// Branches that the warps of a block may take before the kernel counts as endless.
     pub branch_limit: u64,
+    /// The processor's instructions to run on; the result is the same for any.
+    pub isa: Isa,
     /// Whether blocks may run on several threads. The result is the same either way.
     pub parallel: bool,
 }
@@ -139,6 +143,7 @@ impl Device {
             checks: Checks::ALL,
             shared_limit: 99 * 1024,
             branch_limit: 1 << 28,
+            isa: Isa::best(),
             parallel: true,
         }
     }
@@ -165,6 +170,11 @@ impl Device {
     pub fn free(&mut self, buffer: Buffer) -> Result<(), MemoryError> {
         let slot = self.allocations.get_mut(buffer.0 as usize).and_then(Option::take);
         slot.map(|_| ()).ok_or(MemoryError::Unknown(buffer.0))
+    }
+
+    /// Bytes of all buffers, a launched module's variables included.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.allocations.iter().flatten().map(|allocation| allocation.bytes).sum()
     }
 
     fn range(&self, buffer: Buffer, range: &Range<u64>) -> Result<&Allocation, MemoryError> {

@@ -199,6 +199,18 @@ pub enum FaultKind {
         /// The lane that issued the copy.
         owner_lane: u32,
     },
+    /// Global memory that a copy in flight reads.
+    #[error(
+        "{access} of memory that cp.async of warp {owner_warp} lane {owner_lane} may still read: no wait of the owner was seen"
+    )]
+    AsyncSource {
+        /// This access.
+        access: AccessKind,
+        /// The warp that issued the copy.
+        owner_warp: u32,
+        /// The lane that issued the copy.
+        owner_lane: u32,
+    },
     /// A value from a marked range reaches memory outside of any.
     #[error("a value that depends on a marked range ({what}) is kept")]
     Taint {

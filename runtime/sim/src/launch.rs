@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use bytec_runtime::Isa;
 use rayon::prelude::*;
 
 use crate::device::{Arg, Device};
@@ -138,7 +137,7 @@ pub(crate) fn run(
         merged: Arc::default(),
         in_order: false,
         wide_atomics: Mutex::new(()),
-        isa: Isa::best(),
+        isa: device.isa,
         branch_limit: device.branch_limit,
     };
     let side_by_side = device.parallel && blocks > 1 && rayon::current_num_threads() > 1;

@@ -50,7 +50,8 @@
 //!   every conflicting one of another warp, and by `bar.warp.sync` or a shuffle, vote, match or
 //!   reduction after every one of another lane. Accesses of different blocks in one launch conflict
 //!   unless both are reads or both are atomics.
-//! - Shared memory that a `cp.async` owns, from its issue until the issuing lane's wait.
+//! - Shared memory that a `cp.async` owns, and writes to the global memory that it reads, from its issue
+//!   until the issuing lane's wait.
 //! - Values from [marked](Device::mark) ranges that reach memory outside of any.
 //! - Barriers that a warp reaches in parts, that name different counts, or that never complete; lanes
 //!   missing from warp-wide instructions; kernels that never end.
@@ -62,10 +63,49 @@
 //! - `mma` adds one product after the other in f32, in the order of k.
 //! - Fences do nothing: conflicts between blocks are faults whether or not a fence is there, and atomics
 //!   order nothing but themselves.
-//! - Of a `cp.async`, the source is read at its issue and not guarded afterwards.
 //! - A division of integers by zero gives what GPUs are seen to give; the ISA leaves it open. A shuffle
 //!   from a lane that takes no part gives the reader's own value. A register that nothing wrote is zero.
 //! - Marks follow values, not control flow: what a branch on a marked value decides is not marked.
+//!
+//! # What it refuses
+//!
+//! With an error that names the instruction and its line:
+//!
+//! - Calls and indirect branches, textures and surfaces, and what sm_90 adds: clusters, `mbarrier`, bulk
+//!   copies and TMA, `wgmma`, `setmaxnreg`.
+//! - `mma` other than m16n8 with factors of f16, bf16 or tf32 and sums of f32; `wmma`; sparse and
+//!   integer products; `ldmatrix` and `movmatrix` other than of 8x8 matrices of 16 bits.
+//! - Atomics on floats and on less than 32 bits, `bar.red`, barriers that are not `.aligned`.
+//! - Directed rounding of arithmetic other than f32; approximate functions of f64.
+//! - Immediate or negated predicates in `and.pred` and its like.
+//!
+//! # How fast it is
+//!
+//! `cargo run --release -p bytec-sim --example rate` runs MiniLM's merged q, k and v and its attention, in f16,
+//! on one thread. It counts what Linux says the thread had of the processor, and takes the best of nine
+//! launches. On an AMD EPYC of family 26, model 2 (Zen 5), at 2.6 GHz, in millions of warp instructions a
+//! second a core:
+//!
+//! | kernel | instruction set | no checks | all checks | and marked rows |
+//! |---|---|---:|---:|---:|
+//! | `linear_1152x384_bias_f16` | AVX-512 | 17.2 | 4.4 | 2.9 |
+//! | | AVX2 | 15.4 | 4.6 | 3.1 |
+//! | | neither | 8.6 | 3.5 | 2.3 |
+//! | `attention_12x32_f16` | AVX-512 | 32.5 | 9.5 | 5.1 |
+//! | | AVX2 | 27.1 | 8.9 | 5.0 |
+//! | | neither | 14.7 | 6.4 | 4.2 |
+//!
+//! The bits are the same on each: what runs on vectors is compiled once for each instruction set, from
+//! one text without reassociation.
+//!
+//! # How much memory it takes
+//!
+//! A byte of a buffer takes a byte and a bit, which says whether it was written. A launch with the race
+//! checks adds three bits for each byte of the pages of 4 KiB that it touches. Where blocks run
+//! on several threads, pages are kept as they were before the first write. The rest does not grow with
+//! the buffers: for each thread one block's registers and shared memory, and its shadows, which take for each
+//! byte that the block touches one byte for writes and one for every warp that reads it. The
+//! benchmark prints it: 8 times the batch adds 11.1 MB of buffers and takes 12.3 MB more without checks, 16.5 MB with.
 //!
 //! # What only a GPU can tell
 //!

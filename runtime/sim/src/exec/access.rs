@@ -176,6 +176,12 @@ impl Cta<'_> {
         if page.touch(offset, bytes, access) {
             return Some(FaultKind::BlockRace { access });
         }
+        if access != AccessKind::Read
+            && let Some(copy) = page.source(offset, bytes)
+        {
+            let (owner_warp, owner_lane) = (copy.warp, copy.lane);
+            return Some(FaultKind::AsyncSource { access, owner_warp, owner_lane });
+        }
         let who = Who { warp, lane: lane as u32, known: &self.known[warp as usize] };
         match access {
             AccessKind::Read => page.shadow.read(offset, bytes, who),

@@ -2,13 +2,16 @@
 //!
 //! The bytes move when the copy is issued. Until the lane that issued it has waited, the shared
 //! memory belongs to the copy: any access to it, by the same lane too, is a fault. A wait is a write
-//! by that lane, at that time; other warps need a barrier after it.
+//! by that lane, at that time; other warps need a barrier after it. So it is with the source: until
+//! the wait nobody may write it, and the wait is a read.
 
 use super::Cta;
 use super::access::{Reach, Requests, Step, Target, address};
 use super::warp::{InFlight, Warp, lanes};
 use crate::fault::AccessKind;
 use crate::inst::{Atom, AtomOp, CpAsync, Space, Ty};
+use crate::memory::blockrace::Source;
+use crate::memory::global::PAGE;
 use crate::memory::shadow::Who;
 
 impl Cta<'_> {
@@ -36,6 +39,7 @@ impl Cta<'_> {
             let wanted = if ignored { 0 } else { wanted };
             let mut data = [0u64; 2];
             let mut tainted = 0u32;
+            let mut read = None;
             if wanted > 0 {
                 // A source size above the copy's is refused as a read outside of it.
                 let from = Reach { lane, access: AccessKind::Read, bytes: wanted, align: bytes };
@@ -49,6 +53,15 @@ impl Cta<'_> {
                     return Err(self.trap(kind, lane, source));
                 }
                 reads.note(lane, from_address, source);
+                if let Target::Global { index, offset } = source {
+                    read = Some(Source {
+                        page: (index as u32, (offset / PAGE) as u32),
+                        offset: offset % PAGE,
+                        bytes: wanted,
+                        warp: warp.index,
+                        lane: lane as u32,
+                    });
+                }
                 if CHECK {
                     self.check(warp.index, source, from)?;
                 }
@@ -73,7 +86,11 @@ impl Cta<'_> {
                     return Err(self.trap(kind, lane, target));
                 }
                 let group = warp.committed[lane];
-                warp.in_flight.push(InFlight { lane: lane as u32, group, offset, bytes });
+                let lane = lane as u32;
+                warp.in_flight.push(InFlight { lane, group, offset, bytes, source: read });
+                if let Some(source) = read {
+                    self.pages.begin_copy(source);
+                }
             }
             for at in (0..bytes).step_by(4) {
                 let word = data[(at / 8) as usize] >> (at % 8 * 8) & 0xffff_ffff;
@@ -102,7 +119,7 @@ impl Cta<'_> {
     /// uncommitted too, with none given.
     pub(super) fn cp_wait(&mut self, warp: &mut Warp, mask: u32, pending: Option<u32>) {
         let known = &self.known[warp.index as usize];
-        let shadow = &mut self.shared.shadow;
+        let (shadow, pages) = (&mut self.shared.shadow, &mut self.pages);
         let (committed, index) = (&warp.committed, warp.index);
         warp.in_flight.retain(|copy| {
             let done = mask >> copy.lane & 1 == 1
@@ -112,6 +129,9 @@ impl Cta<'_> {
             if done {
                 let who = Who { warp: index, lane: copy.lane, known };
                 shadow.release(copy.offset, copy.bytes, who);
+                if let Some(source) = &copy.source {
+                    pages.end_copy(source, known);
+                }
             }
             !done
         });

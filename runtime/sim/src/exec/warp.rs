@@ -9,6 +9,7 @@ use bytec_runtime::Isa;
 use bytec_runtime::cpu::isa::Compiled;
 
 use crate::inst::{Col, Slot};
+use crate::memory::blockrace::Source;
 
 /// Why a part does not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub(crate) struct Part {
     pub(crate) waiting: Waiting,
 }
 
-/// A piece of shared memory that a `cp.async` in flight owns.
+/// A piece of shared memory that a `cp.async` in flight owns, and the global memory that it reads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InFlight {
     pub(crate) lane: u32,
@@ -37,6 +38,8 @@ pub(crate) struct InFlight {
     pub(crate) group: u32,
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
+    /// What it reads; nothing where the piece is only zeroed.
+    pub(crate) source: Option<Source>,
 }
 
 /// A warp.

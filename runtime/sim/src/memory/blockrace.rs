@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::global::PAGE;
-use super::shadow::Shadow;
+use super::shadow::{Shadow, Who};
 use crate::fault::AccessKind;
 
 const WORDS: usize = PAGE as usize / 64;
@@ -49,12 +49,12 @@ impl Touched {
 
 /// What the blocks that ended have touched.
 #[derive(Debug, Default)]
-pub(crate) struct Merged(Mutex<BTreeMap<PageKey, Touched>>);
+pub(crate) struct Merged(Mutex<BTreeMap<PageKey, Box<Touched>>>);
 
 impl Merged {
     fn page(&self, key: PageKey) -> Option<Box<Touched>> {
         let pages = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        pages.get(&key).map(|touched| Box::new(touched.clone()))
+        pages.get(&key).cloned()
     }
 
     /// Adds a block's notes; whether they conflict with another block's.
@@ -69,12 +69,24 @@ impl Merged {
                     others.merge(own);
                 }
                 None => {
-                    merged.insert(*key, own.clone());
+                    merged.insert(*key, Box::new(own.clone()));
                 }
             }
         }
         conflict
     }
+}
+
+/// Bytes of a page that a `cp.async` in flight reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) page: PageKey,
+    /// Within the page.
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+    /// Who issued the copy.
+    pub(crate) warp: u32,
+    pub(crate) lane: u32,
 }
 
 /// One page as a block has used it.
@@ -84,6 +96,8 @@ pub(crate) struct BlockPage {
     /// What earlier blocks did, where blocks run one after the other.
     others: Option<Box<Touched>>,
     pub(crate) shadow: Shadow,
+    /// In order of their issue.
+    sources: Vec<Source>,
 }
 
 impl BlockPage {
@@ -104,6 +118,12 @@ impl BlockPage {
             AccessKind::Atomic => others.read[at] | others.written[at],
         };
         bad & mask != 0
+    }
+
+    /// A copy in flight that reads some of these bytes.
+    pub(crate) fn source(&self, offset: u64, bytes: u64) -> Option<&Source> {
+        let end = offset + bytes;
+        self.sources.iter().find(|copy| copy.offset < end && offset < copy.offset + copy.bytes)
     }
 }
 
@@ -133,10 +153,30 @@ impl BlockPages {
                 own: Touched::new(),
                 others: merged.and_then(|merged| merged.page(key)),
                 shadow: Shadow::new(PAGE as usize, warps),
+                sources: Vec::new(),
             });
             self.pages.len() - 1
         });
         self.last = Some((key, index));
         &mut self.pages[index]
+    }
+
+    /// A copy from a page that the block has touched is in flight from now on.
+    pub(crate) fn begin_copy(&mut self, source: Source) {
+        if let Some(index) = self.index.get(&source.page) {
+            self.pages[*index].sources.push(source);
+        }
+    }
+
+    /// Its issuer has waited: it reads no more. The last read of its source was now.
+    pub(crate) fn end_copy(&mut self, source: &Source, known: &[u32]) {
+        let Some(index) = self.index.get(&source.page) else { return };
+        let page = &mut self.pages[*index];
+        if let Some(at) = page.sources.iter().position(|other| other == source) {
+            page.sources.remove(at);
+        }
+        let who = Who { warp: source.warp, lane: source.lane, known };
+        // Nothing was written since the issue, or that write was a fault: so this is none.
+        let _ = page.shadow.read(source.offset, source.bytes, who);
     }
 }

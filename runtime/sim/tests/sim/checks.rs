@@ -242,6 +242,38 @@ fn copy(wait: &str, read: &str) -> String {
 }
 
 #[test]
+fn the_source_of_an_asynchronous_copy() {
+    let (access, write) = (AccessKind::Write, "st.global.b32 [%l1+4], 0;");
+    let twin = "xor.b32 %r1, %t, 32; mul.wide.u32 %l0, %r1, 16; add.s64 %l1, %in, %l0;";
+    let other = format!("{twin} {write}");
+    clean(&copy("cp.async.wait_all;", write), 1, 32);
+    clean(&copy("", "ld.global.b32 %r0, [%l1];"), 1, 32);
+    for wait in ["", "cp.async.wait_group 1;", "bar.sync 0;"] {
+        let fault = faulty(&copy(wait, write), 1, 32);
+        let kind = FaultKind::AsyncSource { access, owner_warp: 0, owner_lane: 0 };
+        assert_eq!(fault.kind, kind, "{wait}");
+    }
+    // Another warp comes after the wait and a barrier.
+    clean(&copy("cp.async.wait_all; bar.sync 0;", &other), 1, 64);
+    let kind = faulty(&copy("bar.sync 0;", &other), 1, 64).kind;
+    assert_eq!(kind, FaultKind::AsyncSource { access, owner_warp: 1, owner_lane: 0 });
+    let kind = faulty(&copy("bar.sync 0; cp.async.wait_all;", &other), 1, 64).kind;
+    assert!(
+        matches!(kind, FaultKind::AsyncSource { .. } | FaultKind::Race { .. }),
+        "{kind:?}: the wait is ordered by nothing"
+    );
+    // Only the bytes that it reads.
+    let part = "mul.wide.u32 %l0, %t, 16; add.s64 %l1, %in, %l0; add.s64 %l2, %s, %l0;\n\
+        cp.async.ca.shared.global [%l2], [%l1], 16, 6;";
+    clean(&format!("{part} st.global.b16 [%l1+6], 0;"), 1, 32);
+    let kind = faulty(&format!("{part} st.global.b16 [%l1+4], 0;"), 1, 32).kind;
+    assert_eq!(kind, FaultKind::AsyncSource { access, owner_warp: 0, owner_lane: 0 });
+    let add = faulty(&copy("", "atom.global.add.u32 %r0, [%l1], 1;"), 1, 32).kind;
+    let access = AccessKind::Atomic;
+    assert_eq!(add, FaultKind::AsyncSource { access, owner_warp: 0, owner_lane: 0 });
+}
+
+#[test]
 fn memory_under_an_asynchronous_copy() {
     let own = "ld.shared.b32 %r0, [%l2];";
     clean(&copy("cp.async.wait_group 0;", own), 1, 32);

@@ -1,11 +1,12 @@
 //! One table for each group of instructions: a form, its operands, and what the PTX ISA gives.
 
+use bytec_runtime::Isa;
 use bytec_sim::{Arg, Device, Module};
 
 use crate::support::{bytes, download_u32};
 
 /// Runs a body on one thread. The body finds its inputs in `%a0..` (32 bits) and `%l0..` (64 bits)
-/// and leaves results in `%d` and `%ld`, both stored.
+/// and leaves results in `%d` and `%ld`, both stored: the same on every instruction set.
 pub(crate) fn run(body: &str, narrow: &[u32], wide: &[u64]) -> (u32, u64) {
     let mut loads = String::new();
     for at in 0..narrow.len() {
@@ -24,21 +25,27 @@ pub(crate) fn run(body: &str, narrow: &[u32], wide: &[u64]) -> (u32, u64) {
          st.global.b32 [%out], %d;\nst.global.b64 [%out+8], %ld;\nret;\n}}\n"
     );
     let module = Module::parse(&text).unwrap_or_else(|error| panic!("{body}: {error}\n{text}"));
-    let mut device = Device::sm_80();
-    let input = device.alloc("in", 128).expect("it is small");
-    let output = device.alloc("out", 16).expect("it is small");
-    let mut data = bytes(narrow, u32::to_le_bytes);
-    data.resize(64, 0);
-    data.extend(bytes(wide, u64::to_le_bytes));
-    device.upload(input, 0, &data).expect("it fits");
-    let args = [Arg::Pointer(input, 0), Arg::Pointer(output, 0)];
-    let kernel = module.kernel("k").expect("it is there");
-    device
-        .launch(kernel, [1, 1, 1], [1, 1, 1], 0, &args)
-        .unwrap_or_else(|fault| panic!("{body}: {fault}"));
-    device.upload(output, 4, &[0; 4]).expect("it fits");
-    let words = download_u32(&device, output, 4);
-    (words[0], u64::from(words[2]) | u64::from(words[3]) << 32)
+    let results = Isa::available().into_iter().map(|isa| {
+        let mut device = Device::sm_80();
+        device.isa = isa;
+        let input = device.alloc("in", 128).expect("it is small");
+        let output = device.alloc("out", 16).expect("it is small");
+        let mut data = bytes(narrow, u32::to_le_bytes);
+        data.resize(64, 0);
+        data.extend(bytes(wide, u64::to_le_bytes));
+        device.upload(input, 0, &data).expect("it fits");
+        let args = [Arg::Pointer(input, 0), Arg::Pointer(output, 0)];
+        let kernel = module.kernel("k").expect("it is there");
+        device
+            .launch(kernel, [1, 1, 1], [1, 1, 1], 0, &args)
+            .unwrap_or_else(|fault| panic!("{body}: {fault}"));
+        device.upload(output, 4, &[0; 4]).expect("it fits");
+        let words = download_u32(&device, output, 4);
+        (words[0], u64::from(words[2]) | u64::from(words[3]) << 32)
+    });
+    let results: Vec<_> = results.collect();
+    assert!(results.iter().all(|result| *result == results[0]), "{body}: {results:x?}");
+    results[0]
 }
 
 pub(crate) fn narrow(cases: &[(&str, &[u32], u32)]) {

@@ -7,6 +7,7 @@ mod instructions;
 mod kernels;
 mod malformed;
 mod mutants;
+mod products;
 mod streams;
 mod support;
 mod warp;

@@ -1,5 +1,6 @@
 //! Instructions of a whole warp: shuffles, votes, matches, matrix transposes, tensor products.
 
+use bytec_runtime::Isa;
 use bytec_sim::{Arg, Device, Module};
 
 use crate::support::{bytes, download_u32, noise};
@@ -15,16 +16,23 @@ fn warp(body: &str, inputs: &[u32; 32]) -> Vec<u32> {
          ld.global.b32 %a, [%in];\nmov.b32 %d, 0;\n{body}\nst.global.b32 [%out], %d;\nret;\n}}\n"
     );
     let module = Module::parse(&text).unwrap_or_else(|error| panic!("{body}: {error}"));
-    let mut device = Device::sm_80();
-    let input = device.alloc("in", 128).expect("it is small");
-    let output = device.alloc("out", 128).expect("it is small");
-    device.upload(input, 0, &bytes(inputs, u32::to_le_bytes)).expect("it fits");
-    let args = [Arg::Pointer(input, 0), Arg::Pointer(output, 0)];
-    let kernel = module.kernel("k").expect("it is there");
-    device
-        .launch(kernel, [1, 1, 1], [32, 1, 1], 0, &args)
-        .unwrap_or_else(|fault| panic!("{body}: {fault}"));
-    download_u32(&device, output, 32)
+    let results = Isa::available().into_iter().map(|isa| {
+        let mut device = Device::sm_80();
+        device.isa = isa;
+        let input = device.alloc("in", 128).expect("it is small");
+        let output = device.alloc("out", 128).expect("it is small");
+        device.upload(input, 0, &bytes(inputs, u32::to_le_bytes)).expect("it fits");
+        let args = [Arg::Pointer(input, 0), Arg::Pointer(output, 0)];
+        let kernel = module.kernel("k").expect("it is there");
+        device
+            .launch(kernel, [1, 1, 1], [32, 1, 1], 0, &args)
+            .unwrap_or_else(|fault| panic!("{body}: {fault}"));
+        download_u32(&device, output, 32)
+    });
+    let mut results: Vec<_> = results.collect();
+    let last = results.pop().expect("there is an instruction set");
+    assert!(results.iter().all(|result| *result == last), "{body}: {results:x?}");
+    last
 }
 
 fn each(f: impl Fn(u32) -> u32) -> [u32; 32] {
@@ -34,7 +42,12 @@ fn each(f: impl Fn(u32) -> u32) -> [u32; 32] {
 #[test]
 fn shuffles_and_votes() {
     let own = each(|lane| lane * 10);
-    let cases: [(&str, [u32; 32]); 18] = [
+    let cases: [(&str, [u32; 32]); 20] = [
+        ("mov.pred %p0, 0; selp.u32 %d, 1, 2, %p0;", each(|_| 2)),
+        (
+            "setp.lt.u32 %p0, %lane, 7; mov.pred %p1, 0; @%p0 mov.pred %p1, -1; selp.u32 %d, 1, 2, %p1;",
+            each(|lane| if lane < 7 { 1 } else { 2 }),
+        ),
         ("shfl.sync.bfly.b32 %d, %a, 1, 31, -1;", each(|lane| (lane ^ 1) * 10)),
         (
             "shfl.sync.up.b32 %d, %a, 3, 0, -1;",
