@@ -88,12 +88,14 @@
 //!
 //! | kernel | instruction set | no checks | all checks | and marked rows |
 //! |---|---|---:|---:|---:|
-//! | `linear_1152x384_bias_f16` | AVX-512 | 17.2 | 4.4 | 2.9 |
-//! | | AVX2 | 15.4 | 4.6 | 3.1 |
-//! | | neither | 8.6 | 3.5 | 2.3 |
-//! | `attention_12x32_f16` | AVX-512 | 32.5 | 9.5 | 5.1 |
-//! | | AVX2 | 27.1 | 8.9 | 5.0 |
-//! | | neither | 14.7 | 6.4 | 4.2 |
+//! | `linear_1152x384_bias_f16` | AVX-512 | 15.8 | 4.1 | 2.8 |
+//! | | AVX2 | 13.8 | 3.9 | 2.5 |
+//! | | neither | 9.7 | 3.3 | 2.3 |
+//! | `attention_12x32_f16` | AVX-512 | 30.6 | 8.6 | 4.8 |
+//! | | AVX2 | 25.1 | 7.8 | 4.6 |
+//! | | neither | 14.6 | 6.3 | 4.0 |
+//!
+//! Other programs kept both cores of the machine busy; from run to run these change by a sixth.
 //!
 //! The bits are the same on each: what runs on vectors is compiled once for each instruction set, from
 //! one text without reassociation.
@@ -105,7 +107,8 @@
 //! on several threads, pages are kept as they were before the first write. The rest does not grow with
 //! the buffers: for each thread one block's registers and shared memory, and its shadows, which take for each
 //! byte that the block touches one byte for writes and one for every warp that reads it. The
-//! benchmark prints it: 8 times the batch adds 11.1 MB of buffers and takes 12.3 MB more without checks, 16.5 MB with.
+//! benchmark prints it: 8 times the batch adds 11.1 MB of
+//! buffers and takes 12.4 MB more without checks, 17 MB with.
 //!
 //! # What only a GPU can tell
 //!

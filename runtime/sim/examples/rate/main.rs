@@ -54,7 +54,7 @@ fn measure(isa: Isa, kernel: &str, checks: &str, times: usize) -> Result<(), Fai
 }
 
 /// Warp instructions a second in the best of some launches, those of each, and the memory after the first.
-fn launches(case: &mut Case, count: usize) -> Result<(f64, u64, Option<(u64, u64)>), Failure> {
+fn launches(case: &mut Case, count: usize) -> Result<(f64, u64, Option<Memory>), Failure> {
     let (mut best, mut instructions) = (f64::INFINITY, 0);
     let mut first = None;
     for _ in 0..count {
@@ -80,7 +80,9 @@ fn processor_time() -> Duration {
 }
 
 /// The most memory that the process has had, and what it has now, in bytes.
-fn memory() -> Option<(u64, u64)> {
+type Memory = (u64, u64);
+
+fn memory() -> Option<Memory> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let kilobytes = |name: &str| -> Option<u64> {
         let line = status.lines().find(|line| line.starts_with(name))?;
