@@ -95,7 +95,8 @@ pub(crate) fn check_finite(samples: &[Drawn], alone: &[Outputs]) {
 
 /// Runs `samples` in this order, and compares each result with the sample's own.
 fn check_order(engine: &Engine, samples: &[Drawn], alone: &[Outputs], order: &[usize], what: &str) {
-    let mut session = engine.session_with(SessionOptions { poison: true });
+    let mut session =
+        engine.session_with(SessionOptions { poison: true, ..SessionOptions::default() });
     let found = run(engine, &mut session, order.iter().map(|&i| &samples[i].inputs)).unwrap();
     assert_same_bits(&found, order.iter().map(|&i| &alone[i]), what);
 }

@@ -98,7 +98,7 @@ fn the_cpu_agrees_with_the_reference_in_one_batch() {
 
 #[test]
 fn instructions_threads_and_poisoned_memory_change_no_bit() {
-    let poison = SessionOptions { poison: true };
+    let poison = SessionOptions { poison: true, ..SessionOptions::default() };
     for case in cases() {
         let plan = plan(&case);
         let expected = batch(&plan, &case);

@@ -53,7 +53,8 @@ fn what_compiles_agrees_with_the_interpreter() {
         let options = EngineOptions { threads: Some(1), ..EngineOptions::default() };
         let engine =
             Engine::from_bytes(&plan, options).unwrap_or_else(|e| panic!("graph {seed}: {e}"));
-        let mut session = engine.session_with(SessionOptions { poison: true });
+        let mut session =
+            engine.session_with(SessionOptions { poison: true, ..SessionOptions::default() });
         let found = run(&engine, &mut session, &inputs).unwrap();
         let alone = run_alone(&engine, &mut session, &inputs).unwrap();
         assert_same_bits(&found, &alone, &format!("graph {seed}"));

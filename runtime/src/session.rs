@@ -16,6 +16,10 @@ use crate::observe::{Observer, StepOutput};
 pub struct SessionOptions {
     /// Fill all memory with NaN before each run, so that a read of what was not written shows in the outputs.
     pub poison: bool,
+    /// On a device: capture the launches of a size class once and replay them for every batch of it, which costs the
+    /// host less than launching each. The results are the same bits. A run that is observed, or whose size class has
+    /// larger grids than devices run, launches one by one all the same. Has no effect on the processor.
+    pub graphs: bool,
 }
 
 /// Memory for one batch at a time. Sessions of one engine don't know of each other and may run at the same time.
@@ -90,7 +94,7 @@ impl Session {
                 cpu.run(processor, program, shared.weights(), batch, observe);
             }
             (Work::Device(device), Machine::Device(code)) => {
-                device.run(code, program, batch, options.poison, observe)?;
+                device.run(code, program, batch, *options, observe)?;
             }
             (Work::Cpu(_), Machine::Device(_)) | (Work::Device(_), Machine::Cpu(_)) => {
                 unreachable!("a session's memory is of its engine's machine")

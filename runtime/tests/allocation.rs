@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytec_plan::program::DType;
-use bytec_runtime::{Isa, PackedBatch};
+use bytec_runtime::{Isa, PackedBatch, SessionOptions};
 
 use encoder::{SMALL, encoder, texts};
 use recorder::Recorder;
@@ -105,12 +105,17 @@ fn on_a_device() {
         let engine = on_device::open(&plan, &driver).expect("the plan is good");
         let lengths = [&[50, 7, 140, 20, 31, 0][..], &[139, 30, 51, 7, 1, 20], &[3, 3]];
         let batches = lengths.map(|lengths| on_device::batch(&engine, lengths));
-        let mut session = engine.session();
-        session.run(&batches[0]).expect("the batch fits");
-        for batch in [&batches[0], &batches[1], &batches[2], &batches[0]] {
-            let before = OWN.get();
-            session.run(batch).expect("the batch fits");
-            assert_eq!(OWN.get() - before, 0);
+        for graphs in [false, true] {
+            let mut session = engine.session_with(SessionOptions { poison: false, graphs });
+            // Each class has a graph of its own.
+            for batch in &batches[..if graphs { 3 } else { 1 }] {
+                session.run(batch).expect("the batch fits");
+            }
+            for batch in [&batches[0], &batches[1], &batches[2], &batches[0]] {
+                let before = OWN.get();
+                session.run(batch).expect("the batch fits");
+                assert_eq!(OWN.get() - before, 0);
+            }
         }
     }
 }

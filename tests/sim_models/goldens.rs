@@ -1,4 +1,5 @@
-//! Golden data: each case in one batch, within the bound of its element type, and alone with the same bits.
+//! Golden data: each case in one batch, within the bound of its element type, and alone, by graphs, with the
+//! same bits.
 //!
 //! A simulated device is slow, so of most cases only the shortest samples run; [`WHOLE`] runs from the shortest to the
 //! longest.
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 
 use bytec_compiler::{FrontOptions, front};
 use bytec_ir::eval::{Rounding, eval};
+use bytec_runtime::SessionOptions;
 use bytec_tests::batches::{Outputs, assert_same_bits, run, run_alone};
 use bytec_tests::golden::{Case, max_difference};
 use bytec_tests::tensors::Tensor;
@@ -95,8 +97,14 @@ fn check(target: &str, major: u32, rounding: Rounding) {
             println!("{what}: max abs difference {error:.2e}, bound {bound:.2e}");
             assert!(error <= bound, "{what}: {error:e} is past {bound:e}");
         }
+        let graphs = SessionOptions { graphs: true, ..SessionOptions::default() };
+        let mut session = engine.session_with(graphs);
         let alone = run_alone(&engine, &mut session, case.inputs.values()).unwrap();
-        assert_same_bits(&alone, &batch, &format!("{} for {target}, alone", case.name));
+        assert_same_bits(
+            &alone,
+            &batch,
+            &format!("{} for {target}, alone and by graphs", case.name),
+        );
     }
 }
 

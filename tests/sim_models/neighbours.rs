@@ -20,9 +20,12 @@ fn check(target: &str) {
     let mut random = SplitMix64(7);
     let samples = isolation::samples(&mut random);
     let inputs = samples.iter().map(|sample| &sample.inputs);
-    let mut session = engine.session_with(SessionOptions { poison: true });
+    let poisoned = |graphs| engine.session_with(SessionOptions { poison: true, graphs });
+    let mut session = poisoned(false);
     let alone = run_alone(&engine, &mut session, inputs).unwrap();
     isolation::check_finite(&samples, &alone);
+    // Batches of one size class: the first is captured, the others replay what it launched.
+    let mut session = poisoned(true);
     for order in isolation::shuffled(&mut random).chunks(BATCH) {
         let batch = order.iter().map(|&i| &samples[i].inputs);
         let found = run(&engine, &mut session, batch).unwrap();

@@ -32,6 +32,11 @@ impl Layout {
         self.classes.iter().copied().map(Some).eq(classes) && !self.classes.is_empty()
     }
 
+    /// The size class of the batches that the layout fits.
+    pub(super) fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
     /// Lays everything out for the batch's size class; `None` if sizes don't fit in 64 bits. The layout fits no batch
     /// until [`Layout::settle`].
     pub(super) fn renew(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::driver::{Driver, DriverError, Function, KernelCode, Pointer, Stream};
+use super::driver::{Driver, DriverError, Function, Graph, KernelCode, Pointer, Stream};
 
 /// Device memory.
 #[derive(Debug)]
@@ -82,5 +82,34 @@ impl Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         self.driver.close_stream(self.stream);
+    }
+}
+
+/// Launches that were captured.
+#[derive(Debug)]
+pub(super) struct LoadedGraph {
+    driver: Arc<dyn Driver>,
+    pub(super) graph: Graph,
+}
+
+impl LoadedGraph {
+    /// The graph of what `launch` launches on the stream. The stream takes all work again afterwards, whatever fails.
+    pub(super) fn capture(
+        driver: &Arc<dyn Driver>,
+        stream: Stream,
+        launch: impl FnOnce() -> Result<(), DriverError>,
+    ) -> Result<LoadedGraph, DriverError> {
+        driver.begin_capture(stream)?;
+        let launched = launch();
+        let ended = driver.end_capture(stream);
+        let graph = ended.map(|graph| LoadedGraph { driver: Arc::clone(driver), graph });
+        // What went wrong first says most.
+        launched.and(graph)
+    }
+}
+
+impl Drop for LoadedGraph {
+    fn drop(&mut self) {
+        self.driver.close_graph(self.graph);
     }
 }

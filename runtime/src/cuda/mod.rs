@@ -7,6 +7,7 @@ mod addresses;
 mod code;
 mod driver;
 mod float;
+mod launches;
 mod layout;
 #[cfg(feature = "cuda")]
 mod libcuda;

@@ -121,7 +121,7 @@ pub(super) fn tiles(rows: Rows, batch: &PackedBatch, per: u32) -> usize {
 }
 
 /// No batch of so many rows and samples has more tiles.
-fn tiles_at_most(rows: usize, samples: usize, per: u32) -> Option<usize> {
+pub(super) fn tiles_at_most(rows: usize, samples: usize, per: u32) -> Option<usize> {
     Some((rows / per as usize).checked_add(samples)?.min(rows))
 }
 

@@ -3,21 +3,25 @@
 //! A run is one upload, the launches in order, and a download of each output. The host knows all sizes beforehand, so
 //! nothing comes back in between, unless the run is observed.
 
-use bytec_plan::device::{Count, Launch};
 use bytec_plan::extent::Rows;
-use bytec_plan::program::{Buffer, DType, Program};
+use bytec_plan::program::{DType, Program};
 
 use super::addresses::{Addresses, Blocks};
 use super::code::Code;
-use super::driver::{Call, Driver, DriverError, Stream};
+use super::driver::{Driver, DriverError, Stream};
+use super::launches::{Launches, bytes_of, check_blocks, fits_a_graph};
 use super::layout::Layout;
-use super::memory::{Block, Queue};
+use super::memory::{Block, LoadedGraph, Queue};
 use super::readback::{Window, download};
-use super::tables::tiles;
+use super::staging::Staging;
 use crate::arena::{Line, floats, floats_mut, grow, size_class};
 use crate::batch::PackedBatch;
 use crate::error::RunError;
 use crate::observe::Observer;
+use crate::session::SessionOptions;
+
+/// Graphs that a session keeps. Batches of more size classes in turn are captured again.
+const GRAPHS: usize = 64;
 
 /// A session's memory on a device and beside it.
 #[derive(Debug, Default)]
@@ -27,7 +31,7 @@ pub(crate) struct DeviceWork {
     addresses: Addresses,
     device: Option<OnDevice>,
     /// The batch's block as the host puts it together.
-    staging: Vec<Line>,
+    staging: Option<Box<dyn Staging>>,
     /// For each part of the batch, the bytes of it that count.
     used: Vec<u64>,
     /// Each output's elements.
@@ -44,6 +48,8 @@ pub(crate) struct DeviceWork {
 struct OnDevice {
     slots: Vec<Option<Block>>,
     batch: Option<Block>,
+    /// For each of the last size classes its graph, while the blocks stay where they are.
+    graphs: Vec<(Vec<usize>, LoadedGraph)>,
     queue: Queue,
 }
 
@@ -54,7 +60,7 @@ impl DeviceWork {
         code: &Code,
         program: &Program,
         batch: &PackedBatch,
-        poison: bool,
+        options: SessionOptions,
         observe: Option<Observer<'_>>,
     ) -> Result<(), RunError> {
         if let Some(first) = code.broken() {
@@ -74,7 +80,7 @@ impl DeviceWork {
             Some(observe) => Some(Window::new(program, batch, observe).ok_or(full)?),
             None => None,
         };
-        self.work(code, program, batch, poison, window)
+        self.work(code, program, batch, options, window)
             .map_err(|error| code.break_down(error).into())
     }
 
@@ -99,7 +105,10 @@ impl DeviceWork {
         let full = RunError::OutOfMemory { samples: batch.len() };
         self.layout.renew(program, &code.parts, batch).ok_or(full.clone())?;
         self.make_host_room(program, batch).ok_or(full.clone())?;
-        match OnDevice::grow(&mut self.device, code, &self.layout) {
+        let grown = self
+            .make_staging(&*code.driver)
+            .and_then(|()| OnDevice::grow(&mut self.device, code, &self.layout));
+        match grown {
             Ok(()) => {}
             Err(DriverError::OutOfMemory { .. }) => return Err(full),
             Err(error) => return Err(code.break_down(error).into()),
@@ -114,7 +123,6 @@ impl DeviceWork {
     }
 
     fn make_host_room(&mut self, program: &Program, batch: &PackedBatch) -> Option<()> {
-        grow(&mut self.staging, usize::try_from(self.layout.batch.div_ceil(4)).ok()?)?;
         self.used.clear();
         self.used.try_reserve(self.layout.parts.len()).ok()?;
         self.outputs.resize_with(program.outputs.len(), Vec::new);
@@ -130,6 +138,15 @@ impl DeviceWork {
         Some(())
     }
 
+    /// Sees to host memory for the batch's block. What is too small goes first.
+    fn make_staging(&mut self, driver: &dyn Driver) -> Result<(), DriverError> {
+        self.staging.take_if(|staging| (staging.len() as u64) < self.layout.batch);
+        if self.staging.is_none() {
+            self.staging = Some(driver.staging(self.layout.batch)?);
+        }
+        Ok(())
+    }
+
     /// Puts the batch's inputs and tables together.
     fn pack(
         &mut self,
@@ -137,7 +154,11 @@ impl DeviceWork {
         program: &Program,
         batch: &PackedBatch,
     ) -> Result<(), RunError> {
-        let staging: &mut [u8] = bytemuck::cast_slice_mut(floats_mut(&mut self.staging));
+        let staging = match &mut self.staging {
+            Some(staging) => staging.bytes_mut().map_err(|error| code.break_down(error))?,
+            // There is memory by now.
+            None => return Ok(()),
+        };
         self.used.clear();
         for (part, place) in code.parts.iter().zip(&self.layout.parts) {
             let room = &mut staging[place.start as usize..place.end as usize];
@@ -152,78 +173,51 @@ impl DeviceWork {
         code: &Code,
         program: &Program,
         batch: &PackedBatch,
-        poison: bool,
+        options: SessionOptions,
         window: Option<Window<'_>>,
     ) -> Result<(), DriverError> {
         // There is memory by now.
-        let Some(OnDevice { slots, batch: Some(block), queue }) = &self.device else {
+        let (Some(device), Some(staging)) = (&mut self.device, &mut self.staging) else {
+            return Ok(());
+        };
+        let OnDevice { slots, batch: Some(block), graphs, queue } = device else {
             return Ok(());
         };
         let (driver, stream) = (&*code.driver, queue.stream);
-        if poison {
+        if options.poison {
             slots.iter().flatten().try_for_each(|slot| fill_with_nan(driver, stream, slot))?;
         }
         if let Some(to) = block.at(0, self.layout.batch)
             && self.layout.batch > 0
         {
-            let bytes: &[u8] = bytemuck::cast_slice(floats(&self.staging));
-            driver.upload(stream, to, &bytes[..self.layout.batch as usize])?;
+            staging.upload(driver, stream, to, self.layout.batch as usize)?;
         }
         for (room, used) in self.addresses.parts.iter().zip(&self.used) {
             if let Some(tail) = room.tail(*used) {
                 driver.mark_tail(tail.pointer, tail.bytes);
             }
         }
-        self.launch_all(code, program, batch, stream, window)?;
-        driver.synchronise(stream)?;
-        self.fetch(driver, stream, program, batch)
-    }
-
-    fn launch_all(
-        &self,
-        code: &Code,
-        program: &Program,
-        batch: &PackedBatch,
-        stream: Stream,
-        mut window: Option<Window<'_>>,
-    ) -> Result<(), DriverError> {
-        let driver = &*code.driver;
-        let mut args = &self.addresses.args[..];
-        let births = &self.addresses.births;
-        for (i, ((step, launch), birth)) in Code::launches(program).zip(births).enumerate() {
-            let own;
-            (own, args) = args.split_at(launch.args.len());
-            let output = &program.buffers[step.output as usize];
-            let grid = launch.grid.map(|count| blocks(count, output.rows, batch));
-            if batch.rows(output.rows) == 0 || grid.contains(&0) {
-                continue;
-            }
-            driver.birth(&output.name, birth.pointer, birth.bytes);
-            let bytes = bytes_of(output, program, batch);
-            if let Some(tail) = birth.tail(bytes as u64) {
-                driver.mark_tail(tail.pointer, tail.bytes);
-            }
-            let function = code.kernels[launch.module as usize].function;
-            let Launch { block, shared, .. } = *launch;
-            driver.launch(
-                stream,
-                &Call { function, name: &step.name, grid, block, shared, args: own },
-            )?;
-            if let Some(window) = &mut window {
-                window.show((driver, stream), (program, batch, i), (birth.pointer, bytes))?;
-            }
+        let launches = Launches { code, program, batch, addresses: &self.addresses, stream };
+        if options.graphs && window.is_none() && fits_a_graph(program, batch) {
+            launches.replay(graph(graphs, self.layout.classes(), launches)?)?;
+        } else {
+            launches.one_by_one(window)?;
         }
-        Ok(())
+        driver.synchronise(stream)?;
+        self.fetch(code, program, batch)
     }
 
     /// Downloads the outputs and widens them.
     fn fetch(
         &mut self,
-        driver: &dyn Driver,
-        stream: Stream,
+        code: &Code,
         program: &Program,
         batch: &PackedBatch,
     ) -> Result<(), DriverError> {
+        let Some(OnDevice { queue, .. }) = &self.device else {
+            return Ok(());
+        };
+        let (driver, stream) = (&*code.driver, queue.stream);
         let places = self.addresses.outputs.iter().zip(&mut self.outputs);
         for (output, (from, lines)) in program.outputs.iter().zip(places) {
             let buffer = &program.buffers[output.buffer as usize];
@@ -246,13 +240,21 @@ impl OnDevice {
         layout: &Layout,
     ) -> Result<(), DriverError> {
         let driver = &code.driver;
-        let OnDevice { slots, batch, .. } = match device {
+        let OnDevice { slots, batch, graphs, .. } = match device {
             Some(device) => device,
             None => {
                 let queue = Queue::new(driver)?;
-                device.insert(OnDevice { slots: Vec::new(), batch: None, queue })
+                let (slots, graphs) = (Vec::new(), Vec::new());
+                device.insert(OnDevice { slots, batch: None, graphs, queue })
             }
         };
+        let small =
+            |block: &Option<Block>, bytes| block.as_ref().is_none_or(|block| block.bytes() < bytes);
+        let slots_move = slots.iter().zip(&layout.slots).any(|(slot, bytes)| small(slot, *bytes));
+        if slots_move || small(batch, layout.batch) {
+            // They hold addresses of what goes.
+            graphs.clear();
+        }
         slots.resize_with(layout.slots.len(), || None);
         for (slot, bytes) in slots.iter_mut().zip(&layout.slots) {
             slot.take_if(|slot| slot.bytes() < *bytes);
@@ -282,34 +284,24 @@ fn check_rows(program: &Program, batch: &PackedBatch) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Checks that no launch has more blocks along an axis than devices run.
-fn check_blocks(program: &Program, batch: &PackedBatch) -> Result<(), RunError> {
-    for (step, launch) in Code::launches(program) {
-        let rows = program.buffers[step.output as usize].rows;
-        let limits = [('x', i32::MAX.unsigned_abs()), ('y', 65_535), ('z', 65_535)];
-        for (count, (axis, most)) in launch.grid.into_iter().zip(limits) {
-            let found = blocks(count, rows, batch);
-            if found > most {
-                return Err(RunError::TooManyBlocks { step: step.name.clone(), axis, most, found });
+/// The graph of a size class; captured now, from these launches, if there is none yet.
+fn graph<'g>(
+    graphs: &'g mut Vec<(Vec<usize>, LoadedGraph)>,
+    classes: &[usize],
+    launches: Launches<'_>,
+) -> Result<&'g LoadedGraph, DriverError> {
+    let known = graphs.iter().position(|(of, _)| of == classes);
+    let at = match known {
+        Some(at) => at,
+        None => {
+            if graphs.len() == GRAPHS {
+                graphs.remove(0);
             }
+            graphs.push((classes.to_vec(), launches.capture()?));
+            graphs.len() - 1
         }
-    }
-    Ok(())
-}
-
-/// How many blocks a count stands for. At most as many as there are rows, which fit in an i32, unless it is fixed.
-fn blocks(count: Count, rows: Rows, batch: &PackedBatch) -> u32 {
-    match count {
-        Count::Fixed(blocks) => blocks,
-        Count::Rows { per } => batch.rows(rows).div_ceil(per as usize) as u32,
-        Count::Samples => batch.len() as u32,
-        Count::Tiles { per } => tiles(rows, batch, per) as u32,
-    }
-}
-
-/// Bytes of a buffer for this batch; no more than its slot has, which fit in memory.
-fn bytes_of(buffer: &Buffer, program: &Program, batch: &PackedBatch) -> usize {
-    batch.rows(buffer.rows) * (buffer.width * program.dtype.bytes()) as usize
+    };
+    Ok(&graphs[at].1)
 }
 
 /// Fills a block with ones, which are NaN in every float type.

@@ -13,7 +13,7 @@ use crate::on_device::{WIDTH, batch, build, engine, open, plan, plan_after};
 use crate::programs::bits;
 use crate::recorder::{Event, Launched, Recorder};
 
-fn launches(events: &[Event]) -> Vec<&Launched> {
+pub(crate) fn launches(events: &[Event]) -> Vec<&Launched> {
     let mut launched = Vec::new();
     for event in events {
         if let Event::Launch(launch) = event {
@@ -24,7 +24,7 @@ fn launches(events: &[Event]) -> Vec<&Launched> {
 }
 
 /// A letter for every call.
-fn order(events: &[Event]) -> String {
+pub(crate) fn order(events: &[Event]) -> String {
     let letters = events.iter().filter_map(|event| match event {
         Event::Upload { .. } => Some('u'),
         Event::Launch(_) => Some('l'),
@@ -41,7 +41,7 @@ fn order(events: &[Event]) -> String {
     letters.collect()
 }
 
-const RAGGED: [usize; 6] = [1, 7, 0, 64, 65, 200];
+pub(crate) const RAGGED: [usize; 6] = [1, 7, 0, 64, 65, 200];
 
 #[test]
 fn a_run_is_one_upload_the_launches_and_the_downloads() {
@@ -287,7 +287,8 @@ fn half_floats_come_through_exactly() {
         let shape = [1 << 14, WIDTH];
         let mut batch = PackedBatch::new(&engine);
         batch.push(&Sample::new().with("x", &shape, Elements::F32(&x))).unwrap();
-        let mut session = engine.session_with(SessionOptions { poison: true });
+        let mut session =
+            engine.session_with(SessionOptions { poison: true, ..SessionOptions::default() });
         let outputs = session.run(&batch).unwrap();
         let out = outputs.get("out").unwrap().sample(0).unwrap();
         assert_eq!(out.len(), x.len());

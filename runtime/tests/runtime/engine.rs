@@ -145,7 +145,8 @@ fn an_encoder_gives_a_sample_the_same_bits_every_way() {
     for isa in Isa::available().into_iter().filter(|isa| isa.name() != "portable") {
         for threads in [1, 2, 3] {
             let engine = build.engine(threads, isa);
-            let mut session = engine.session_with(SessionOptions { poison: true });
+            let mut session =
+                engine.session_with(SessionOptions { poison: true, ..SessionOptions::default() });
             for (got, expected) in run(&mut session, &engine, &samples).iter().zip(&alone) {
                 assert!(bits(got) == *expected, "{isa:?} with {threads} threads");
             }

@@ -467,7 +467,8 @@ fn samples_of_no_rows_leave_the_others_alone() {
     let samples = [(0, 0), (5, 3), (0, 4), (40, 7), (3, 0), (0, 0)].map(|(l, k)| sample(l, k));
     for threads in [1, 3] {
         let engine = build.engine(threads, Isa::best());
-        let mut session = engine.session_with(SessionOptions { poison: true });
+        let mut session =
+            engine.session_with(SessionOptions { poison: true, ..SessionOptions::default() });
         let batch = run(&mut session, &engine, &samples.each_ref());
         for (i, (sample, got)) in samples.iter().zip(&batch).enumerate() {
             assert_eq!(bits(got), bits(&run(&mut session, &engine, &[sample])[0]));

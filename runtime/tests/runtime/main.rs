@@ -4,6 +4,7 @@ mod batch;
 mod device;
 mod encoder;
 mod engine;
+mod graphs;
 mod kernels;
 mod linear;
 mod observed;

@@ -36,7 +36,8 @@ fn the_cpu_shows_every_step_with_the_bits_of_the_sample_alone() {
     let build = encoder(SMALL);
     let samples = texts(SMALL, &[5, 130, 1], 7);
     let engine = build.engine(2, Isa::best());
-    let mut session = engine.session_with(SessionOptions { poison: true });
+    let mut session =
+        engine.session_with(SessionOptions { poison: true, ..SessionOptions::default() });
     let (seen, outputs) =
         observed(&mut session, &packed(&engine, &samples.iter().collect::<Vec<_>>()));
     let order: Vec<_> = seen.iter().map(|(index, ..)| *index).collect();

@@ -263,7 +263,7 @@ pub(crate) fn check(
     samples: &[Owned],
     reference: impl Fn(&Owned) -> Vec<f64>,
 ) -> f64 {
-    let poison = SessionOptions { poison: true };
+    let poison = SessionOptions { poison: true, ..SessionOptions::default() };
     let references: Vec<_> = samples.iter().map(reference).collect();
     let mut expected: Option<Vec<Vec<u32>>> = None;
     let mut worst = 0.0f64;

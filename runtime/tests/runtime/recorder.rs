@@ -83,6 +83,8 @@ struct State {
     launches_left: Option<usize>,
     /// Allocations until one finds no memory.
     allocations_left: Option<usize>,
+    /// Whether captures end with a failure.
+    captures_fail: bool,
 }
 
 impl State {
@@ -135,6 +137,11 @@ impl Recorder {
     /// Lets so many allocations through; the next one finds no memory.
     pub(crate) fn full_after(&self, allocations: usize) {
         self.lock().allocations_left = Some(allocations);
+    }
+
+    /// Lets every capture fail at its end.
+    pub(crate) fn fail_captures(&self) {
+        self.lock().captures_fail = true;
     }
 
     /// What has not been given back: allocations, functions; streams, events and graphs.
@@ -317,6 +324,10 @@ impl Driver for Recorder {
         assert_eq!(stream, Stream(7));
         let mut state = self.lock();
         let captured = state.capturing.take().expect("a capture began");
+        if state.captures_fail {
+            let (asked, said) = ("capture a stream".to_owned(), "it burns".to_owned());
+            return Err(DriverError::Failed { asked, said });
+        }
         state.points += 1;
         let graph = state.points;
         state.graphs.insert(graph, captured.into());

@@ -129,10 +129,11 @@ fn run(
     driver: &Arc<SimDriver>,
     plan: &[u8],
     batches: &[&[u64]],
+    graphs: bool,
 ) -> Result<Vec<Vec<f32>>, RunError> {
     let engine = Engine::from_bytes_with_driver(plan, driver.clone(), EngineOptions::default());
     let engine = engine.expect("the plan is good");
-    let mut session = engine.session_with(SessionOptions { poison: true });
+    let mut session = engine.session_with(SessionOptions { poison: true, graphs });
     let mut all = Vec::new();
     for lengths in batches {
         let mut batch = PackedBatch::new(&engine);
@@ -154,29 +155,36 @@ fn run(
 
 /// What the device said of a run that it ended.
 fn fault(kernels: [String; 2], batches: &[&[u64]]) -> String {
-    let error = run(&Arc::new(SimDriver::sm_80()), &plan(kernels), batches);
-    let error = error.expect_err("the device finds the fault");
-    error.source().expect("the driver says why").to_string()
+    let plan = plan(kernels);
+    let [text, by_graph] = [false, true].map(|graphs| {
+        let error = run(&Arc::new(SimDriver::sm_80()), &plan, batches, graphs);
+        let error = error.expect_err("the device finds the fault");
+        error.source().expect("the driver says why").to_string()
+    });
+    assert_eq!(text, by_graph);
+    text
 }
 
 #[test]
 fn a_plan_runs_and_is_counted() {
-    let driver = Arc::new(SimDriver::sm_80());
     // Batches of several size classes, down as well as up; each finds the last one's leavings.
-    let batches: [&[u64]; 4] = [&[3, 1, 29], &[64, 65], &[7], &[33, 100]];
+    let batches: [&[u64]; 5] = [&[3, 1, 29], &[64, 65], &[7], &[33, 100], &[1, 30, 3]];
     let plan = plan([kernel(0, true), kernel(0, true)]);
-    for (out, lengths) in run(&driver, &plan, &batches).unwrap().iter().zip(batches) {
-        let expected: Vec<_> =
-            (0..lengths.iter().sum::<u64>() * 4).map(|x| x as f32 * 4.0).collect();
-        assert_eq!(*out, expected);
+    for graphs in [false, true] {
+        let driver = Arc::new(SimDriver::sm_80());
+        for (out, lengths) in run(&driver, &plan, &batches, graphs).unwrap().iter().zip(batches) {
+            let expected: Vec<_> =
+                (0..lengths.iter().sum::<u64>() * 4).map(|x| x as f32 * 4.0).collect();
+            assert_eq!(*out, expected);
+        }
+        let profiles = driver.take_profiles();
+        let names: Vec<_> =
+            profiles.iter().map(|p| (p.step.as_str(), p.kernel.as_str(), p.launches)).collect();
+        assert_eq!(names, [("doubled", "kernel", 5), ("again", "kernel", 5)]);
+        let elements = (33 + 129 + 7 + 133 + 34) * WIDTH;
+        assert_eq!(profiles[0].profile.global_writes.bytes, elements * 4);
+        assert_eq!(driver.take_profiles(), []);
     }
-    let profiles = driver.take_profiles();
-    let names: Vec<_> =
-        profiles.iter().map(|p| (p.step.as_str(), p.kernel.as_str(), p.launches)).collect();
-    assert_eq!(names, [("doubled", "kernel", 4), ("again", "kernel", 4)]);
-    let elements = (33 + 129 + 7 + 133) * WIDTH;
-    assert_eq!(profiles[0].profile.global_writes.bytes, elements * 4);
-    assert_eq!(driver.take_profiles(), []);
 }
 
 #[test]
@@ -186,7 +194,8 @@ fn a_value_that_was_never_written_is_named() {
     assert!(text.contains("never written") && text.contains("holds `doubled`"), "{text}");
     // Neither may an output be given out that nothing wrote.
     let driver = Arc::new(SimDriver::sm_80());
-    let error = run(&driver, &plan([kernel(0, true), kernel(0, false)]), &[&[5]]).unwrap_err();
+    let error =
+        run(&driver, &plan([kernel(0, true), kernel(0, false)]), &[&[5]], true).unwrap_err();
     let text = error.source().unwrap().to_string();
     assert!(text.starts_with("can't download 80 bytes: slot 1: "), "{text}");
 }

@@ -1,0 +1,171 @@
+//! The launches of a run: one after the other, or as a graph.
+//!
+//! A graph is captured once for each size class and replayed for every batch of it. All that it holds is the same for
+//! the whole class: addresses are, kernels read the batch's counts on the device, and its grids cover the class. A
+//! block past the batch's end does nothing, so the bits are those of exact grids. The other way, exact grids set anew
+//! in every node of the graph, would cost a call of the driver for each launch of each run, which is what graphs are
+//! there to save; a class has at most an eighth more rows than its batch, so few blocks come for nothing.
+
+use bytec_plan::device::{Count, Launch};
+use bytec_plan::extent::Rows;
+use bytec_plan::program::{Buffer, Program, Step};
+
+use super::addresses::{Addresses, Span};
+use super::code::Code;
+use super::driver::{Call, Driver, DriverError, Stream};
+use super::memory::LoadedGraph;
+use super::readback::Window;
+use super::tables::{tiles, tiles_at_most};
+use crate::arena::size_class;
+use crate::batch::PackedBatch;
+use crate::error::RunError;
+
+/// What a run launches, and where.
+#[derive(Clone, Copy)]
+pub(super) struct Launches<'a> {
+    pub(super) code: &'a Code,
+    pub(super) program: &'a Program,
+    pub(super) batch: &'a PackedBatch,
+    pub(super) addresses: &'a Addresses,
+    pub(super) stream: Stream,
+}
+
+/// One of them.
+struct Ready<'a> {
+    /// The step's place in the program.
+    index: usize,
+    step: &'a Step,
+    launch: &'a Launch,
+    output: &'a Buffer,
+    /// The slot that it writes.
+    birth: Span,
+    args: &'a [u64],
+}
+
+impl<'a> Launches<'a> {
+    /// Each launch in order, but those of steps without rows. They are the same for all batches of a size class.
+    fn ready(self) -> impl Iterator<Item = Ready<'a>> {
+        let Launches { program, batch, addresses, .. } = self;
+        let mut all = &addresses.args[..];
+        let steps = Code::launches(program).zip(&addresses.births).enumerate();
+        steps.filter_map(move |(index, ((step, launch), birth))| {
+            let args;
+            (args, all) = all.split_at(launch.args.len());
+            let output = &program.buffers[step.output as usize];
+            let nothing = launch.grid.iter().any(|count| blocks(*count, output.rows, batch) == 0);
+            let ready = Ready { index, step, launch, output, birth: *birth, args };
+            (!nothing && batch.rows(output.rows) > 0).then_some(ready)
+        })
+    }
+
+    /// Says what memory the next launch writes, and how much of it will hold nothing.
+    fn announce(self, ready: &Ready<'_>) {
+        let driver = &*self.code.driver;
+        let Ready { output, birth, .. } = ready;
+        driver.birth(&output.name, birth.pointer, birth.bytes);
+        if let Some(tail) = birth.tail(bytes_of(output, self.program, self.batch) as u64) {
+            driver.mark_tail(tail.pointer, tail.bytes);
+        }
+    }
+
+    fn launch(self, ready: &Ready<'_>, grid: [u32; 3]) -> Result<(), DriverError> {
+        let Ready { step, launch, args, .. } = *ready;
+        let function = self.code.kernels[launch.module as usize].function;
+        let Launch { block, shared, .. } = *launch;
+        let call = Call { function, name: &step.name, grid, block, shared, args };
+        self.code.driver.launch(self.stream, &call)
+    }
+
+    /// One launch after the other, with exact grids. `window` shows what each gives.
+    pub(super) fn one_by_one(self, mut window: Option<Window<'_>>) -> Result<(), DriverError> {
+        let Launches { code, program, batch, stream, .. } = self;
+        let driver: &dyn Driver = &*code.driver;
+        for ready in self.ready() {
+            self.announce(&ready);
+            let rows = ready.output.rows;
+            self.launch(&ready, ready.launch.grid.map(|count| blocks(count, rows, batch)))?;
+            if let Some(window) = &mut window {
+                let bytes = bytes_of(ready.output, program, batch);
+                let from = (ready.birth.pointer, bytes);
+                window.show((driver, stream), (program, batch, ready.index), from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The graph for all batches of this one's size class.
+    pub(super) fn capture(self) -> Result<LoadedGraph, DriverError> {
+        LoadedGraph::capture(&self.code.driver, self.stream, || {
+            self.ready().try_for_each(|ready| {
+                let rows = ready.output.rows;
+                let most = |count| most_blocks(count, rows, self.batch).unwrap_or(u32::MAX);
+                self.launch(&ready, ready.launch.grid.map(most))
+            })
+        })
+    }
+
+    /// All launches at once, by a graph that was captured for a batch of this one's size class.
+    pub(super) fn replay(self, graph: &LoadedGraph) -> Result<(), DriverError> {
+        let mut next = self.ready();
+        self.code.driver.replay(self.stream, graph.graph, &mut || {
+            if let Some(ready) = next.next() {
+                self.announce(&ready);
+            }
+        })
+    }
+}
+
+/// The most blocks that every device runs along each axis.
+const MOST: [(char, u32); 3] = [('x', i32::MAX.unsigned_abs()), ('y', 65_535), ('z', 65_535)];
+
+/// Checks that no launch has more blocks along an axis than devices run.
+pub(super) fn check_blocks(program: &Program, batch: &PackedBatch) -> Result<(), RunError> {
+    for (step, launch) in Code::launches(program) {
+        let rows = program.buffers[step.output as usize].rows;
+        for (count, (axis, most)) in launch.grid.into_iter().zip(MOST) {
+            let found = blocks(count, rows, batch);
+            if found > most {
+                return Err(RunError::TooManyBlocks { step: step.name.clone(), axis, most, found });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether devices run grids that cover the batch's size class, as a graph has them.
+pub(super) fn fits_a_graph(program: &Program, batch: &PackedBatch) -> bool {
+    Code::launches(program).all(|(step, launch)| {
+        let rows = program.buffers[step.output as usize].rows;
+        let mut counts = launch.grid.into_iter().zip(MOST);
+        counts.all(|(count, (_, most))| {
+            most_blocks(count, rows, batch).is_some_and(|blocks| blocks <= most)
+        })
+    })
+}
+
+/// How many blocks a count stands for. At most as many as there are rows, which fit in an i32, unless it is fixed.
+fn blocks(count: Count, rows: Rows, batch: &PackedBatch) -> u32 {
+    match count {
+        Count::Fixed(blocks) => blocks,
+        Count::Rows { per } => batch.rows(rows).div_ceil(per as usize) as u32,
+        Count::Samples => batch.len() as u32,
+        Count::Tiles { per } => tiles(rows, batch, per) as u32,
+    }
+}
+
+/// The most blocks that a count stands for in any batch of this one's size class; `None` if 32 bits don't hold them.
+fn most_blocks(count: Count, rows: Rows, batch: &PackedBatch) -> Option<u32> {
+    let class = |rows| size_class(batch.rows(rows));
+    let blocks = match count {
+        Count::Fixed(blocks) => return Some(blocks),
+        Count::Rows { per } => class(rows)?.div_ceil(per as usize),
+        Count::Samples => class(Rows::PerSample)?,
+        Count::Tiles { per } => tiles_at_most(class(rows)?, class(Rows::PerSample)?, per)?,
+    };
+    u32::try_from(blocks).ok()
+}
+
+/// Bytes of a buffer for this batch; no more than its slot has, which fit in memory.
+pub(super) fn bytes_of(buffer: &Buffer, program: &Program, batch: &PackedBatch) -> usize {
+    batch.rows(buffer.rows) * (buffer.width * program.dtype.bytes()) as usize
+}
