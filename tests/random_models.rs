@@ -60,7 +60,8 @@ fn check(family: &Family, architecture: &str, seed: u64) {
     let inputs: Vec<Inputs> = samples.iter().map(interpreter::inputs).collect();
     let threads = EngineOptions { threads: Some(1), ..EngineOptions::default() };
     let engine = Engine::from_bytes(&std::fs::read(path).unwrap(), threads).unwrap();
-    let mut session = engine.session_with(SessionOptions { poison: true, ..SessionOptions::default() });
+    let mut session =
+        engine.session_with(SessionOptions { poison: true, ..SessionOptions::default() });
     let found = run(&engine, &mut session, &inputs).unwrap();
     let alone = run_alone(&engine, &mut session, &inputs).unwrap();
     assert_same_bits(&found, &alone, &what);

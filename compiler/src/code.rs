@@ -1,10 +1,12 @@
 //! From a schedule to machine code: render its kernels, then compile them.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use bytec_plan::device::Launch;
 use thiserror::Error;
 
+use crate::Progress;
 use crate::nvrtc::{Arch, Cache, Compiled, Nvrtc, NvrtcError, search};
 use crate::render::{RenderError, Source, steps};
 use crate::schedule::Schedule;
@@ -44,30 +46,46 @@ pub enum CodeError {
 
 /// The code of every schedule; `None` for the CPU's, whose kernels are in the runtime.
 ///
+/// The kernels of all programs are compiled together on the current thread pool; `progress` hears of each.
+///
 /// # Errors
 /// A kernel without a text, a text that does not compile, or no NVRTC although a GPU is among the targets.
 pub fn compile(
     schedules: &[Schedule],
     toolchain: &Toolchain,
+    progress: &mut (dyn Progress + Send),
 ) -> Result<Vec<Option<Code>>, CodeError> {
-    let mut codes = Vec::with_capacity(schedules.len());
-    let mut opened = None;
+    let mut rendered = Vec::with_capacity(schedules.len());
     for schedule in schedules {
-        let Target::Cuda { arch, float } = schedule.target else {
-            codes.push(None);
-            continue;
-        };
-        let rendered = steps::render(schedule, float)?;
-        let (nvrtc, cache) = match &mut opened {
-            Some(opened) => opened,
-            None => opened.insert(open(toolchain)?),
-        };
-        let units: Vec<_> = rendered.sources.iter().map(|source| (source, arch)).collect();
-        let compiled = nvrtc.compile(&units, cache.as_ref(), &|_| {})?;
-        let (sources, launches) = (rendered.sources, rendered.launches);
-        codes.push(Some(Code { arch, sources, compiled, launches }));
+        rendered.push(match schedule.target {
+            Target::Cpu => None,
+            Target::Cuda { arch, float } => Some((arch, steps::render(schedule, float)?)),
+        });
     }
-    Ok(codes)
+    let units: Vec<_> = rendered
+        .iter()
+        .flatten()
+        .flat_map(|(arch, kernels)| kernels.sources.iter().map(|source| (source, *arch)))
+        .collect();
+    let mut compiled = if units.is_empty() {
+        Vec::new()
+    } else {
+        let (nvrtc, cache) = open(toolchain)?;
+        let watch = Mutex::new((0, progress));
+        let done = |index: usize| {
+            let (source, arch) = units[index];
+            let (done, progress) = &mut *watch.lock().unwrap_or_else(PoisonError::into_inner);
+            *done += 1;
+            progress.kernel(*done, units.len(), &format!("{} for {arch}", source.symbol));
+        };
+        nvrtc.compile(&units, cache.as_ref(), &done)?
+    }
+    .into_iter();
+    let mut code = |(arch, kernels): (Arch, steps::Rendered)| {
+        let compiled = compiled.by_ref().take(kernels.sources.len()).collect();
+        Code { arch, sources: kernels.sources, compiled, launches: kernels.launches }
+    };
+    Ok(rendered.into_iter().map(|kernels| kernels.map(&mut code)).collect())
 }
 
 fn open(toolchain: &Toolchain) -> Result<(Nvrtc, Option<Cache>), NvrtcError> {

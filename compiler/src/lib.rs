@@ -24,7 +24,7 @@ pub use front::FrontOptions;
 pub use target::Target;
 
 use code::Code;
-use emit::{Emitted, Part};
+use emit::{Bundled, Emitted, Part};
 
 /// What to compile for, and what the source does not say.
 #[derive(Clone, Debug)]
@@ -35,6 +35,9 @@ pub struct Options {
     pub targets: Vec<Target>,
     /// What GPU targets need; the CPU needs none of it.
     pub toolchain: Toolchain,
+    /// Whether GPU programs go without the PTX beside their machine code. They are smaller, but run on no later
+    /// generation of GPUs and not on the interpreter. A program for `compute_80` is PTX alone and keeps it.
+    pub strip_ptx: bool,
     /// How many threads to use; `None` for as many as there are cores. The plan does not depend on it.
     pub threads: Option<usize>,
 }
@@ -45,6 +48,7 @@ impl Default for Options {
             front: FrontOptions::default(),
             targets: vec![Target::Cpu],
             toolchain: Toolchain::default(),
+            strip_ptx: false,
             threads: None,
         }
     }
@@ -81,10 +85,13 @@ pub enum CompileError {
     },
 }
 
-/// Watches a compilation. Every method may be called from the thread that compiles, in order.
+/// Watches a compilation. Stages come in order, from the thread that compiles.
 pub trait Progress {
     /// A stage begins; there are [`STAGES`] of them.
     fn stage(&mut self, name: &'static str);
+    /// One more GPU kernel, such as `linear_384_f16 for sm_80`, is compiled, which makes it `done` of `total`. Kernels
+    /// come in no particular order, and not always from the same thread, but one after the other, within a stage.
+    fn kernel(&mut self, _done: usize, _total: usize, _kernel: &str) {}
     /// The stage that began last has ended, with a word on what came out.
     fn done(&mut self, outcome: String);
 }
@@ -135,7 +142,8 @@ where
         progress.done(format!("{steps} steps"));
 
         progress.stage("kernels");
-        let codes = code::compile(&schedules, &options.toolchain).map_err(CompileError::from)?;
+        let codes =
+            code::compile(&schedules, &options.toolchain, progress).map_err(CompileError::from)?;
         let kernels: usize = codes.iter().flatten().map(|code| code.sources.len()).sum();
         progress.done(match kernels {
             0 => "those of the runtime".to_owned(),
@@ -147,14 +155,17 @@ where
         let mut report = report::report(&model, &packed, rules);
         report.notes.extend(codes.iter().flatten().flat_map(Code::defects));
         let manifest = Manifest { report, ..report::manifest(&model) };
+        let kernels = report::kernels(&codes);
         let parts = schedules
             .into_iter()
             .zip(codes)
             .map(|(schedule, code)| Part { entry: "forward", schedule, code })
             .collect();
         let tokenizer = model.tokenizer.as_deref();
-        let emitted = emit::emit(&fused, parts, &model.weights, tokenizer, manifest)
+        let bundled = Bundled { tokenizer, strip_ptx: options.strip_ptx };
+        let mut emitted = emit::emit(&fused, parts, &model.weights, bundled, manifest)
             .map_err(CompileError::from)?;
+        emitted.kernels = kernels;
         stages.files.push(report::plan_stage(&emitted));
         progress.done(format!(
             "{} weights",

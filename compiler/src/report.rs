@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytec_ir::{Graph, NodeId};
 use bytec_plan::manifest::{Manifest, Report, RuleReport};
 use rayon::prelude::*;
+use serde::Serialize;
 
 use crate::Stages;
 use crate::code::Code;
@@ -41,6 +42,66 @@ pub(crate) fn report(model: &Loaded, packed: &Packed, rules: Vec<RuleReport>) ->
         non_finite: non_finite(model, &packed.graph),
         notes: model.notes.clone(),
     }
+}
+
+/// What a compiled GPU kernel takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KernelReport {
+    /// What it is compiled for, such as `sm_80`.
+    pub target: String,
+    /// Its symbol.
+    pub symbol: String,
+    /// Threads of a block; the most of its launches.
+    pub threads: u32,
+    /// Bytes of dynamic shared memory of a block; the most of its launches.
+    pub dynamic_shared: u32,
+    /// What the assembler says; `None` for PTX alone, which the driver will assemble.
+    pub resources: Option<Resources>,
+    /// Warnings, C75xx messages of the assembler among them, one line each.
+    pub warnings: Vec<String>,
+    /// Whether it came from the cache.
+    pub cached: bool,
+}
+
+/// What the assembler says of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Resources {
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Bytes of static shared memory of a block.
+    pub static_shared: u32,
+    /// Bytes of a thread's stack.
+    pub stack: u32,
+    /// Bytes that a thread writes to the stack for want of registers.
+    pub spill_stores: u32,
+    /// Bytes of those that it reads back.
+    pub spill_loads: u32,
+}
+
+/// Every compiled kernel, program by program.
+pub(crate) fn kernels(codes: &[Option<Code>]) -> Vec<KernelReport> {
+    let mut reports = Vec::new();
+    for code in codes.iter().flatten() {
+        for (i, (source, compiled)) in code.sources.iter().zip(&code.compiled).enumerate() {
+            let launches = || code.launches.iter().filter(|launch| launch.module as usize == i);
+            reports.push(KernelReport {
+                target: code.arch.to_string(),
+                symbol: source.symbol.clone(),
+                threads: launches().map(|launch| launch.block).max().unwrap_or(0),
+                dynamic_shared: launches().map(|launch| launch.shared).max().unwrap_or(0),
+                resources: compiled.usage.map(|usage| Resources {
+                    registers: usage.registers,
+                    static_shared: usage.shared,
+                    stack: usage.stack,
+                    spill_stores: usage.spill_stores,
+                    spill_loads: usage.spill_loads,
+                }),
+                warnings: compiled.warnings.iter().map(ToString::to_string).collect(),
+                cached: compiled.cached,
+            });
+        }
+    }
+    reports
 }
 
 fn count_ops(graph: &Graph, counts: impl Fn(NodeId) -> bool) -> BTreeMap<String, u64> {

@@ -212,6 +212,10 @@ impl Engine {
             (None, Device::Cpu) => None,
         };
         let Loaded { bytes, weights, modules, tokenizer, manifest, mut programs } = loaded;
+        if !programs.iter().any(|program| program.entry == options.entry) {
+            let (entry, found) = (options.entry, listed(&programs));
+            return Err(EngineError::NoEntry { entry, found });
+        }
         let picked = match &driver {
             None => pick_for_cpu(&programs, &options.entry)?,
             Some(driver) => pick_for_device(&programs, &options.entry, &**driver)?,

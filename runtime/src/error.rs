@@ -31,7 +31,18 @@ pub enum EngineError {
     /// The program breaks a rule of plans.
     #[error("the program can't run")]
     Check(#[from] CheckError),
-    /// No program for this entry point and device.
+    /// No program for this entry point, on any device.
+    #[error(
+        "expected a program for entry `{entry}`, found {}; open the plan with an entry that it has",
+        if .found.is_empty() { "none".to_owned() } else { .found.join(", ") }
+    )]
+    NoEntry {
+        /// The entry point asked for.
+        entry: String,
+        /// What the plan has, as `entry for target`.
+        found: Vec<String>,
+    },
+    /// No program for this device among those for the entry point.
     #[error(
         "expected a program for entry `{entry}` and target `{target}`, found {}; compile the plan with `--target {target}`",
         if .found.is_empty() { "none".to_owned() } else { .found.join(", ") }

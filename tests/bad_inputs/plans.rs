@@ -102,7 +102,7 @@ pub(super) fn rows() -> Vec<Row> {
             .fails(3, ["good.plan", "--target cpu"]),
         Row::new("a plan with another entry", TEXT)
             .broken(|scene| rewritten(scene, |program, _, _| program.entry = "encode".to_owned()))
-            .fails(3, ["entry `forward`", "encode for cpu"]),
+            .fails(2, ["entry `forward`", "encode for cpu", "an entry that it has"]),
         Row::new("a plan that takes no texts", TEXT)
             .broken(|scene| {
                 rewritten(scene, |_, index, tokenizer| {

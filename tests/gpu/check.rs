@@ -49,7 +49,8 @@ pub(crate) fn check(case: &Case, target: &str, device: &Device) -> (Finding, boo
 pub(crate) fn exercise(case: &Case, target: &str, device: &Device) -> Result<bool> {
     let Some(engine) = engine(case, target, device)? else { return Ok(false) };
     let Samples { compared, poison } = samples(case)?;
-    let mut session = engine.session_with(SessionOptions { poison: true, ..SessionOptions::default() });
+    let mut session =
+        engine.session_with(SessionOptions { poison: true, ..SessionOptions::default() });
     run(&engine, &mut session, compared.iter().chain(&poison))?;
     run_alone(&engine, &mut session, compared.iter().take(2))?;
     Ok(true)
@@ -84,7 +85,8 @@ fn samples(case: &Case) -> Result<Samples> {
 
 fn compare(case: &Case, target: &str, engine: &Engine) -> Result<(Check, Vec<String>)> {
     let Samples { compared, poison } = samples(case)?;
-    let mut session = engine.session_with(SessionOptions { poison: true, ..SessionOptions::default() });
+    let mut session =
+        engine.session_with(SessionOptions { poison: true, ..SessionOptions::default() });
     let batch = run(engine, &mut session, &compared)?;
     let alone = run_alone(engine, &mut session, &compared)?;
     let mixed = mixed(&compared, &poison);

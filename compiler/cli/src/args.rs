@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use bytec_compiler::Target;
 use clap::builder::{PathBufValueParser, RangedI64ValueParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::devices::Device;
+use crate::targets::Wanted;
 
 /// Compiles transformer models ahead of time and runs them on packed batches, without padding.
 #[derive(Debug, Parser)]
@@ -45,16 +45,19 @@ pub(crate) enum Command {
 Examples:
   bytec compile all-MiniLM-L6-v2 -o minilm.plan
   bytec compile bert/model.safetensors --config bert/config.json --pooling mean --normalize true -o bert.plan
-  bytec compile weights.safetensors --graph model.bytec -o model.plan --emit stages/")]
+  bytec compile weights.safetensors --graph model.bytec -o model.plan --emit stages/
+  bytec compile all-MiniLM-L6-v2 --target cpu,sm_80:f16,sm_90a:bf16 -o minilm.plan")]
 pub(crate) struct CompileArgs {
     /// A folder in Hugging Face layout, or a .safetensors file.
     pub(crate) source: PathBuf,
     /// Where to write the plan.
     #[arg(short, long, value_name = "FILE", value_parser = output())]
     pub(crate) output: PathBuf,
-    /// What to compile for; several separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "cpu")]
-    pub(crate) target: Vec<Target>,
+    /// What to compile for, several separated by commas: cpu, sm_80 (Ampere and Ada), sm_90a (Hopper), compute_80 (PTX
+    /// for any of them and later ones), native (this machine's GPU); for GPUs also the element type after a colon, f16
+    /// (the default), bf16 or f32.
+    #[arg(long, visible_alias = "arch", value_delimiter = ',', default_value = "cpu")]
+    pub(crate) target: Vec<Wanted>,
     /// How token rows become a sentence embedding; `none` leaves the folder's pooling out.
     #[arg(long)]
     pub(crate) pooling: Option<Pooling>,
@@ -79,6 +82,10 @@ pub(crate) struct CompileArgs {
     /// Where compiled GPU kernels are kept for the next time; by default in the user's cache folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) kernel_cache: Option<PathBuf>,
+    /// Leaves out the PTX beside machine code: a smaller plan, but for no later generation of GPUs, and not for
+    /// --device sim.
+    #[arg(long)]
+    pub(crate) strip_ptx: bool,
     /// Writes every stage into this folder: graph, fused graph, schedule, plan as JSON.
     #[arg(long, value_name = "DIR")]
     pub(crate) emit: Option<PathBuf>,

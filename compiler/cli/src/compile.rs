@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use bytec_compiler::emit::Emitted;
 use bytec_compiler::front::PoolingChoice;
-use bytec_compiler::{FrontOptions, Options, Stages, file};
+use bytec_compiler::report::KernelReport;
+use bytec_compiler::{FrontOptions, Options, Stages, Target, file};
 use bytec_ir::PoolKind;
 use bytec_text::TextEncoder;
 use serde::Serialize;
@@ -18,6 +19,8 @@ use crate::args::{CompileArgs, Pooling};
 use crate::failure::Failure;
 use crate::outputs;
 use crate::progress::Bar;
+use crate::resources;
+use crate::targets;
 use crate::toolchain;
 
 /// What `--json` prints.
@@ -27,33 +30,41 @@ struct Summary<'a> {
     bytes: u64,
     seconds: f64,
     targets: Vec<&'a str>,
+    kernels: &'a [KernelReport],
     manifest: &'a bytec_plan::manifest::Manifest,
 }
 
 pub(crate) fn compile(args: &CompileArgs) -> Outcome {
-    check(args)?;
+    let targets = targets::resolve(&args.target)?;
+    check(args, &targets)?;
     let begun = Instant::now();
     let mut bar = Bar::compiling(args.json);
-    let outcome =
-        bytec_compiler::compile(&args.source, &options(args), &mut bar, |emitted, stages| {
-            check_tokenizer(emitted)?;
-            if let Some(folder) = &args.emit {
-                write_stages(folder, &stages)?;
-            }
-            let bytes = emitted.write_file(&args.output)?;
-            report(args, emitted, bytes, begun.elapsed().as_secs_f64())
-        });
+    let options = options(args, targets);
+    let outcome = bytec_compiler::compile(&args.source, &options, &mut bar, |emitted, stages| {
+        check_tokenizer(emitted)?;
+        if let Some(folder) = &args.emit {
+            write_stages(folder, &stages)?;
+        }
+        let bytes = emitted.write_file(&args.output)?;
+        report(args, emitted, bytes, begun.elapsed().as_secs_f64())
+    });
     bar.finish();
     outcome
 }
 
 /// What can be known to go wrong before the work begins.
-fn check(args: &CompileArgs) -> Outcome {
-    let devices: Vec<_> = args.target.iter().map(|target| target.device()).collect();
+fn check(args: &CompileArgs, targets: &[Target]) -> Outcome {
+    let devices: Vec<_> = targets.iter().map(|target| target.device()).collect();
     if let Some(twice) = (1..devices.len()).find(|&i| devices[..i].contains(&devices[i])) {
         return Err(Failure::bad_input(anyhow::anyhow!(
             "--target: expected each device once, found {} twice; a plan has one program for each",
             devices[twice]
+        )));
+    }
+    let ptx_alone = devices.iter().find(|device| device.starts_with("compute_"));
+    if let Some(device) = ptx_alone.filter(|_| args.strip_ptx) {
+        return Err(Failure::bad_input(anyhow::anyhow!(
+            "--strip-ptx: expected targets with machine code, such as sm_80, found {device}, which is PTX alone"
         )));
     }
     let folder = args.source.is_dir().then_some(args.source.as_path());
@@ -73,7 +84,7 @@ fn check_tokenizer(emitted: &Emitted<'_>) -> Outcome {
     })
 }
 
-fn options(args: &CompileArgs) -> Options {
+fn options(args: &CompileArgs, targets: Vec<Target>) -> Options {
     Options {
         front: FrontOptions {
             config: args.config.clone(),
@@ -88,8 +99,9 @@ fn options(args: &CompileArgs) -> Options {
             }),
             normalize: args.normalize,
         },
-        targets: args.target.clone(),
+        targets,
         toolchain: toolchain::find(args.nvrtc.as_deref(), args.kernel_cache.as_deref()),
+        strip_ptx: args.strip_ptx,
         threads: args.threads.map(usize::from),
     }
 }
@@ -116,12 +128,14 @@ fn report(args: &CompileArgs, emitted: &Emitted<'_>, bytes: u64, seconds: f64) -
     });
     if args.json {
         tell(warnings);
-        let summary = Summary { plan: &args.output, bytes, seconds, targets, manifest };
+        let (plan, kernels) = (&args.output, &emitted.kernels[..]);
+        let summary = Summary { plan, bytes, seconds, targets, kernels, manifest };
         let mut out = stdout().lock();
         serde_json::to_writer_pretty(&mut out, &summary).map_err(Failure::json)?;
         writeln!(out)?;
         return Ok(());
     }
+    tell(resources::compiled(&emitted.kernels));
     tell(manifest.report.notes.iter().cloned());
     if !manifest.report.unused_tensors.is_empty() {
         tell([format!("unused tensors: {}", manifest.report.unused_tensors.join(", "))]);

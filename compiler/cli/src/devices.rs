@@ -78,14 +78,21 @@ pub(crate) fn open(device: Device, plan: &Path, threads: Option<u16>) -> Result<
 pub(crate) fn able(programs: &[Program]) -> Vec<Device> {
     let gpu = Cuda::open(0).ok().map(|cuda| cuda.arch());
     let any = |arch| programs.iter().any(|program| runs(program, arch));
+    let interpreted = |program: &Program, arch| has_ptx(program) && runs(program, arch);
     let able = |device: &Device| match *device {
         Device::Cpu => programs.iter().any(|program| program.target == "cpu"),
         // Programs for Ampere run on Hopper too, which would run them twice.
         Device::Sim(HOPPER) => {
-            programs.iter().any(|program| runs(program, HOPPER) && !runs(program, AMPERE))
+            programs.iter().any(|program| interpreted(program, HOPPER) && !runs(program, AMPERE))
         }
-        Device::Sim(arch) => any(arch),
+        Device::Sim(arch) => programs.iter().any(|program| interpreted(program, arch)),
         Device::Cuda => gpu.is_some_and(any),
     };
     NAMES.iter().map(|(_, device)| *device).filter(able).collect()
+}
+
+/// Whether the PTX of all kernels of a GPU program is in the plan, as the interpreter needs it.
+pub(crate) fn has_ptx(program: &Program) -> bool {
+    let modules = program.device.as_ref().map(|code| &code.modules);
+    modules.is_some_and(|modules| modules.iter().all(|module| module.ptx.is_some()))
 }

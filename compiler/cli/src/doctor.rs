@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::Outcome;
 use crate::args::DoctorArgs;
+use crate::devices::has_ptx;
 use crate::failure::Failure;
 use crate::plan_file;
 use crate::toolchain;
@@ -59,6 +60,8 @@ struct ProgramFinding {
     entry: String,
     target: String,
     runs_here: bool,
+    /// Whether a GPU program has its PTX, for later generations of GPUs and the interpreter; none for the CPU's.
+    ptx: Option<bool>,
 }
 
 pub(crate) fn doctor(args: &DoctorArgs) -> Outcome {
@@ -84,6 +87,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Outcome {
                 .into_iter()
                 .map(|program| ProgramFinding {
                     runs_here: runs_here(&program, device),
+                    ptx: program.device.as_ref().map(|_| has_ptx(&program)),
                     entry: program.entry,
                     target: program.target,
                 })
@@ -107,7 +111,12 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Outcome {
         nvrtc(&mut out, &findings.nvrtc)?;
         for program in &findings.programs {
             let verdict = if program.runs_here { "runs here" } else { "does not run here" };
-            writeln!(out, "plan   {} for {}: {verdict}", program.entry, program.target)?;
+            let ptx = match program.ptx {
+                Some(true) => "; --device sim interprets it",
+                Some(false) => "; it has no PTX, which --device sim needs",
+                None => "",
+            };
+            writeln!(out, "plan   {} for {}: {verdict}{ptx}", program.entry, program.target)?;
         }
     }
     if let Some(plan) = &args.plan

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write, stdout};
 
 use bytec_compiler::schedule::memory::arena_expression;
+use bytec_plan::device::{Image, ModuleSpec};
 use bytec_plan::manifest::{Manifest, RuleReport};
 use bytec_plan::program::Program;
 use bytec_plan::reader::PlanIndex;
@@ -13,6 +14,7 @@ use crate::Outcome;
 use crate::args::InspectArgs;
 use crate::failure::Failure;
 use crate::plan_file;
+use crate::resources;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -190,5 +192,19 @@ fn show_program(out: &mut impl Write, program: &Program) -> io::Result<()> {
     writeln!(out, "  steps   {}: {}", program.steps.len(), kernels.join(", "))?;
     let weights: u64 = program.weights.iter().map(|weight| weight.bytes).sum();
     writeln!(out, "  weights {} in {weights} bytes", program.weights.len())?;
-    writeln!(out, "  arena   {} bytes in {} slots", arena(program), program.slots.len())
+    writeln!(out, "  arena   {} bytes in {} slots", arena(program), program.slots.len())?;
+    let Some(code) = &program.device else { return Ok(()) };
+    let bytes = |of: fn(&ModuleSpec) -> Option<&Image>| -> u64 {
+        code.modules.iter().filter_map(of).map(|image| image.bytes).sum()
+    };
+    let machine_code = match bytes(|module| module.cubin.as_ref()) {
+        0 => "no machine code".to_owned(),
+        bytes => format!("{bytes} bytes of machine code for {}", code.arch),
+    };
+    let ptx = match bytes(|module| module.ptx.as_ref()) {
+        0 => "no PTX: for no later generation of GPUs, and not for the interpreter".to_owned(),
+        bytes => format!("{bytes} bytes of PTX"),
+    };
+    writeln!(out, "  code    {machine_code}, {ptx}")?;
+    resources::planned(code).iter().try_for_each(|line| writeln!(out, "  {line}"))
 }

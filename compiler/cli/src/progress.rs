@@ -65,6 +65,24 @@ impl Progress for Bar {
         }
     }
 
+    fn kernel(&mut self, done: usize, total: usize, kernel: &str) {
+        let what = format!("kernel {done}/{total}: {kernel}");
+        match &self.bar {
+            Some(bar) => {
+                if done == 1 {
+                    bar.inc_length(total as u64);
+                }
+                bar.set_message(what);
+                bar.inc(1);
+            }
+            None if !self.quiet => {
+                // A closed standard error must not stop the work.
+                let _ = writeln!(stderr(), "  {what}");
+            }
+            None => {}
+        }
+    }
+
     fn done(&mut self, outcome: String) {
         if let Some((name, begun)) = self.stage.take() {
             self.advance(&format!("{name}: {outcome} ({:.2} s)", begun.elapsed().as_secs_f64()));

@@ -5,8 +5,9 @@ use bytec_plan::weights::WeightTable;
 
 use crate::code::Code;
 
-/// Places a program's images; equal ones that are there already are used again.
-pub(super) fn place(code: Code, table: &mut WeightTable<'_>) -> DeviceCode {
+/// Places a program's images; equal ones that are there already are used again. `strip` leaves out the PTX of kernels
+/// that have machine code.
+pub(super) fn place(code: Code, strip: bool, table: &mut WeightTable<'_>) -> DeviceCode {
     let Code { arch, sources, compiled, launches } = code;
     let mut image = |bytes: Vec<u8>| {
         let place = table.add(bytes);
@@ -15,12 +16,15 @@ pub(super) fn place(code: Code, table: &mut WeightTable<'_>) -> DeviceCode {
     let modules = sources
         .into_iter()
         .zip(compiled)
-        .map(|(source, compiled)| ModuleSpec {
-            symbol: source.symbol,
-            registers: compiled.usage.map_or(0, |usage| usage.registers),
-            static_shared: compiled.usage.map_or(0, |usage| usage.shared),
-            cubin: compiled.cubin.map(&mut image),
-            ptx: Some(image(compiled.ptx.into_bytes())),
+        .map(|(source, compiled)| {
+            let ptx = !strip || compiled.cubin.is_none();
+            ModuleSpec {
+                symbol: source.symbol,
+                registers: compiled.usage.map_or(0, |usage| usage.registers),
+                static_shared: compiled.usage.map_or(0, |usage| usage.shared),
+                cubin: compiled.cubin.map(&mut image),
+                ptx: ptx.then(|| image(compiled.ptx.into_bytes())),
+            }
         })
         .collect();
     DeviceCode { arch: arch.to_string(), modules, launches }

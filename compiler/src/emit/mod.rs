@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::code::Code;
 use crate::front::FrontError;
 use crate::front::weights::Weights;
+use crate::report::KernelReport;
 use crate::schedule::Schedule;
 
 /// A plan that could not be made.
@@ -53,6 +54,8 @@ pub struct Emitted<'w> {
     pub manifest: Manifest,
     /// Its programs.
     pub programs: Vec<Program>,
+    /// What was compiled for them.
+    pub kernels: Vec<KernelReport>,
     weights: WeightTable<'w>,
     modules: Option<WeightTable<'w>>,
     tokenizer: Option<&'w [u8]>,
@@ -68,6 +71,15 @@ pub struct Part<'a> {
     pub code: Option<Code>,
 }
 
+/// What goes into the plan beside programs and weights, and what stays out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bundled<'w> {
+    /// The bytes of `tokenizer.json`.
+    pub tokenizer: Option<&'w [u8]>,
+    /// See [`Options::strip_ptx`](crate::Options::strip_ptx).
+    pub strip_ptx: bool,
+}
+
 /// Lays the weights out and completes the programs.
 ///
 /// # Errors
@@ -76,7 +88,7 @@ pub fn emit<'w>(
     graph: &Graph,
     parts: Vec<Part<'_>>,
     weights: &'w Weights,
-    tokenizer: Option<&'w [u8]>,
+    bundled: Bundled<'w>,
     manifest: Manifest,
 ) -> Result<Emitted<'w>, EmitError> {
     let mut table = WeightTable::new();
@@ -91,10 +103,12 @@ pub fn emit<'w>(
             (spec.offset, spec.bytes, spec.hash) = (place.offset, place.bytes, place.hash);
             specs.push(spec);
         }
-        let device = code.map(|code| device::place(code, modules.get_or_insert_default()));
+        let place = |code| device::place(code, bundled.strip_ptx, modules.get_or_insert_default());
+        let device = code.map(place);
         programs.push(schedule.into_program(entry, specs, device));
     }
-    Ok(Emitted { manifest, programs, weights: table, modules, tokenizer })
+    let (kernels, tokenizer) = (Vec::new(), bundled.tokenizer);
+    Ok(Emitted { manifest, programs, kernels, weights: table, modules, tokenizer })
 }
 
 impl Emitted<'_> {

@@ -128,7 +128,10 @@ impl Driver for SimDriver {
     fn load(&self, code: &KernelCode<'_>) -> Result<Function, DriverError> {
         let asked = || format!("load kernel `{}`", code.symbol);
         let ptx = code.ptx.ok_or_else(|| {
-            failed(asked(), "the plan has no PTX; compile it without `--strip-ptx`")
+            failed(
+                asked(),
+                "the plan has no PTX for the interpreter; compile it without `--strip-ptx`",
+            )
         })?;
         let text = std::str::from_utf8(ptx).map_err(|error| failed(asked(), error))?;
         let module = Module::parse(text).map_err(|error| failed(asked(), error))?;

@@ -2,6 +2,11 @@
 //!
 //! What is here launches what a plan says and knows no kernel. The driver's library is one implementation of the
 //! trait; an interpreter of the same code is another, and goes through the same memory, tables and launches.
+//!
+//! A run is one upload from staging memory, the launches, and a download of each output. The launches are made one by
+//! one, or, with [`SessionOptions::graphs`](crate::SessionOptions::graphs), captured once for each size class and
+//! replayed. Whatever a driver refuses ends all runs of the engine, since the device's memory may hold anything then;
+//! only a lack of memory breaks nothing.
 
 mod addresses;
 mod code;

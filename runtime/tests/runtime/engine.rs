@@ -112,6 +112,13 @@ fn a_plan_without_a_program_for_the_device_says_what_it_has() {
         "expected a program for entry `forward` and target `cpu`, found forward for sm_80; \
          compile the plan with `--target cpu`"
     );
+    // Of an entry that no program has, no other target would help.
+    let options = EngineOptions { entry: "encode".to_owned(), ..EngineOptions::default() };
+    let error = Engine::from_bytes(&plan(&build), options).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "expected a program for entry `encode`, found forward for sm_80; open the plan with an entry that it has"
+    );
     let error = "tpu".parse::<Device>().unwrap_err();
     assert_eq!(error.to_string(), "expected a device out of: cpu, cuda; found `tpu`");
     assert_eq!("cpu".parse::<Device>().unwrap(), Device::Cpu);
