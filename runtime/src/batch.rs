@@ -79,7 +79,7 @@ impl PackedBatch {
         let packed = |input: &InputSpec| match input.dtype {
             // The plan's check lets floats of samples be f32 only.
             DType::F32 | DType::F16 | DType::Bf16 => Packed::F32(Vec::new()),
-            DType::I64 => Packed::I64(Vec::new()),
+            DType::I64 | DType::I32 => Packed::I64(Vec::new()),
         };
         PackedBatch {
             samples: 0,

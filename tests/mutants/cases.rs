@@ -133,11 +133,7 @@ fn linear(name: &'static str, dtype: Float, n: u32, k: u32) -> Case {
 fn attention(name: &'static str, dtype: Float, head_size: u32) -> Case {
     let lengths = vec![17, 70, 5];
     let width = 2 * head_size as usize;
-    let kernel = Kernel::Attention {
-        heads: 2,
-        head_size,
-        scale: f64::from(head_size).sqrt().recip() as f32,
-    };
+    let kernel = Kernel::attention(2, head_size, f64::from(head_size).sqrt().recip() as f32);
     let packed: usize = lengths.iter().sum();
     let operands = (0..3).map(|n| {
         let matrix = Matrix { column: n * width as u64, stride: 3 * width as u64 };

@@ -7,7 +7,7 @@ use bytec_plan::kernel::{BinaryFn, Broadcast, Instr, Kernel, UnaryFn};
 use super::numbers::random;
 use super::{Case, DTYPES, LENGTHS, Operand, dense, packed};
 
-const FUNCTIONS: [(UnaryFn, bytec_ir::UnaryFn); 12] = [
+const FUNCTIONS: [(UnaryFn, bytec_ir::UnaryFn); 17] = [
     (UnaryFn::Neg, bytec_ir::UnaryFn::Neg),
     (UnaryFn::Abs, bytec_ir::UnaryFn::Abs),
     (UnaryFn::Exp, bytec_ir::UnaryFn::Exp),
@@ -20,6 +20,11 @@ const FUNCTIONS: [(UnaryFn, bytec_ir::UnaryFn); 12] = [
     (UnaryFn::Silu, bytec_ir::UnaryFn::Silu),
     (UnaryFn::GeluErf, bytec_ir::UnaryFn::GeluErf),
     (UnaryFn::GeluTanh, bytec_ir::UnaryFn::GeluTanh),
+    (UnaryFn::QuickGelu, bytec_ir::UnaryFn::QuickGelu),
+    (UnaryFn::ReluSquared, bytec_ir::UnaryFn::ReluSquared),
+    (UnaryFn::Relu6, bytec_ir::UnaryFn::Relu6),
+    (UnaryFn::LeakyRelu, bytec_ir::UnaryFn::LeakyRelu),
+    (UnaryFn::Mish, bytec_ir::UnaryFn::Mish),
 ];
 
 #[test]

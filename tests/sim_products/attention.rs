@@ -29,7 +29,7 @@ struct Sample {
 
 impl Case {
     fn new(head_size: u32, scale: f32, dtype: Float, merged: bool) -> Self {
-        let kernel = Kernel::Attention { heads: HEADS, head_size, scale };
+        let kernel = Kernel::attention(HEADS, head_size, scale);
         let width = u64::from(HEADS * head_size);
         let operands = [0, 1, 2].map(|n| {
             if merged {

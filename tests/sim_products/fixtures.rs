@@ -19,7 +19,7 @@ fn linear() -> Source {
 
 /// MiniLM's attention, on the columns that the linear layer writes.
 fn attention() -> Source {
-    let kernel = Kernel::Attention { heads: 12, head_size: 32, scale: 0.176_776_7 };
+    let kernel = Kernel::attention(12, 32, 0.176_776_7);
     let operands = [0, 1, 2].map(|n| Matrix { column: n * 384, stride: 1152 });
     let output = Matrix::dense(384);
     let site = Site { kernel: &kernel, dtype: Float::F16, operands: &operands, output };

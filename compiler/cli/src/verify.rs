@@ -228,7 +228,7 @@ fn finding<'a>(
 /// for wrong: that of the coarsest. `--help` states these numbers.
 fn tolerance_of(dtypes: [Option<DType>; 2]) -> f64 {
     let of_type = |dtype| match dtype {
-        DType::F32 | DType::I64 => 5e-6,
+        DType::F32 | DType::I64 | DType::I32 => 5e-6,
         DType::F16 => 1e-2,
         DType::Bf16 => 8e-2,
     };

@@ -96,6 +96,16 @@ named_enum! {
         GeluErf = "gelu_erf",
         /// `x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))` (the same paper's approximation).
         GeluTanh = "gelu_tanh",
+        /// `x * sigmoid(1.702 x)` (the same paper's other approximation).
+        QuickGelu = "quick_gelu",
+        /// `max(x, 0)^2` (So et al. 2021).
+        ReluSquared = "relu_squared",
+        /// `min(max(x, 0), 6)` (Howard et al. 2017).
+        Relu6 = "relu6",
+        /// `x` where it is not negative, `0.01 x` elsewhere (Maas et al. 2013).
+        LeakyRelu = "leaky_relu",
+        /// `x * tanh(ln(1 + e^x))` (Misra 2019).
+        Mish = "mish",
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! It is the yardstick for every rule, kernel and front end, so it is written as the formulas of the op table read, with
 //! sums in ascending order. With a [`Rounding`] every float, inputs and weights included, is rounded to an element type
-//! after each op, which is what the smallest unfused kernels in that type would give.
+//! after each op, which is what the smallest unfused kernels in that type would give; attention counts as the ops that it
+//! stands for.
 
+mod attention;
 mod erf;
 mod function;
 mod op;
@@ -179,7 +181,7 @@ fn run(
     let bindings = bind(graph, inputs)?;
     let mut values = BTreeMap::new();
     for id in graph.topological() {
-        let value = value(graph, id, inputs, weights, &bindings, &values);
+        let value = value(graph, id, inputs, weights, &bindings, &values, rounding);
         let mut tensor = value.map_err(|error| error.at(graph, id))?;
         rounding.apply(&mut tensor);
         values.insert(id, tensor);
@@ -195,6 +197,7 @@ fn value(
     weights: &dyn WeightSource,
     bindings: &Bindings,
     values: &BTreeMap<NodeId, Tensor>,
+    rounding: Rounding,
 ) -> Result<Tensor, EvalError> {
     let node = graph.node(id);
     match &node.def {
@@ -215,7 +218,7 @@ fn value(
         Def::Op(op) => {
             let operands: Vec<_> =
                 graph.operands(id).iter().filter_map(|operand| values.get(operand)).collect();
-            eval_node(op, &operands, bindings)
+            op::eval_rounded(op, &operands, bindings, rounding)
         }
     }
 }

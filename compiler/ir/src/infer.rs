@@ -1,5 +1,7 @@
 //! The type of an op's result, from the types of its operands. Refuses operands that do not fit.
 
+mod attention;
+
 use thiserror::Error;
 
 use crate::attrs::MAX_EXPR_DEPTH;
@@ -60,6 +62,10 @@ fn result_type(op: &Op, xs: &[&TensorType]) -> Outcome {
             broadcast(xs)
         }
         Op::LayerNorm { .. } => layer_norm(xs[0], xs[1], xs[2]),
+        Op::RmsNorm { .. } => {
+            scaled_by(xs[0], xs[1], "gamma")?;
+            Ok(xs[0].clone())
+        }
         Op::AddLayerNorm { .. } => {
             same(xs[0], xs[1], "x and residual")?;
             layer_norm(xs[0], xs[2], xs[3])
@@ -80,7 +86,17 @@ fn result_type(op: &Op, xs: &[&TensorType]) -> Outcome {
         Op::Concat { axis } => concat(xs, *axis),
         Op::Reshape { shape } => reshape(xs[0], shape),
         Op::Transpose { perm } => transpose(xs[0], perm),
-        Op::Attention { heads, head_size, .. } => attention(xs, *heads, *head_size),
+        Op::Attention { heads, head_size, scale: _, mask, bias, rotary } => {
+            attention::attention(xs, *heads, *head_size)?;
+            if let Some(rotary) = rotary {
+                attention::turns(rotary, *head_size)?;
+            }
+            attention::options(xs, *heads, *mask, bias)
+        }
+        Op::Rotary { heads, head_size, rotary } => {
+            attention::rotary(xs[0], *heads, *head_size, rotary)
+        }
+        Op::Unfold { size, before } => unfold(xs[0], *size, *before),
         Op::Pool { .. } => {
             float(xs[0])?;
             if xs[0].rank() != 2 {
@@ -183,14 +199,19 @@ fn broadcast(xs: &[&TensorType]) -> Outcome {
 }
 
 fn layer_norm(x: &TensorType, gamma: &TensorType, beta: &TensorType) -> Outcome {
+    scaled_by(x, gamma, "gamma")?;
+    scaled_by(x, beta, "beta")?;
+    Ok(x.clone())
+}
+
+/// A vector has an element for each of the last axis of x.
+fn scaled_by(x: &TensorType, vector: &TensorType, name: &str) -> Result<(), String> {
     float(x)?;
     let width = last(x)?;
-    for (name, affine) in [("gamma", gamma), ("beta", beta)] {
-        if affine.dtype != x.dtype || affine.shape != [width.clone()] {
-            return Err(format!("{name} must be {}[{width}] for x {x}, found {affine}", x.dtype));
-        }
+    if vector.dtype != x.dtype || vector.shape != [width.clone()] {
+        return Err(format!("{name} must be {}[{width}] for x {x}, found {vector}", x.dtype));
     }
-    Ok(x.clone())
+    Ok(())
 }
 
 fn embed_layer_norm(xs: &[&TensorType]) -> Outcome {
@@ -260,18 +281,16 @@ fn transpose(x: &TensorType, perm: &[usize]) -> Outcome {
     Ok(TensorType { dtype: x.dtype, shape })
 }
 
-fn attention(xs: &[&TensorType], heads: usize, head_size: usize) -> Outcome {
-    let width = heads
-        .checked_mul(head_size)
-        .filter(|&width| width > 0)
-        .map(Dim::from)
-        .ok_or_else(|| format!("{heads} heads of {head_size} columns are not a width"))?;
-    for (name, x) in ["q", "k", "v"].iter().zip(xs) {
-        float(x)?;
-        if x.dtype != xs[0].dtype || x.rank() != 2 || x.shape[1] != width {
-            return Err(format!("{name} must be {}[rows, {width}], found {x}", xs[0].dtype));
-        }
+fn unfold(x: &TensorType, size: usize, before: usize) -> Outcome {
+    float(x)?;
+    if x.rank() != 2 {
+        return Err(format!("x must be [rows, width], found {x}"));
     }
-    same(xs[1], xs[2], "k and v")?;
-    Ok(xs[0].clone())
+    if before >= size {
+        return Err(format!("expected fewer rows before than the {size} in all, found {before}"));
+    }
+    let width = Dim::from(size)
+        .checked_mul(&x.shape[1])
+        .ok_or_else(|| format!("{size} rows of {x} are too many columns"))?;
+    Ok(TensorType { dtype: x.dtype, shape: vec![x.shape[0].clone(), width] })
 }

@@ -55,7 +55,9 @@
 //!
 //! Nothing here panics on what comes from outside: texts, shapes, numbers and tensors that do not fit are errors.
 
+pub mod attention;
 pub mod attrs;
+pub mod buckets;
 pub mod builder;
 pub mod dim;
 pub mod eval;
@@ -69,7 +71,9 @@ pub mod text;
 pub mod types;
 pub mod verify;
 
+pub use attention::{Band, Bias, Pairs, Rotary};
 pub use attrs::{BinaryFn, Expr, PoolKind, Real, ReduceFn, UnaryFn};
+pub use buckets::Buckets;
 pub use builder::{BuildError, Builder, Built};
 pub use dim::{Atom, Bindings, Dim, DimError, Symbol};
 pub use eval::{Data, EvalError, Rounding, Tensor, WeightSource};

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::attention::{Band, Bias, Rotary};
 use crate::attrs::{BinaryFn, Expr, PoolKind, Real, ReduceFn, UnaryFn};
 use crate::dim::Dim;
 use crate::text::{Attr, Cursor, ParseError};
@@ -56,11 +57,21 @@ macro_rules! arity {
     };
 }
 
+/// What an attribute is when the text leaves it out.
+macro_rules! default_of {
+    () => {
+        None
+    };
+    ($default:expr) => {
+        Some($default)
+    };
+}
+
 macro_rules! op_table {
     ($(
         $(#[doc = $doc:literal])*
         $variant:ident = $mnemonic:literal ( $($operand:ident $(: $arity:ident)?),* )
-            { $($(#[doc = $adoc:literal])* $attr:ident : $ty:ty),* $(,)? }
+            { $($(#[doc = $adoc:literal])* $attr:ident : $ty:ty $(= $default:expr)?),* $(,)? }
     )*) => {
         /// An op with its attributes. Its operands are edges of the graph.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,10 +109,19 @@ macro_rules! op_table {
                 match self { $(Op::$variant { .. } => OpKind::$variant,)* }
             }
 
-            /// Attribute names and their text, in the order of the table.
+            /// Attribute names and their text, in the order of the table, but for those at their default.
             pub fn attributes(&self) -> Vec<(&'static str, String)> {
                 match self {
-                    $(Op::$variant { $($attr),* } => vec![$((stringify!($attr), Attr::print($attr))),*],)*
+                    $(Op::$variant { $($attr),* } => {
+                        let mut _texts = Vec::new();
+                        $(
+                            let default: Option<$ty> = default_of!($($default)?);
+                            if default.as_ref() != Some($attr) {
+                                _texts.push((stringify!($attr), Attr::print($attr)));
+                            }
+                        )*
+                        _texts
+                    })*
                 }
             }
 
@@ -117,7 +137,10 @@ macro_rules! op_table {
                             }
                         })?;
                         Ok(Op::$variant {
-                            $($attr: $attr.ok_or_else(|| cursor.missing(kind, stringify!($attr)))?),*
+                            $($attr: match $attr.or(default_of!($($default)?)) {
+                                Some(value) => value,
+                                None => return Err(cursor.missing(kind, stringify!($attr))),
+                            }),*
                         })
                     })*
                 }
@@ -158,6 +181,11 @@ op_table! {
     /// `out = (x - mean) / sqrt(var + eps) * gamma + beta` along the last axis, biased variance (Ba et al. 2016).
     LayerNorm = "layer_norm"(x, gamma, beta) {
         /// Added to the variance.
+        eps: Real,
+    }
+    /// `out = x / sqrt(mean_i x_i^2 + eps) * gamma` along the last axis (Zhang and Sennrich 2019).
+    RmsNorm = "rms_norm"(x, gamma) {
+        /// Added to the mean of the squares.
         eps: Real,
     }
     /// `out = x / max(sqrt(sum_i x_i^2), eps)` along the last axis.
@@ -204,15 +232,39 @@ op_table! {
         perm: Vec<usize>,
     }
     /// Multi-head attention over one sample's own rows (Vaswani et al. 2017):
-    /// per head `out = softmax(scale * q k^T) v`; q `[Q, heads*head_size]`, k and v `[K, heads*head_size]`.
-    /// Head `h` is columns `h*head_size ..`.
-    Attention = "attention"(q, k, v) {
+    /// per head `out = softmax(scale * q k^T + bias) v` over the keys that the mask lets a query see;
+    /// q `[Q, heads*head_size]`, k and v `[K, heads*head_size]`. Head `h` is columns `h*head_size ..`.
+    /// With a mask other than `all` or with a bias, Q is K. `tables` are what the bias asks for.
+    Attention = "attention"(q, k, v, tables: many) {
         /// How many heads.
         heads: usize,
         /// Columns of one head.
         head_size: usize,
         /// Multiplies the scores.
         scale: Real,
+        /// Which keys a query sees.
+        mask: Band = Band::ALL,
+        /// What is added to the scores.
+        bias: Bias = Bias::None,
+        /// How q and k are turned by their positions first, as `rotary` does it.
+        rotary: Option<Rotary> = None,
+    }
+    /// The first columns of each head turned by the row's place in its sample: x `[rows, heads*head_size]`.
+    Rotary = "rotary"(x) {
+        /// How many heads.
+        heads: usize,
+        /// Columns of one head.
+        head_size: usize,
+        /// Which columns, and by how much.
+        rotary: Rotary,
+    }
+    /// Neighbouring rows side by side: x `[rows, width]`, out `[rows, size*width]`, row `i` is rows `i-before ..` of x,
+    /// `size` of them, zeros where there is none. A convolution over the rows is this and a linear.
+    Unfold = "unfold"(x) {
+        /// How many rows.
+        size: usize,
+        /// How many of them before the row itself; less than `size`.
+        before: usize,
     }
     /// `layer_norm(x + residual)`.
     AddLayerNorm = "add_layer_norm"(x, residual, gamma, beta) {
@@ -239,6 +291,12 @@ op_table! {
 }
 
 impl Op {
+    /// Attention without mask, bias or rotation.
+    pub fn attention(heads: usize, head_size: usize, scale: f64) -> Op {
+        let (mask, bias, rotary) = (Band::ALL, Bias::None, None);
+        Op::Attention { heads, head_size, scale: Real(scale), mask, bias, rotary }
+    }
+
     /// The dimensions among the attributes.
     pub fn dims(&self) -> &[Dim] {
         match self {

@@ -15,6 +15,7 @@
 //!
 //! A tensor depends on the seed, its name and its shape alone, so a graph and what a rule made of it get the same ones.
 
+mod distance;
 mod graph;
 #[cfg(test)]
 mod tests;

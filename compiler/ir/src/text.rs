@@ -19,6 +19,7 @@
 //! - A value is defined before it is used, so a text can't hold a cycle. Its type is written out and must be the one
 //!   that [`crate::infer`] gives. A `const` is a scalar of type f32.
 //! - An op is written `mnemonic(operands) {attribute = value, ..}`; `bytec list ops` lists them, with all attributes.
+//!   An attribute at its default is not written.
 //! - Dimensions are sums and products of integers and symbols, `ceil(L, 2)` and `floor(L, 2)`; brackets group.
 //! - Numbers are decimal, `inf`, `-inf`, `NaN`, or `nan(0x..)` for a NaN of other bits.
 //!

@@ -14,8 +14,10 @@
 //! 8. **Sources**: only an integer input has a default; a weight is of floats and of a fixed shape.
 //! 9. **Indices**: within the symbols' limits, what is selected is inside its axis, and an id that an `iota` or a default
 //!    gives is a row of the table that it reaches.
-//! 10. **Numbers**: an eps is finite and not negative, a scale is finite.
+//! 10. **Numbers**: an eps is finite and not negative, a scale and a slope are finite, a rotation's base is finite and
+//!     above 0.
 
+mod numbers;
 #[cfg(test)]
 mod tests;
 
@@ -371,27 +373,13 @@ impl Check<'_> {
     fn numbers(&mut self) {
         for id in self.graph.ids().collect::<Vec<_>>() {
             let Some(op) = self.graph.op(id) else { continue };
-            let (name, Real(number), least) = match op {
-                Op::LayerNorm { eps }
-                | Op::AddLayerNorm { eps }
-                | Op::EmbedLayerNorm { eps }
-                | Op::L2Normalize { eps }
-                | Op::Pool { normalize: Some(eps), .. } => ("eps", *eps, 0.0),
-                Op::Attention { scale, .. } => ("scale", *scale, f64::NEG_INFINITY),
-                _ => continue,
-            };
-            if !number.is_finite() || number < least {
-                let range = if least == 0.0 {
-                    "a finite number that is not negative"
-                } else {
-                    "a finite number"
-                };
-                let at = self.at(id);
-                self.report(
-                    Invariant::Numbers,
-                    at,
-                    format!("expected {range} for {name}, found {number:?}"),
-                );
+            for (name, Real(number), range) in numbers::of(op) {
+                if !range.holds(number) {
+                    let at = self.at(id);
+                    let problem =
+                        format!("expected {} for {name}, found {number:?}", range.in_words());
+                    self.report(Invariant::Numbers, at, problem);
+                }
             }
         }
     }

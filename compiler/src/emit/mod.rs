@@ -2,6 +2,7 @@
 
 mod device;
 pub mod file;
+mod generated;
 mod weights;
 
 use std::io::Write;

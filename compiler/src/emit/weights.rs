@@ -4,15 +4,15 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use bytec_ir::dim::Bindings;
-use bytec_ir::eval::{Data, Tensor, WeightSource, eval_node};
+use bytec_ir::eval::{Data, Rounding, Tensor, WeightSource, eval_node};
 use bytec_ir::{Def, Graph, NodeId, Real};
 use bytec_plan::program::{DType, Layout, WeightSpec};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::EmitError;
+use super::{EmitError, generated};
 use crate::front::weights::Weights;
-use crate::schedule::WeightUse;
+use crate::schedule::{Content, WeightUse};
 
 /// A weight ready to be placed: its spec still lacks the place and the hash.
 pub(super) struct Packed<'w> {
@@ -37,27 +37,52 @@ fn pack_one<'w>(
     graph: &Graph,
     wanted: &WeightUse,
     weights: &'w Weights,
-    dtype: DType,
+    program: DType,
 ) -> Result<Packed<'w>, EmitError> {
-    let node = graph.node(wanted.value);
-    let shape = wanted.shape.clone();
-    let values = match node.def {
-        Def::Weight => weights.f32(&node.name)?,
-        _ => Cow::Owned(folded(graph, wanted.value, weights)?),
+    let (shape, name, dtype) = (wanted.shape.clone(), wanted.name(graph), wanted.dtype(program));
+    let of_values = |values: Cow<'w, [f32]>| {
+        let laid_out = match wanted.layout {
+            Layout::RowMajor => values,
+            Layout::Panels { width } => {
+                Cow::Owned(panels(&values, shape[0] as usize, shape[1] as usize, width as usize))
+            }
+        };
+        converted(&name, laid_out, dtype)
     };
-    let laid_out = match wanted.layout {
-        Layout::RowMajor => values,
-        Layout::Panels { width } => {
-            Cow::Owned(panels(&values, shape[0] as usize, shape[1] as usize, width as usize))
+    let (bytes, made_of, formula) = match &wanted.content {
+        Content::Value(id) => {
+            let (values, formula) = match graph.node(*id).def {
+                Def::Weight => (weights.f32(graph.name(*id))?, String::new()),
+                _ => (Cow::Owned(folded(graph, *id, weights, dtype)?), formula(graph, *id)),
+            };
+            (of_values(values)?, Some(*id), formula)
+        }
+        Content::ByDistance { table, buckets, reach } => {
+            let rows = folded(graph, *table, weights, dtype)?;
+            let values = generated::by_distance(&rows, *buckets, *reach);
+            let of = format!("{{buckets = {buckets}, reach = {reach}}}");
+            let formula = format!("by_distance({}) {of}", self::formula(graph, *table));
+            (of_values(Cow::Owned(values))?, Some(*table), formula)
+        }
+        Content::Rows { buckets, reach } => {
+            let bytes = bytemuck::cast_slice(&generated::rows(*buckets, *reach)).to_vec();
+            let formula = format!("rows() {{buckets = {buckets}, reach = {reach}}}");
+            (Cow::Owned(bytes), None, formula)
+        }
+        Content::Turns { rotary, positions } => {
+            let values = generated::turns(rotary, *positions);
+            let formula = format!("turns() {{rotary = {rotary}, positions = {positions}}}");
+            (of_values(Cow::Owned(values))?, None, formula)
         }
     };
-    let bytes = converted(&node.name, laid_out, dtype)?;
     let mut sources = BTreeSet::new();
-    collect_sources(graph, wanted.value, &mut sources);
+    if let Some(id) = made_of {
+        collect_sources(graph, id, &mut sources);
+    }
     let spec = WeightSpec {
-        name: node.name.clone(),
+        name,
         sources: sources.into_iter().collect(),
-        formula: if node.def == Def::Weight { String::new() } else { formula(graph, wanted.value) },
+        formula,
         shape,
         dtype,
         layout: wanted.layout,
@@ -83,7 +108,7 @@ fn converted<'w>(
     match dtype {
         DType::F16 => half(&|x| f16::from_f32(x).to_bits(), f16::MAX.to_f32()),
         DType::Bf16 => half(&|x| bf16::from_f32(x).to_bits(), bf16::MAX.to_f32()),
-        DType::F32 | DType::I64 => Ok(match values {
+        DType::F32 | DType::I64 | DType::I32 => Ok(match values {
             Cow::Borrowed(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
             Cow::Owned(values) => Cow::Owned(bytemuck::cast_slice(&values).to_vec()),
         }),
@@ -103,10 +128,25 @@ fn panels(values: &[f32], n: usize, k: usize, width: usize) -> Vec<f32> {
     packed
 }
 
-/// The value of an expression over weights, computed in f64 and rounded once.
-fn folded(graph: &Graph, id: NodeId, weights: &Weights) -> Result<Vec<f32>, EmitError> {
+/// The value of an expression over weights, computed in f64 and rounded once, to `dtype`; a number that the type can't
+/// hold stays an f32, so that it is seen.
+fn folded(
+    graph: &Graph,
+    id: NodeId,
+    weights: &Weights,
+    dtype: DType,
+) -> Result<Vec<f32>, EmitError> {
+    let rounding = match dtype {
+        DType::F16 => Rounding::F16,
+        DType::Bf16 => Rounding::Bf16,
+        DType::F32 | DType::I64 | DType::I32 => Rounding::F32,
+    };
+    let rounded = |x: f64| {
+        let once = rounding.round(x) as f32;
+        if once.is_finite() { once } else { x as f32 }
+    };
     match value(graph, id, weights)?.data {
-        Data::Float(values) => Ok(values.into_iter().map(|x| x as f32).collect()),
+        Data::Float(values) => Ok(values.into_iter().map(rounded).collect()),
         Data::Int(values) => Ok(values.into_iter().map(|x| x as f32).collect()),
     }
 }

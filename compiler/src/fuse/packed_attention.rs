@@ -39,7 +39,7 @@
 //! It does not apply when the scores, the weights or the context are needed as well, when anything but a constant factor
 //! changes the scores (a mask is an attribute of attention), or when the heads are laid out otherwise.
 
-use bytec_ir::attrs::{BinaryFn, Real};
+use bytec_ir::attrs::BinaryFn;
 use bytec_ir::dim::Dim;
 use bytec_ir::graph::{Graph, NodeId};
 use bytec_ir::infer::InferError;
@@ -246,7 +246,7 @@ fn merged(graph: &Graph, context: NodeId) -> Result<NodeId, String> {
 fn build(graph: &Graph, found: &Found) -> Result<Change, InferError> {
     let Found { q, k, v, heads, head_size, scale, result } = *found;
     let mut rewrite = Rewrite::new(graph);
-    let op = Op::Attention { heads, head_size, scale: Real(scale) };
+    let op = Op::attention(heads, head_size, scale);
     let mut attention = rewrite.op(graph.name(result), op, &[q, k, v])?;
     let shape = &graph.ty(result).shape;
     if shape.len() == 3 {

@@ -176,7 +176,7 @@ mod tests {
     ) -> Result<Attention, RenderError> {
         let width = u64::from(heads) * u64::from(head_size);
         let view = |n| Matrix { column: n * width, stride: 3 * width };
-        let kernel = Kernel::Attention { heads, head_size, scale };
+        let kernel = Kernel::attention(heads, head_size, scale);
         let operands = [view(0), view(1), view(2)];
         let output = Matrix { column: 0, stride: width };
         params(

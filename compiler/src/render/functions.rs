@@ -17,6 +17,11 @@ pub(super) fn unary(function: UnaryFn) -> &'static str {
         UnaryFn::Silu => "silu",
         UnaryFn::GeluErf => "gelu_erf",
         UnaryFn::GeluTanh => "gelu_tanh",
+        UnaryFn::QuickGelu => "quick_gelu",
+        UnaryFn::ReluSquared => "relu_squared",
+        UnaryFn::Relu6 => "relu6",
+        UnaryFn::LeakyRelu => "leaky_relu",
+        UnaryFn::Mish => "mish",
     }
 }
 

@@ -95,6 +95,12 @@ pub enum RenderError {
         /// What the step says.
         found: u64,
     },
+    /// A kernel of the CPU alone.
+    #[error("kernel {kernel} has no CUDA template yet: compile for cpu")]
+    NoTemplate {
+        /// The kernel.
+        kernel: &'static str,
+    },
     /// A parameter has no spelling in CUDA.
     #[error("kernel {kernel}: {what} is {found}, expected {expected}")]
     Parameter {
@@ -171,12 +177,18 @@ impl Renderer {
             Kernel::Linear { n, k, bias, epilogue } => {
                 self.add(site, &linear::params(site, *n, *k, *bias, epilogue)?)
             }
-            Kernel::Attention { heads, head_size, scale } => {
+            Kernel::Attention { heads, head_size, scale, mask, bias, rotary } => {
+                if !mask.is_all() || !bias.is_none() || rotary.is_some() {
+                    return Err(RenderError::NoTemplate { kernel: "attention with options" });
+                }
                 let params = attention::params(site, *heads, *head_size, *scale)?;
                 match site.dtype {
                     Float::F16 | Float::Bf16 => self.add(site, &attention::Mma(params)),
                     Float::F32 => self.add(site, &attention::Fma(params)),
                 }
+            }
+            Kernel::Rotary { .. } | Kernel::RmsNorm { .. } | Kernel::Unfold { .. } => {
+                Err(RenderError::NoTemplate { kernel: site.kernel.name() })
             }
         }
     }

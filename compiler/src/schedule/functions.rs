@@ -18,6 +18,11 @@ pub(crate) fn unary(f: UnaryFn) -> plan::UnaryFn {
         UnaryFn::Silu => plan::UnaryFn::Silu,
         UnaryFn::GeluErf => plan::UnaryFn::GeluErf,
         UnaryFn::GeluTanh => plan::UnaryFn::GeluTanh,
+        UnaryFn::QuickGelu => plan::UnaryFn::QuickGelu,
+        UnaryFn::ReluSquared => plan::UnaryFn::ReluSquared,
+        UnaryFn::Relu6 => plan::UnaryFn::Relu6,
+        UnaryFn::LeakyRelu => plan::UnaryFn::LeakyRelu,
+        UnaryFn::Mish => plan::UnaryFn::Mish,
     }
 }
 

@@ -11,13 +11,15 @@ mod shapes;
 #[cfg(test)]
 mod tests;
 mod text;
+mod weight;
 
-use bytec_ir::{Graph, NodeId};
+use bytec_ir::Graph;
 use bytec_plan::device::DeviceCode;
 use bytec_plan::extent::Extent;
-use bytec_plan::program::{Buffer, InputSpec, Layout, OutputSpec, Program, Slot, Step, SymbolSpec};
+use bytec_plan::program::{Buffer, InputSpec, OutputSpec, Program, Slot, Step, SymbolSpec};
 use thiserror::Error;
 
+pub use self::weight::{Content, WeightUse};
 use crate::fuse::pack::Packed;
 use crate::target::Target;
 
@@ -32,17 +34,6 @@ pub enum ScheduleError {
         /// Each op with its value's name, its type, and what is missing.
         ops: Vec<String>,
     },
-}
-
-/// A weight that steps read, before it has bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WeightUse {
-    /// The value in the fused graph: a weight, or an expression over weights.
-    pub value: NodeId,
-    /// Its extents.
-    pub shape: Vec<u64>,
-    /// How the kernel wants it laid out.
-    pub layout: Layout,
 }
 
 /// A program whose weights are still values of the graph.

@@ -31,8 +31,8 @@ pub(super) fn render(schedule: &Schedule, graph: &Graph) -> String {
         line(format_args!("input {}: {} x {}{below}", input.name, rows(input.rows), input.width));
     }
     for (i, weight) in schedule.weights.iter().enumerate() {
-        let name = graph.name(weight.value);
-        let dtype = schedule.target.dtype().name();
+        let name = weight.name(graph);
+        let dtype = weight.dtype(schedule.target.dtype()).name();
         line(format_args!("weight {i}: {name} {dtype}{:?} {:?}", weight.shape, weight.layout));
     }
     line(format_args!("arena {}", arena_expression(&schedule.slots, &extents)));

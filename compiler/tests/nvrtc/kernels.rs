@@ -8,7 +8,7 @@ use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, PoolKind,
 
 const DTYPES: [Float; 3] = [Float::F32, Float::F16, Float::Bf16];
 
-const FUNCTIONS: [UnaryFn; 12] = [
+const FUNCTIONS: [UnaryFn; 17] = [
     UnaryFn::Neg,
     UnaryFn::Abs,
     UnaryFn::Exp,
@@ -21,6 +21,11 @@ const FUNCTIONS: [UnaryFn; 12] = [
     UnaryFn::Silu,
     UnaryFn::GeluErf,
     UnaryFn::GeluTanh,
+    UnaryFn::QuickGelu,
+    UnaryFn::ReluSquared,
+    UnaryFn::Relu6,
+    UnaryFn::LeakyRelu,
+    UnaryFn::Mish,
 ];
 
 /// The kernels of one width, in the forms that models use.

@@ -13,7 +13,7 @@ fn linear(n: u32, k: u32, dtype: Float, epilogue: &[UnaryFn]) -> Source {
 
 /// Attention on q, k and v as one linear layer gives them, side by side.
 fn attention(heads: u32, head_size: u32, dtype: Float) -> Source {
-    let kernel = Kernel::Attention { heads, head_size, scale: 0.125 };
+    let kernel = Kernel::attention(heads, head_size, 0.125);
     let width = u64::from(heads * head_size);
     let operands = [0, 1, 2].map(|n| Matrix { column: n * width, stride: 3 * width });
     let output = Matrix { column: 0, stride: width };
@@ -78,7 +78,7 @@ fn scales_are_part_of_the_source() {
     let mut renderer = Renderer::new().unwrap();
     let dense = [Matrix::dense(8); 3];
     let mut render = |scale| {
-        let kernel = Kernel::Attention { heads: 1, head_size: 8, scale };
+        let kernel = Kernel::attention(1, 8, scale);
         let site = Site { kernel: &kernel, dtype: Float::F16, operands: &dense, output: dense[0] };
         renderer.render(&site).unwrap()
     };

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::attention::{Band, Bias, Rotary};
+
 /// A function of one number. The formulas are those of the IR's functions of the same names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -33,6 +35,16 @@ pub enum UnaryFn {
     GeluErf,
     /// `x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))`
     GeluTanh,
+    /// `x * sigmoid(1.702 x)`
+    QuickGelu,
+    /// `max(x, 0)^2`
+    ReluSquared,
+    /// `min(max(x, 0), 6)`, NaN for NaN.
+    Relu6,
+    /// `x` where it is not negative, `0.01 x` elsewhere.
+    LeakyRelu,
+    /// `x * tanh(ln(1 + e^x))`
+    Mish,
 }
 
 /// A function of two numbers.
@@ -138,9 +150,11 @@ pub enum Kernel {
         /// Functions applied in order.
         epilogue: Vec<UnaryFn>,
     },
-    /// Per sample and head `softmax(scale * q k^T) v` over the sample's own rows.
+    /// Per sample and head `softmax(scale * q k^T + bias) v` over the sample's own rows, as far as the mask lets a query
+    /// see.
     ///
-    /// Operands: q, k, v, each a view of `heads * head_size` columns. q's rows may count otherwise than k's and v's.
+    /// Operands: q, k, v, each a view of `heads * head_size` columns; what the bias names; what the rotation names.
+    /// q's rows may count otherwise than k's and v's if there is neither mask nor bias.
     Attention {
         /// How many heads; head `h` is columns `h * head_size ..`.
         heads: u32,
@@ -148,6 +162,24 @@ pub enum Kernel {
         head_size: u32,
         /// Multiplies the scores.
         scale: f32,
+        /// Which keys a query sees.
+        #[serde(default, skip_serializing_if = "Band::is_all")]
+        mask: Band,
+        /// What is added to the scores.
+        #[serde(default, skip_serializing_if = "Bias::is_none")]
+        bias: Bias,
+        /// How q and k are turned first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rotary: Option<Rotary>,
+    },
+    /// The heads of x turned by position. Operands: x; what the rotation names.
+    Rotary {
+        /// How many heads.
+        heads: u32,
+        /// Columns of a head.
+        head_size: u32,
+        /// The rotation.
+        rotary: Rotary,
     },
     /// LayerNorm of each row, of `x + residual` if `residual`.
     ///
@@ -159,6 +191,13 @@ pub enum Kernel {
         eps: f32,
         /// Whether a second operand is added first.
         residual: bool,
+    },
+    /// `x / sqrt(mean x_i^2 + eps) * gamma` of each row. Operands: x; gamma (weight `[width]`).
+    RmsNorm {
+        /// Columns.
+        width: u32,
+        /// Added to the mean of the squares.
+        eps: f32,
     },
     /// `x / max(sqrt(sum x_i^2), eps)` of each row. Operand: x.
     L2Normalize {
@@ -182,6 +221,16 @@ pub enum Kernel {
         /// The smallest norm divided by.
         normalize: Option<f32>,
     },
+    /// Neighbouring rows of a sample side by side: row `i` of the output is rows `i - before ..` of x, `size` of them, with
+    /// zeros where the sample has no row. Operand: x.
+    Unfold {
+        /// Columns of x.
+        width: u32,
+        /// How many rows.
+        size: u32,
+        /// How many of them before the row itself; less than `size`.
+        before: u32,
+    },
     /// A generated elementwise chain; the last instruction is the result.
     ///
     /// Operands: as many as `operands`, met with the rows as each says.
@@ -193,6 +242,14 @@ pub enum Kernel {
         /// The chain.
         body: Vec<Instr>,
     },
+}
+
+impl Kernel {
+    /// Attention without mask, bias or rotation.
+    pub fn attention(heads: u32, head_size: u32, scale: f32) -> Kernel {
+        let (mask, bias, rotary) = (Band::default(), Bias::None, None);
+        Kernel::Attention { heads, head_size, scale, mask, bias, rotary }
+    }
 }
 
 macro_rules! kernel_table {
@@ -214,10 +271,13 @@ macro_rules! kernel_table {
 kernel_table! {
     Embed = "embed": "sum of table rows by id or position, with LayerNorm if asked",
     Linear = "linear": "x times a constant matrix, bias, list of functions",
-    Attention = "attention": "softmax(scale * q k^T) v for each sample and head",
+    Attention = "attention": "softmax(scale * q k^T + bias) v for each sample and head, masked by distance if asked",
+    Rotary = "rotary": "heads turned by position",
     LayerNorm = "layer_norm": "LayerNorm of each row, after adding a residual if asked",
+    RmsNorm = "rms_norm": "each row divided by its root mean square, times gamma",
     L2Normalize = "l2_normalize": "each row divided by its L2 norm",
     Softmax = "softmax": "softmax of each row",
     Pool = "pool": "mean, sum, first or maximum of a sample's rows, L2-normalised if asked",
+    Unfold = "unfold": "neighbouring rows of a sample side by side",
     Pointwise = "pointwise": "a generated chain of elementwise functions",
 }

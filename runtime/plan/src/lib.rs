@@ -8,6 +8,7 @@
 //! calls [`PlanIndex::read`](reader::PlanIndex::read), which checks every byte of it, and the structure of every program
 //! with [`check::check`], before it gives anything out.
 
+pub mod attention;
 pub mod check;
 pub mod device;
 pub mod extent;

@@ -18,6 +18,8 @@ pub enum DType {
     Bf16,
     /// Signed 64-bit integer.
     I64,
+    /// Signed 32-bit integer, of tables that the compiler wrote.
+    I32,
 }
 
 impl DType {
@@ -28,13 +30,14 @@ impl DType {
             DType::F16 => "f16",
             DType::Bf16 => "bf16",
             DType::I64 => "i64",
+            DType::I32 => "i32",
         }
     }
 
     /// Bytes of one element.
     pub fn bytes(self) -> u64 {
         match self {
-            DType::F32 => 4,
+            DType::F32 | DType::I32 => 4,
             DType::F16 | DType::Bf16 => 2,
             DType::I64 => 8,
         }
@@ -131,7 +134,7 @@ pub struct WeightSpec {
     pub name: String,
     /// The checkpoint's tensors that it was made of.
     pub sources: Vec<String>,
-    /// How it was made of them; empty when it is one tensor as it stands.
+    /// How it was made of them, or of nothing; empty when it is one tensor as it stands.
     pub formula: String,
     /// Extents, as in the formula.
     pub shape: Vec<u64>,

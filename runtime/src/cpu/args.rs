@@ -3,7 +3,7 @@
 use std::mem::size_of;
 
 use bytec_plan::extent::Rows;
-use bytec_plan::program::{DType, Operand, Program, Step};
+use bytec_plan::program::{DType, Operand, Program, Step, WeightSpec};
 
 use super::isa::Isa;
 use super::matrix::Matrix;
@@ -85,16 +85,27 @@ impl<'a> Operands<'a> {
 
     /// A weight's numbers, as they lie.
     pub(crate) fn weight(&self, operand: usize) -> &'a [f32] {
-        match self.step.operands[operand] {
-            Operand::Weight(weight) => {
-                let weight = &self.program.weights[weight as usize];
-                debug_assert_eq!(weight.dtype, DType::F32, "the plan's check asks for floats");
-                let start = weight.offset as usize;
-                let bytes = &self.weights.0[start..start + weight.bytes as usize];
-                bytemuck::cast_slice(bytes)
-            }
-            other => unreachable!("the plan's check asks for a weight, found {other:?}"),
-        }
+        let weight = spec(self.program, self.step, operand);
+        debug_assert_eq!(weight.dtype, DType::F32, "the plan's check asks for floats");
+        bytemuck::cast_slice(self.bytes(weight))
+    }
+
+    /// A weight's integers, as they lie.
+    pub(crate) fn integers(&self, operand: usize) -> &'a [i32] {
+        let weight = spec(self.program, self.step, operand);
+        debug_assert_eq!(weight.dtype, DType::I32, "the plan's check asks for integers");
+        bytemuck::cast_slice(self.bytes(weight))
+    }
+
+    /// A weight of rows.
+    pub(crate) fn table(&self, operand: usize) -> Matrix<'a> {
+        let (rows, width) = table_size(self.program, self.step, operand);
+        Matrix::new(self.weight(operand), rows, width, 0, width)
+    }
+
+    fn bytes(&self, weight: &WeightSpec) -> &'a [u8] {
+        let start = weight.offset as usize;
+        &self.weights.0[start..start + weight.bytes as usize]
     }
 
     /// The kind of rows of a packed operand.
@@ -132,6 +143,21 @@ impl<'a> Operands<'a> {
             Operand::Input(input) => self.batch.integers(input as usize),
             other => unreachable!("the plan's check asks for an input, found {other:?}"),
         }
+    }
+}
+
+fn spec<'a>(program: &'a Program, step: &Step, operand: usize) -> &'a WeightSpec {
+    match step.operands[operand] {
+        Operand::Weight(weight) => &program.weights[weight as usize],
+        other => unreachable!("the plan's check asks for a weight, found {other:?}"),
+    }
+}
+
+/// Rows and columns of a weight that is a matrix.
+pub(crate) fn table_size(program: &Program, step: &Step, operand: usize) -> (usize, usize) {
+    match spec(program, step, operand).shape[..] {
+        [rows, width] => (rows as usize, width as usize),
+        ref other => unreachable!("the plan's check asks for a matrix, found {other:?}"),
     }
 }
 

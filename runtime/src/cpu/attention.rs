@@ -3,14 +3,24 @@
 //! A task has one head of one sample and up to [`BAND`] of its queries, taken 32 at a time: their transpose is the
 //! panel, so that a key's scores for all 32 lie side by side. Softmax then needs no sum across a vector, and a query's
 //! bits depend on the query and the sample's keys and values alone, each taken in ascending order.
+//!
+//! A mask narrows the keys of a panel to those that one of its queries sees. What depends on the distance is added to a
+//! panel's scores before the softmax; nothing is ever as large as queries times keys.
 
+mod distance;
+mod window;
+
+use bytec_plan::attention::{Band, Bias, Rotary};
 use bytec_plan::program::{Program, Step};
 
+use self::distance::{Distance, Place};
+use self::window::Window;
 use super::args::{self, Args};
 use super::gemm::{self, Left, MOST_ROWS, PANEL};
 use super::isa::{Body, Simd};
 use super::math;
 use super::matrix::Matrix;
+use super::rotary::Turns;
 use super::threads::{Bands, Block, Cut};
 use crate::arena;
 use crate::batch::{Offsets, PackedBatch};
@@ -21,18 +31,37 @@ const BAND: usize = 128;
 /// Partial sums of the softmax: key `j` goes to sum `j % SUMS`.
 const SUMS: usize = 4;
 
-/// The numbers of scratch that a task needs: a panel of queries, scores of one panel against all keys, and the values as
-/// panels if a head is not a whole number of them.
+/// What of the options needs memory.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) bias: &'a Bias,
+    pub(super) rotary: bool,
+}
+
+/// The numbers of scratch that a task needs: a panel of queries, scores of one panel against all keys, the values as
+/// panels if a head is not a whole number of them, and what the options ask for.
 pub(super) fn scratch(
     head_size: usize,
+    options: Asked<'_>,
     step: &Step,
     program: &Program,
     batch: &PackedBatch,
 ) -> Option<usize> {
     let keys = arena::size_class(batch.most_rows(args::rows(program, step, 1)))?;
     let columns = padded(head_size)?;
+    let panel = head_size.checked_mul(PANEL)?;
     let values = if columns == head_size { 0 } else { keys.checked_mul(columns)? };
-    keys.checked_mul(PANEL)?.checked_add(head_size.checked_mul(PANEL)?)?.checked_add(values)
+    // Keys and one query, turned.
+    let turned = if options.rotary { keys.checked_add(1)?.checked_mul(head_size)? } else { 0 };
+    let terms = match options.bias {
+        Bias::Disentangled { .. } => {
+            let (rows, _) = args::table_size(program, step, 4);
+            distance::scratch(rows, panel)?
+        }
+        Bias::None | Bias::Alibi { .. } | Bias::Relative { .. } => 0,
+    };
+    let parts = [panel, values, turned, terms];
+    parts.iter().try_fold(keys.checked_mul(PANEL)?, |sum, part| sum.checked_add(*part))
 }
 
 /// The most bands that a step's queries are cut into, for any batch of this one's size class.
@@ -47,20 +76,41 @@ fn padded(head_size: usize) -> Option<usize> {
 }
 
 /// Runs a step of this kernel.
-pub(super) fn run(args: Args<'_>, head_size: usize, scale: f32) {
+pub(super) fn run(
+    args: Args<'_>,
+    head_size: usize,
+    scale: f32,
+    mask: Band,
+    bias: &Bias,
+    rotary: Option<Rotary>,
+) {
     let operands = args.operands();
     let (q, k, v) = (operands.matrix(0), operands.matrix(1), operands.matrix(2));
     let (queries, keys) = (operands.offsets(0), operands.offsets(1));
+    let window = Window::new(mask);
+    let turns = rotary.map(|rotary| Turns::new(rotary, &operands, 3 + bias.operands()));
     bands(queries, args.batch.len(), args.bounds, args.owners);
     let owners = &*args.owners;
     let cut = Cut { rows: Bands::At(args.bounds), columns: head_size };
     args.threads.blocks(args.scratch, args.out, args.width, cut, |scratch, block| {
-        let keys = keys.range(owners[block.band]);
-        let head = block.columns.start;
-        let (q, k, v) =
-            (q.columns(head, head_size), k.columns(head, head_size), v.columns(head, head_size));
-        let (k, v) = (k.rows(keys.clone()), v.rows(keys));
-        args.isa.run(Head { q, k, v, scale, scratch: scratch.numbers(), block });
+        let (sample, column) = (owners[block.band], block.columns.start);
+        let (start, keys) = (queries.range(sample).start, keys.range(sample));
+        // Nothing outside of the window is read, so a long sample costs what its band holds.
+        let seen = window.keys(block.rows.start - start..block.rows.end - start, keys.len());
+        let rows = keys.start + seen.start..keys.start + seen.end;
+        args.isa.run(Head {
+            q: q.columns(column, head_size),
+            k: k.columns(column, head_size).rows(rows.clone()),
+            v: v.columns(column, head_size).rows(rows),
+            start,
+            first_key: seen.start,
+            scale,
+            window,
+            bias: Distance::new(bias, &operands, column / head_size, head_size),
+            turns,
+            scratch: scratch.numbers(),
+            block,
+        });
     });
 }
 
@@ -82,11 +132,27 @@ fn bands(queries: Offsets<'_>, samples: usize, bounds: &mut Vec<usize>, owners: 
 
 struct Head<'a, 'b> {
     q: Matrix<'a>,
+    /// The keys and values that any of the block's queries sees.
     k: Matrix<'a>,
     v: Matrix<'a>,
+    /// The packed row of the sample's first query.
+    start: usize,
+    /// The row in its sample of the first key.
+    first_key: usize,
     scale: f32,
+    window: Window,
+    bias: Distance<'a>,
+    turns: Option<Turns<'a>>,
     scratch: &'a mut [f32],
     block: &'a mut Block<'b>,
+}
+
+/// The first numbers of what is left of the scratch.
+#[inline(always)]
+fn take<'s>(rest: &mut &'s mut [f32], numbers: usize) -> &'s mut [f32] {
+    let (taken, left) = std::mem::take(rest).split_at_mut(numbers);
+    *rest = left;
+    taken
 }
 
 impl Body for Head<'_, '_> {
@@ -94,22 +160,46 @@ impl Body for Head<'_, '_> {
 
     #[inline(always)]
     fn run<V: Simd>(self) {
-        let Head { q, k, v, scale, scratch, block } = self;
-        let (keys, size) = (k.rows, k.width);
-        let (panel, rest) = scratch.split_at_mut(size * PANEL);
-        let (scores, rest) = rest.split_at_mut(keys * PANEL);
+        let Head { q, k, v, start, first_key, scale, window, bias, turns, scratch, block } = self;
+        let (all, size) = (k.rows, k.width);
+        let mut rest = scratch;
+        let panel = take(&mut rest, size * PANEL);
+        let all_scores = take(&mut rest, all * PANEL);
         let columns = size.next_multiple_of(PANEL);
         let whole = columns == size;
+        let values = take(&mut rest, if whole { 0 } else { columns * all });
         if !whole {
-            pack_values(v, &mut rest[..columns * keys]);
+            pack_values(v, values);
         }
+        let turned = take(&mut rest, if turns.is_some() { (all + 1) * size } else { 0 });
+        let (turned_keys, turned_query) = turned.split_at_mut(turned.len().saturating_sub(size));
+        let k = match turns {
+            Some(turns) => {
+                for (j, out) in turned_keys.chunks_exact_mut(size).enumerate() {
+                    turns.turn(k.row(j), first_key + j, out);
+                }
+                Matrix::new(turned_keys, all, size, 0, size)
+            }
+            None => k,
+        };
         let mut tile = [0.0; MOST_ROWS * PANEL];
         for first in block.rows.clone().step_by(PANEL) {
             let queries = PANEL.min(block.rows.end - first);
-            pack_queries(q, first, queries, panel);
+            let query = first - start;
+            match turns {
+                Some(turns) => {
+                    let turn =
+                        |i: usize, out: &mut [f32]| turns.turn(q.row(first + i), query + i, out);
+                    pack_turned(turn, queries, turned_query, panel);
+                }
+                None => pack_rows(q, first, queries, panel),
+            }
+            let seen = window.keys(query..query + queries, first_key + all);
+            let (low, keys) = (seen.start - first_key, seen.len());
+            let scores = &mut all_scores[..keys * PANEL];
             for j in (0..keys).step_by(V::ROWS) {
                 let rows = V::ROWS.min(keys - j);
-                let left = Left::Rows { data: k.starting_at(j), stride: k.stride };
+                let left = Left::Rows { data: k.starting_at(low + j), stride: k.stride };
                 gemm::multiply::<V>(
                     left,
                     panel,
@@ -119,13 +209,16 @@ impl Body for Head<'_, '_> {
                     &mut scores[j * PANEL..][..rows * PANEL],
                 );
             }
+            let place = Place { query, queries, key: seen.start };
+            bias.terms::<V>(scores, place, panel, k.rows(low..low + keys), rest);
+            let scale = bias.finish(scores, place, scale, window);
             let sums = softmax(scores, scale);
             for column in (0..size).step_by(PANEL) {
                 let width = PANEL.min(size - column);
                 let (right, stride) = if whole {
-                    (if keys == 0 { &[][..] } else { &v.starting_at(0)[column..] }, v.stride)
+                    (if keys == 0 { &[][..] } else { &v.starting_at(low)[column..] }, v.stride)
                 } else {
-                    (&rest[column * keys..][..keys * PANEL], PANEL)
+                    (&values[column * all + low * PANEL..][..keys * PANEL], PANEL)
                 };
                 let tiles = queries.div_ceil(V::ROWS);
                 for t in 0..tiles {
@@ -144,14 +237,28 @@ impl Body for Head<'_, '_> {
     }
 }
 
-/// The transpose of up to 32 queries; missing ones are zero.
+/// The transpose of up to 32 rows; missing ones are zero.
 #[inline(always)]
-fn pack_queries(q: Matrix<'_>, first: usize, queries: usize, panel: &mut [f32]) {
-    if queries < PANEL {
+fn pack_rows(x: Matrix<'_>, first: usize, rows: usize, panel: &mut [f32]) {
+    if rows < PANEL {
         panel.fill(0.0);
     }
-    for i in 0..queries {
-        for (x, out) in q.row(first + i).iter().zip(panel.chunks_exact_mut(PANEL)) {
+    for i in 0..rows {
+        for (x, out) in x.row(first + i).iter().zip(panel.chunks_exact_mut(PANEL)) {
+            out[i] = *x;
+        }
+    }
+}
+
+/// As [`pack_rows`], of rows that `turn` gives one at a time.
+#[inline(always)]
+fn pack_turned(turn: impl Fn(usize, &mut [f32]), rows: usize, row: &mut [f32], panel: &mut [f32]) {
+    if rows < PANEL {
+        panel.fill(0.0);
+    }
+    for i in 0..rows {
+        turn(i, row);
+        for (x, out) in row.iter().zip(panel.chunks_exact_mut(PANEL)) {
             out[i] = *x;
         }
     }

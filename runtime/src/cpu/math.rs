@@ -125,6 +125,39 @@ pub(crate) fn relu(x: f32) -> f32 {
     if x < 0.0 { 0.0 } else { x }
 }
 
+/// `x * sigmoid(1.702 x)`
+#[inline(always)]
+pub(crate) fn quick_gelu(x: f32) -> f32 {
+    x * sigmoid(1.702 * x)
+}
+
+/// `max(x, 0)^2`, NaN for NaN.
+#[inline(always)]
+pub(crate) fn relu_squared(x: f32) -> f32 {
+    let x = relu(x);
+    x * x
+}
+
+/// `min(max(x, 0), 6)`, NaN for NaN.
+#[inline(always)]
+pub(crate) fn relu6(x: f32) -> f32 {
+    at_most(relu(x), 6.0)
+}
+
+/// `x` where it is not negative, `0.01 x` elsewhere.
+#[inline(always)]
+pub(crate) fn leaky_relu(x: f32) -> f32 {
+    if x < 0.0 { 0.01 * x } else { x }
+}
+
+/// `x * tanh(ln(1 + e^x))`: with e for e^x, the factor is `e (e + 2) / (e (e + 2) + 2)`, which is 1 long before 20.
+#[inline(always)]
+pub(crate) fn mish(x: f32) -> f32 {
+    let e = exp(at_most(x, 20.0));
+    let n = e * (e + 2.0);
+    x * (n / (n + 2.0))
+}
+
 /// The larger; NaN if either is.
 #[inline(always)]
 pub(crate) fn max(a: f32, b: f32) -> f32 {
@@ -155,6 +188,11 @@ pub(crate) fn unary(function: UnaryFn, x: &mut [f32]) {
         UnaryFn::Silu => each(x, silu),
         UnaryFn::GeluErf => each(x, gelu_erf),
         UnaryFn::GeluTanh => each(x, gelu_tanh),
+        UnaryFn::QuickGelu => each(x, quick_gelu),
+        UnaryFn::ReluSquared => each(x, relu_squared),
+        UnaryFn::Relu6 => each(x, relu6),
+        UnaryFn::LeakyRelu => each(x, leaky_relu),
+        UnaryFn::Mish => each(x, mish),
     }
 }
 

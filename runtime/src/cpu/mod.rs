@@ -12,8 +12,11 @@ mod math;
 pub mod matrix;
 mod pointwise;
 mod pool;
+mod rms_norm;
+mod rotary;
 mod softmax;
 pub mod threads;
+mod unfold;
 mod work;
 
 use bytec_plan::kernel::Kernel;
@@ -61,14 +64,18 @@ pub(crate) struct Room {
 /// counted.
 pub(crate) fn room(step: &Step, program: &Program, batch: &PackedBatch) -> Option<Room> {
     let (numbers, bands) = match &step.kernel {
-        Kernel::Attention { head_size, .. } => {
-            let numbers = attention::scratch(*head_size as usize, step, program, batch)?;
+        Kernel::Attention { head_size, bias, rotary, .. } => {
+            let options = attention::Asked { bias, rotary: rotary.is_some() };
+            let numbers = attention::scratch(*head_size as usize, options, step, program, batch)?;
             (numbers, attention::bands_at_most(step, program, batch)?)
         }
         Kernel::Pointwise { body, .. } => (pointwise::scratch(body)?, 0),
         Kernel::Embed { .. }
         | Kernel::Linear { .. }
+        | Kernel::Rotary { .. }
         | Kernel::LayerNorm { .. }
+        | Kernel::RmsNorm { .. }
+        | Kernel::Unfold { .. }
         | Kernel::L2Normalize { .. }
         | Kernel::Softmax { .. }
         | Kernel::Pool { .. } => (0, 0),
@@ -83,8 +90,15 @@ pub(crate) fn run(kernel: &Kernel, args: Args<'_>) {
         Kernel::Linear { n, k, bias, epilogue } => {
             linear::run(args, *n as usize, *k as usize, *bias, epilogue);
         }
-        Kernel::Attention { heads: _, head_size, scale } => {
-            attention::run(args, *head_size as usize, *scale);
+        Kernel::Attention { heads: _, head_size, scale, mask, bias, rotary } => {
+            attention::run(args, *head_size as usize, *scale, *mask, bias, *rotary);
+        }
+        Kernel::Rotary { heads: _, head_size, rotary } => {
+            rotary::run(args, *head_size as usize, *rotary);
+        }
+        Kernel::RmsNorm { width: _, eps } => rms_norm::run(args, *eps),
+        Kernel::Unfold { width: _, size, before } => {
+            unfold::run(args, *size as usize, *before as usize);
         }
         Kernel::LayerNorm { width: _, eps, residual } => layer_norm::run(args, *eps, *residual),
         Kernel::L2Normalize { width: _, eps } => l2_normalize::run(args, *eps),

@@ -74,7 +74,7 @@ pub(crate) fn encoder(sizes: Sizes) -> Build {
         let qkv = linear(&mut build, wide, x, 3 * hidden, hidden, vec![]);
         let size = hidden / heads;
         let scale = 1.0 / (size as f32).sqrt();
-        let kernel = Kernel::Attention { heads: heads as u32, head_size: size as u32, scale };
+        let kernel = Kernel::attention(heads as u32, size as u32, scale);
         let parts = (0..3).map(|i| columns(qkv, i * h, h)).collect();
         let attended = build.step_in(between, kernel, parts, L, h);
         let projected = linear(&mut build, wide, attended, hidden, hidden, vec![]);

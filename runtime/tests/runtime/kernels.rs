@@ -208,7 +208,7 @@ fn attention_over_columns_of_one_buffer() {
         };
         let qkv = build.step(copy, vec![x], L, 3 * width);
         let parts = (0..3).map(|i| columns(qkv, i * width, width)).collect();
-        let kernel = Kernel::Attention { heads: heads as u32, head_size: size as u32, scale };
+        let kernel = Kernel::attention(heads as u32, size as u32, scale);
         let out = build.step(kernel, parts, L, width);
         build.output("out", out);
         let samples = rows_of(3 * width, &mut Noise(12));
@@ -231,7 +231,7 @@ fn attention_of_one_set_of_rows_over_another() {
     let mut build = Build::new(true);
     let operands =
         vec![build.input("q", L, width), build.input("k", K, width), build.input("v", K, width)];
-    let kernel = Kernel::Attention { heads: heads as u32, head_size: size as u32, scale };
+    let kernel = Kernel::attention(heads as u32, size as u32, scale);
     let out = build.step(kernel, operands, L, width);
     build.output("out", out);
     let mut noise = Noise(13);
@@ -259,7 +259,7 @@ fn attention_with_one_query_a_sample() {
     let mut build = Build::new(false);
     let operands =
         vec![build.input("q", Rows::PerSample, 8), build.input("k", L, 8), build.input("v", L, 8)];
-    let kernel = Kernel::Attention { heads: 1, head_size: 8, scale: 1.0 };
+    let kernel = Kernel::attention(1, 8, 1.0);
     let out = build.step(kernel, operands, Rows::PerSample, 8);
     build.output("out", out);
     let mut noise = Noise(14);
@@ -444,7 +444,7 @@ fn samples_of_no_rows_leave_the_others_alone() {
     let mut build = Build::new(true);
     build.program.symbols.iter_mut().for_each(|symbol| symbol.min = 0);
     let operands = vec![build.input("q", L, 8), build.input("k", K, 8), build.input("v", K, 8)];
-    let kernel = Kernel::Attention { heads: 1, head_size: 8, scale: 1.0 };
+    let kernel = Kernel::attention(1, 8, 1.0);
     let attended = build.step(kernel, operands, L, 8);
     let copy = Kernel::Pointwise {
         width: 8,

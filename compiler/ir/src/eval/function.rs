@@ -22,6 +22,21 @@ pub fn unary(f: UnaryFn, x: f64) -> f64 {
             let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
             x / 2.0 * (1.0 + inner.tanh())
         }
+        UnaryFn::QuickGelu => x * sigmoid(1.702 * x),
+        UnaryFn::ReluSquared => {
+            let x = binary(BinaryFn::Max, x, 0.0);
+            x * x
+        }
+        UnaryFn::Relu6 => binary(BinaryFn::Min, binary(BinaryFn::Max, x, 0.0), 6.0),
+        UnaryFn::LeakyRelu => {
+            if x < 0.0 {
+                0.01 * x
+            } else {
+                x
+            }
+        }
+        // ln(1 + e^x) is x to the last bit long before e^x overflows.
+        UnaryFn::Mish => x * (if x > 100.0 { x } else { x.exp().ln_1p() }).tanh(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! One op on tensors.
 
 use super::tensor::{count, sizes};
-use super::{Data, EvalError, Tensor, binary, expression, unary};
+use super::{Data, EvalError, Rounding, Tensor, attention, binary, expression, unary};
 use crate::attrs::{BinaryFn, PoolKind, Real, ReduceFn, UnaryFn};
 use crate::dim::{Bindings, Dim};
 use crate::infer::infer;
@@ -13,6 +13,16 @@ use crate::ops::Op;
 /// # Errors
 /// Operands that the op can't take, ids outside their table, symbols without a value, results too large to hold.
 pub fn eval_node(op: &Op, operands: &[&Tensor], bindings: &Bindings) -> Result<Tensor, EvalError> {
+    eval_rounded(op, operands, bindings, Rounding::Exact)
+}
+
+/// As [`eval_node`]; of an op that stands for several, the results of all but the last are rounded.
+pub(super) fn eval_rounded(
+    op: &Op,
+    operands: &[&Tensor],
+    bindings: &Bindings,
+    rounding: Rounding,
+) -> Result<Tensor, EvalError> {
     let op = bound(op, bindings)?;
     for operand in operands {
         operand.check()?;
@@ -34,7 +44,7 @@ pub fn eval_node(op: &Op, operands: &[&Tensor], bindings: &Bindings) -> Result<T
         | Op::Concat { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. } => moved(&op, operands, &shape),
-        _ => Data::Float(computed(&op, operands, &shape, total)?),
+        _ => Data::Float(computed(&op, operands, &shape, total, rounding)?),
     };
     Ok(Tensor { shape, data })
 }
@@ -97,7 +107,13 @@ fn concat(xs: &[&Tensor], axis: usize) -> Data {
 }
 
 /// The elements of an op that computes floats.
-fn computed(op: &Op, xs: &[&Tensor], shape: &[usize], total: usize) -> Result<Vec<f64>, EvalError> {
+fn computed(
+    op: &Op,
+    xs: &[&Tensor],
+    shape: &[usize],
+    total: usize,
+    rounding: Rounding,
+) -> Result<Vec<f64>, EvalError> {
     let width = |x: &Tensor| x.shape.last().copied().unwrap_or(1);
     Ok(match op {
         Op::Gather {} => gather(xs[0], xs[1])?,
@@ -136,9 +152,19 @@ fn computed(op: &Op, xs: &[&Tensor], shape: &[usize], total: usize) -> Result<Ve
             }
             row
         }
-        Op::Attention { heads, head_size, scale } => {
-            attention(xs, *heads, *head_size, scale.0, total)
+        Op::Attention { heads, head_size, scale, mask, bias, rotary } => {
+            let heads = attention::Heads { count: *heads, size: *head_size };
+            let (scale, mask) = (scale.0, *mask);
+            let rule = attention::Attention { heads, scale, mask, bias, rotary: *rotary, rounding };
+            rule.run(&xs.iter().map(|x| floats(x)).collect::<Vec<_>>())
         }
+        Op::Rotary { heads, head_size, rotary } => {
+            attention::Heads { count: *heads, size: *head_size }.turned(floats(xs[0]), rotary)
+        }
+        Op::RmsNorm { eps } => {
+            by_row(floats(xs[0]), width(xs[0]), |row| rms_norm(row, floats(xs[1]), *eps))
+        }
+        Op::Unfold { size, before } => unfold(xs[0], *size, *before, total),
         Op::Iota { .. }
         | Op::Select { .. }
         | Op::Slice { .. }
@@ -173,7 +199,7 @@ fn offsets(first: usize, shape: &[usize], strides: &[usize]) -> Vec<usize> {
     places
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).fold(0.0, |sum, (x, y)| sum + x * y)
 }
 
@@ -248,7 +274,7 @@ fn by_row(x: &[f64], width: usize, f: impl Fn(&mut [f64])) -> Vec<f64> {
     out
 }
 
-fn softmax(row: &mut [f64]) {
+pub(super) fn softmax(row: &mut [f64]) {
     let largest = row.iter().copied().reduce(|a, b| binary(BinaryFn::Max, a, b)).unwrap_or(0.0);
     row.iter_mut().for_each(|x| *x = (*x - largest).exp());
     let sum: f64 = row.iter().sum();
@@ -293,22 +319,22 @@ fn reduce(f: ReduceFn, x: &Tensor, axis: usize, total: usize) -> Vec<f64> {
         .collect()
 }
 
-fn attention(xs: &[&Tensor], heads: usize, head_size: usize, scale: f64, total: usize) -> Vec<f64> {
-    let width = heads * head_size;
-    let (q, k, v) = (floats(xs[0]), floats(xs[1]), floats(xs[2]));
-    let mut out = vec![0.0; total];
-    for (row, q) in q.chunks(width).enumerate() {
-        for first in (0..width).step_by(head_size) {
-            let columns = first..first + head_size;
-            let mut weights: Vec<_> = k
-                .chunks(width)
-                .map(|k| scale * dot(&q[columns.clone()], &k[columns.clone()]))
-                .collect();
-            softmax(&mut weights);
-            for (weight, v) in weights.iter().zip(v.chunks(width)) {
-                for column in columns.clone() {
-                    out[row * width + column] += weight * v[column];
-                }
+/// `x / sqrt(mean(x^2) + eps) * gamma`
+fn rms_norm(row: &mut [f64], gamma: &[f64], eps: Real) {
+    let mean = row.iter().map(|x| x * x).sum::<f64>() / row.len() as f64;
+    let scale = 1.0 / (mean + eps.0).sqrt();
+    row.iter_mut().zip(gamma).for_each(|(x, gamma)| *x = *x * scale * gamma);
+}
+
+/// Rows side by side, zeros past the ends.
+fn unfold(x: &Tensor, size: usize, before: usize, total: usize) -> Vec<f64> {
+    let (rows, width) = (x.shape[0], x.shape[1]);
+    let mut out = Vec::with_capacity(total);
+    for row in 0..rows {
+        for tap in 0..size {
+            match (row + tap).checked_sub(before).filter(|&source| source < rows) {
+                Some(source) => out.extend_from_slice(&floats(x)[source * width..][..width]),
+                None => out.resize(out.len() + width, 0.0),
             }
         }
     }

@@ -319,7 +319,7 @@ fn errors_say_where_and_what() {
         +%y: f32[L, 4] = unary(%x) {}
             line 5, column 29: unary needs the attribute "f" before this place
         +%y: f32[L, 4] = unary(%x) {f = sine}
-            line 5, column 32: unknown function "sine", expected one of neg, abs, exp, sqrt, rsqrt, erf, tanh, sigmoid, relu, silu, gelu_erf, gelu_tanh
+            line 5, column 32: unknown function "sine", expected one of neg, abs, exp, sqrt, rsqrt, erf, tanh, sigmoid, relu, silu, gelu_erf, gelu_tanh, quick_gelu, relu_squared, relu6, leaky_relu, mish
         +%y: f32[L, 4] = unary(%x) {g = neg}
             line 5, column 28: unary has no attribute "g", expected f
         +%y: f32[L, 4] = unary(%x) {f = neg, f = neg}

@@ -210,7 +210,7 @@ fn cases() -> Vec<(Invariant, Break, Expect)> {
         "#]]),
         (Invariant::Numbers, |g| {
             let x = named(g, "d");
-            op(g, "x", Op::Attention { heads: 2, head_size: 2, scale: Real(f64::NAN) }, &[x, x, x]);
+            op(g, "x", Op::attention(2, 2, f64::NAN), &[x, x, x]);
         }, expect![[r#"
             invariant 10 at %x: expected a finite number for scale, found NaN
         "#]]),

@@ -25,11 +25,13 @@ pub(super) fn check(
 ) -> Result<(), String> {
     let site = Site { graph, operands, placement };
     match op {
-        Op::Iota { .. }
-        | Op::Unary { .. }
-        | Op::Binary { .. }
-        | Op::Pointwise { .. }
-        | Op::Attention { .. } => Ok(()),
+        Op::Iota { .. } | Op::Unary { .. } | Op::Binary { .. } | Op::Pointwise { .. } => Ok(()),
+        Op::Attention { .. } => {
+            site.counts_rows(0)?;
+            site.counts_rows(1)?;
+            (3..operands.len()).try_for_each(|i| site.shared(i, "table"))
+        }
+        Op::Rotary { .. } | Op::Unfold { .. } => site.counts_rows(0),
         Op::Gather {} => site.shared(0, "table"),
         Op::Linear { .. } => {
             site.shared(1, "weight")?;
@@ -47,6 +49,7 @@ pub(super) fn check(
         }
         Op::Softmax {}
         | Op::LayerNorm { .. }
+        | Op::RmsNorm { .. }
         | Op::L2Normalize { .. }
         | Op::AddLayerNorm { .. } => site.fixed_last_axis(),
         Op::EmbedLayerNorm { .. } => {
@@ -89,6 +92,17 @@ impl Site<'_> {
             "its {role} %{} is computed for each sample, expected one made of weights",
             self.graph.name(id)
         ))
+    }
+
+    /// The rows of an operand depend on the sample; a fixed number of them would be one packed row.
+    fn counts_rows(&self, operand: usize) -> Result<(), String> {
+        let ty = self.ty(operand);
+        match ty.shape[0].as_fixed() {
+            None => Ok(()),
+            Some(_) => {
+                Err(format!("the rows of {ty} are as many in every sample, expected a symbol"))
+            }
+        }
     }
 
     /// The last axis of the first operand is a number.

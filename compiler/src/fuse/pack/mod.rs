@@ -6,7 +6,7 @@
 //!
 //! - row by row: pointwise ops, linear, gather, the normalisations and softmax along a fixed last axis, views and
 //!   concatenations that leave the rows as they are;
-//! - by segment: attention, pooling, a reduction or selection over the rows of `[rows, ..]`, positions.
+//! - by segment: attention, rotation by position, unfolding, pooling, a reduction or selection over the rows of `[rows, ..]`, positions.
 
 mod lift;
 #[cfg(test)]

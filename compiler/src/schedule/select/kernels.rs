@@ -5,7 +5,7 @@ use bytec_plan::extent::Rows;
 use bytec_plan::kernel::{IdSource, Kernel};
 use bytec_plan::program::{Layout, Operand};
 
-use super::{Choice, PANEL_WIDTH, Selector};
+use super::{Choice, PANEL_WIDTH, Selector, attention};
 use crate::schedule::functions::{chain, pooling, unary};
 use crate::schedule::shapes::Matrix;
 use crate::target::Target;
@@ -39,17 +39,27 @@ impl Selector<'_> {
                 };
                 Ok((kernel, operands, reason.to_owned()))
             }
-            Op::Attention { heads, head_size, scale } => {
-                let q = self.rows_of(xs[0], out.rows, Some(out.width))?;
-                let kv_rows = self.matrix(xs[1])?.rows;
-                let k = self.rows_of(xs[1], kv_rows, Some(out.width))?;
-                let v = self.rows_of(xs[2], kv_rows, Some(out.width))?;
-                let kernel = Kernel::Attention {
-                    heads: *heads as u32,
-                    head_size: *head_size as u32,
-                    scale: scale.0 as f32,
-                };
-                Ok((kernel, vec![q.0, k.0, v.0], "scores never leave the kernel".to_owned()))
+            Op::Attention { heads, head_size, scale, mask, bias, rotary } => {
+                let heads = attention::Heads { count: *heads, size: *head_size };
+                self.attention(&xs, out, heads, scale.0, *mask, bias, *rotary)
+            }
+            Op::Rotary { heads, head_size, rotary } => {
+                let heads = attention::Heads { count: *heads, size: *head_size };
+                self.rotary(xs[0], out, heads, *rotary)
+            }
+            Op::RmsNorm { eps } => {
+                self.only_on_cpu("rms_norm")?;
+                let mut operands = vec![self.rows_of(xs[0], out.rows, Some(out.width))?.0];
+                operands.push(self.row_weight(xs[1], out)?);
+                let kernel = Kernel::RmsNorm { width, eps: eps.0 as f32 };
+                Ok((kernel, operands, "row by row".to_owned()))
+            }
+            Op::Unfold { size, before } => {
+                self.only_on_cpu("unfold")?;
+                let (x, columns) = self.rows_of(xs[0], out.rows, None)?;
+                let (size, before) = (*size as u32, *before as u32);
+                let kernel = Kernel::Unfold { width: columns as u32, size, before };
+                Ok((kernel, vec![x], "rows are copied beside their neighbours".to_owned()))
             }
             Op::LayerNorm { eps } => self.layer_norm(&xs[..1], &xs[1..], out, eps.0 as f32),
             Op::AddLayerNorm { eps } => self.layer_norm(&xs[..2], &xs[2..], out, eps.0 as f32),
@@ -153,15 +163,30 @@ impl Selector<'_> {
             operands.push(self.rows_of(x, out.rows, Some(out.width))?.0);
         }
         for &vector in affine {
-            if self.matrix(vector)?.width != out.width {
-                return Err("it normalises a part of the row".to_owned());
-            }
-            operands.push(self.weight(vector, Layout::RowMajor)?);
+            operands.push(self.row_weight(vector, out)?);
         }
         let residual = rows.len() > 1;
         let kernel = Kernel::LayerNorm { width: out.width as u32, eps, residual };
         let reason = if residual { "the sum is normalised in one pass" } else { "row by row" };
         Ok((kernel, operands, reason.to_owned()))
+    }
+
+    /// A weight of as many elements as a row has.
+    fn row_weight(&mut self, vector: NodeId, out: Matrix) -> Result<Operand, String> {
+        if self.matrix(vector)?.width != out.width {
+            return Err("it normalises a part of the row".to_owned());
+        }
+        self.weight(vector, Layout::RowMajor)
+    }
+
+    /// Refuses what has a kernel on the CPU alone.
+    pub(super) fn only_on_cpu(&self, what: &str) -> Result<(), String> {
+        match self.target {
+            Target::Cpu => Ok(()),
+            Target::Cuda { .. } => {
+                Err(format!("GPU targets have no kernel for {what} yet: compile for cpu"))
+            }
+        }
     }
 
     pub(super) fn pool(

@@ -4,6 +4,7 @@
 //! Ops on weights alone get no step: their value is a weight that the emitter computes. A slice of columns and a
 //! reshape that keeps the rows get none either: they are views of the buffer.
 
+mod attention;
 mod kernels;
 mod operands;
 

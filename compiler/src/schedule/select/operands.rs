@@ -7,8 +7,8 @@ use bytec_plan::program::{Layout, Operand};
 
 use super::Selector;
 use crate::fuse::pack::Placement;
-use crate::schedule::WeightUse;
 use crate::schedule::shapes::Matrix;
+use crate::schedule::{Content, WeightUse};
 
 impl Selector<'_> {
     /// A value as rows to read, with its width; it must have these rows and, if given, this width.
@@ -47,12 +47,16 @@ impl Selector<'_> {
         }
         let shape = &self.packed.graph.ty(id).shape;
         let shape = shape.iter().filter_map(|dim| dim.as_fixed()).collect();
-        let wanted = WeightUse { value: id, shape, layout };
+        Ok(self.weight_use(WeightUse { content: Content::Value(id), shape, layout }))
+    }
+
+    /// A weight, which equal ones share.
+    pub(super) fn weight_use(&mut self, wanted: WeightUse) -> Operand {
         let index = self.weights.iter().position(|known| *known == wanted).unwrap_or_else(|| {
             self.weights.push(wanted);
             self.weights.len() - 1
         });
-        Ok(Operand::Weight(index as u32))
+        Operand::Weight(index as u32)
     }
 
     pub(super) fn broadcast(

@@ -198,6 +198,31 @@ __device__ __forceinline__ float gelu_tanh(float x) {
 // max(x, 0), NaN for NaN.
 __device__ __forceinline__ float relu(float x) { return x < 0.0f ? 0.0f : x; }
 
+// x * sigmoid(1.702 x)
+__device__ __forceinline__ float quick_gelu(float x) { return x * sigmoid(1.702f * x); }
+
+// max(x, 0)^2, NaN for NaN.
+__device__ __forceinline__ float relu_squared(float x) {
+    const float positive = relu(x);
+    return positive * positive;
+}
+
+// min(max(x, 0), 6), NaN for NaN.
+__device__ __forceinline__ float relu6(float x) {
+    const float positive = relu(x);
+    return positive > 6.0f ? 6.0f : positive;
+}
+
+// x where it is not negative, 0.01 x elsewhere.
+__device__ __forceinline__ float leaky_relu(float x) { return x < 0.0f ? 0.01f * x : x; }
+
+// x * tanh(ln(1 + e^x)): with e for e^x, the factor is e (e + 2) / (e (e + 2) + 2), which is 1 long before 20.
+__device__ __forceinline__ float mish(float x) {
+    const float e = exponential(x > 20.0f ? 20.0f : x);
+    const float n = e * (e + 2.0f);
+    return x * (n / (n + 2.0f));
+}
+
 __device__ __forceinline__ float negate(float x) { return -x; }
 
 // 1 / sqrt(x)

@@ -14,7 +14,11 @@ const MAX_GRID: u32 = 65_535;
 
 /// Whether a device can have buffers of this type: the CPU's are f32, a GPU's any float.
 pub(super) fn runs_on(dtype: DType, device: Option<&DeviceCode>) -> bool {
-    dtype == DType::F32 || device.is_some() && dtype != DType::I64
+    match dtype {
+        DType::F32 => true,
+        DType::F16 | DType::Bf16 => device.is_some(),
+        DType::I64 | DType::I32 => false,
+    }
 }
 
 /// Checks a program's modules and launches. Steps must have been checked.

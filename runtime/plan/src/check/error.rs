@@ -397,6 +397,39 @@ pub enum Fault {
         /// Columns of a head.
         head_size: u32,
     },
+    /// A bias by head with another number of slopes.
+    #[error("expected a slope for each of {heads} heads, found {found}")]
+    Slopes {
+        /// Heads.
+        heads: u32,
+        /// Slopes.
+        found: usize,
+    },
+    /// A disentangled bias with neither of its terms.
+    #[error("expected a disentangled bias of one or two terms, found none")]
+    NoTerms,
+    /// A table without rows.
+    #[error("operand {operand}: expected a table of at least one row, found none")]
+    NoRows {
+        /// The table's operand.
+        operand: usize,
+    },
+    /// A rotation of columns that a head does not have, or not of pairs.
+    #[error("expected an even number of columns to turn, from 2 to {head_size}, found {found}")]
+    Turned {
+        /// Columns of a head.
+        head_size: u32,
+        /// Columns turned.
+        found: u32,
+    },
+    /// More rows before a row than rows in all.
+    #[error("expected fewer rows before than the {size} in all, found {before}")]
+    RowsBefore {
+        /// Rows in all.
+        size: u32,
+        /// Rows before.
+        before: u32,
+    },
     /// A pointwise chain without instructions.
     #[error("expected at least one instruction, found none")]
     NoInstructions,

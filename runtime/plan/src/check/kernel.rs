@@ -1,5 +1,8 @@
 //! What each kernel asks of its operands and its output.
 
+mod attention;
+
+use self::attention::heads_width;
 use super::sizes::{elements, most_rows};
 use super::{Fault, entry, is_row_major};
 use crate::extent::Rows;
@@ -22,17 +25,15 @@ pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
             }
             args.writes(u64::from(*n))
         }
-        Kernel::Attention { heads, head_size, scale } => {
-            let (heads, head_size) = (*heads, *head_size);
-            if heads == 0 || head_size == 0 {
-                return Err(Fault::NoHeads { heads, head_size });
-            }
+        Kernel::Attention { heads, head_size, scale, mask, bias, rotary } => {
             number("scale", *scale, false)?;
-            let width = u64::from(heads) * u64::from(head_size);
-            args.count(3)?;
+            args.attention([*heads, *head_size], mask, bias, rotary.as_ref())
+        }
+        Kernel::Rotary { heads, head_size, rotary } => {
+            let width = heads_width(*heads, *head_size)?;
+            args.count(2)?;
             args.matrix(output.rows, width)?;
-            let keys = args.columns(width)?;
-            args.matrix(keys, width)?;
+            args.rotary(*head_size, rotary, &[output.rows])?;
             args.writes(width)
         }
         Kernel::LayerNorm { width, eps, residual } => {
@@ -46,6 +47,13 @@ pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
             args.vector(width)?;
             args.vector(width)?;
             args.writes(width)
+        }
+        Kernel::RmsNorm { width, eps } => {
+            number("eps", *eps, true)?;
+            args.count(2)?;
+            args.matrix(output.rows, u64::from(*width))?;
+            args.vector(u64::from(*width))?;
+            args.writes(u64::from(*width))
         }
         Kernel::L2Normalize { width, eps } => {
             number("eps", *eps, true)?;
@@ -70,6 +78,17 @@ pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
                 return Err(Fault::OutputRows { found: output.rows });
             }
             args.writes(u64::from(*width))
+        }
+        Kernel::Unfold { width, size, before } => {
+            if before >= size {
+                return Err(Fault::RowsBefore { size: *size, before: *before });
+            }
+            if *width == 0 {
+                return Err(Fault::NoColumns);
+            }
+            args.count(1)?;
+            args.matrix(output.rows, u64::from(*width))?;
+            args.writes(u64::from(*width) * u64::from(*size))
         }
         Kernel::Pointwise { width, operands, body } => {
             args.count(operands.len())?;
@@ -156,13 +175,18 @@ impl<'a> Args<'a> {
 
     /// The next operand is a weight of the program's type.
     fn weight(&mut self) -> Result<(usize, &'a WeightSpec), Fault> {
+        self.weight_of(self.program.dtype)
+    }
+
+    /// The next operand is a weight of this type.
+    fn weight_of(&mut self, expected: DType) -> Result<(usize, &'a WeightSpec), Fault> {
         let program = self.program;
         let (operand, value) = self.take();
         let found = match value {
             Operand::Weight(weight) => {
                 let weight = entry(&program.weights, "weights", weight)?;
-                if weight.dtype != program.dtype {
-                    let (expected, found) = (program.dtype, weight.dtype);
+                if weight.dtype != expected {
+                    let found = weight.dtype;
                     return Err(Fault::OperandType { operand, expected, found });
                 }
                 return Ok((operand, weight));

@@ -96,7 +96,7 @@ pub(crate) fn program() -> (Program, WeightTable<'static>) {
         eps: Some(1e-12),
     };
     let linear = Kernel::Linear { n: 12, k: 4, bias: true, epilogue: vec![UnaryFn::GeluErf] };
-    let attention = Kernel::Attention { heads: 2, head_size: 2, scale: 0.5 };
+    let attention = Kernel::attention(2, 2, 0.5);
     let norm = Kernel::LayerNorm { width: 4, eps: 1e-12, residual: true };
     let scale = Kernel::Pointwise {
         width: 4,

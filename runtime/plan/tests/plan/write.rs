@@ -112,7 +112,7 @@ fn refused(
 }
 
 fn attention(scale: f32) -> Kernel {
-    Kernel::Attention { heads: 2, head_size: 2, scale }
+    Kernel::attention(2, 2, scale)
 }
 
 #[test]

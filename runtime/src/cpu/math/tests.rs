@@ -37,6 +37,11 @@ fn reference(function: UnaryFn, x: f64) -> f64 {
         UnaryFn::Silu => x / (1.0 + (-x).exp()),
         UnaryFn::GeluErf => x / 2.0 * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)),
         UnaryFn::GeluTanh => gelu_tanh(x),
+        UnaryFn::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+        UnaryFn::ReluSquared => x.max(0.0) * x.max(0.0),
+        UnaryFn::Relu6 => x.clamp(0.0, 6.0),
+        UnaryFn::LeakyRelu => x.max(0.01 * x),
+        UnaryFn::Mish => x * x.min(100.0).exp().ln_1p().tanh(),
     }
 }
 
@@ -98,6 +103,12 @@ fn errors_are_small() {
     assert!(errors(UnaryFn::GeluErf, &near, 1.0).0 < 4.0);
     assert!(errors(UnaryFn::GeluTanh, &numbers(1.0), 1e-2).1 < 1.5e-7);
     assert!(errors(UnaryFn::GeluTanh, &near, 1.0).0 < 6.0);
+    assert!(errors(UnaryFn::QuickGelu, &near, 1e-2).1 < 2e-6);
+    assert!(errors(UnaryFn::QuickGelu, &near, 1.0).0 < 4.0);
+    assert!(errors(UnaryFn::ReluSquared, &numbers(1e15), SMALLEST).0 < 1.0);
+    assert!(errors(UnaryFn::Relu6, &wide, SMALLEST).0 == 0.0);
+    assert!(errors(UnaryFn::LeakyRelu, &wide, SMALLEST).0 < 1.5);
+    assert!(errors(UnaryFn::Mish, &numbers(80.0), SMALLEST).0 < 5.0);
     let positive: Vec<_> = wide.iter().map(|x| x.abs()).collect();
     assert!(errors(UnaryFn::Sqrt, &positive, SMALLEST).0 <= 0.5);
     assert!(errors(UnaryFn::Rsqrt, &positive[2..], SMALLEST).0 < 1.6);
@@ -132,7 +143,7 @@ fn edges() {
     assert_eq!((super::max(1.0, 2.0), super::min(1.0, 2.0)), (2.0, 1.0));
 }
 
-const ALL: [UnaryFn; 12] = [
+const ALL: [UnaryFn; 17] = [
     UnaryFn::Neg,
     UnaryFn::Abs,
     UnaryFn::Exp,
@@ -145,6 +156,11 @@ const ALL: [UnaryFn; 12] = [
     UnaryFn::Silu,
     UnaryFn::GeluErf,
     UnaryFn::GeluTanh,
+    UnaryFn::QuickGelu,
+    UnaryFn::ReluSquared,
+    UnaryFn::Relu6,
+    UnaryFn::LeakyRelu,
+    UnaryFn::Mish,
 ];
 
 #[test]

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::{close, f, i};
-use crate::attrs::Real;
 use crate::builder::Builder;
 use crate::dim::Dim;
 use crate::eval::{Data, Rounding, Tensor, eval, eval_all};
@@ -21,7 +20,7 @@ fn the_builders_attention_is_the_op() {
     let q = b.input("q", ty(&queries), None);
     let (k, v) = (b.input("k", ty(&keys), None), b.input("v", ty(&keys), None));
     let plain = b.self_attention(q, k, v, 2, 3).unwrap();
-    let op = Op::Attention { heads: 2, head_size: 3, scale: Real(1.0 / 3f64.sqrt()) };
+    let op = Op::attention(2, 3, 1.0 / 3f64.sqrt());
     let one = b.op("one", op, &[q, k, v]).unwrap();
     b.output("plain", plain);
     b.output("one", one);

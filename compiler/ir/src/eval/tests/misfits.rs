@@ -22,8 +22,8 @@ fn operands_that_do_not_fit_are_errors() {
         (Op::Select { axis: 2, index: 0 }, vec![&x]),
         (Op::Iota { extent: Dim::fixed(2), start: i64::MAX }, vec![]),
         (Op::Iota { extent: Dim::fixed(u64::MAX), start: 0 }, vec![]),
-        (Op::Attention { heads: usize::MAX, head_size: 2, scale: Real(1.) }, vec![&x, &x, &x]),
-        (Op::Attention { heads: 0, head_size: 2, scale: Real(1.) }, vec![&x, &x, &x]),
+        (Op::attention(usize::MAX, 2, 1.), vec![&x, &x, &x]),
+        (Op::attention(0, 2, 1.), vec![&x, &x, &x]),
         (Op::Pointwise { expr: Expr::Arg(1) }, vec![&x]),
         (Op::Pointwise { expr: Expr::Arg(usize::MAX) }, vec![&x]),
         (Op::Transpose { perm: vec![0, 0] }, vec![&x]),
@@ -72,7 +72,7 @@ fn any_op_on_any_operands_is_a_value_or_an_error() {
         ops.push(Op::Slice { axis, start: 0, end: 1 });
         ops.push(Op::Select { axis, index: 1 });
         ops.push(Op::Iota { extent: Dim::from(axis), start: -1 });
-        ops.push(Op::Attention { heads: axis, head_size: 2, scale: eps });
+        ops.push(Op::attention(axis, 2, eps.0));
         ops.push(Op::Transpose { perm: (0..axis.min(3)).rev().collect() });
         ops.push(Op::Reshape { shape: vec![Dim::from(axis), Dim::fixed(2)] });
     }

@@ -149,7 +149,7 @@ fn attention_by_hand() {
     // One head of one column: scores are scale * q * k = ln 3 and 0, so the weights are 3/4 and 1/4.
     let q = f(&[1, 1], &[3f64.ln()]);
     let (k, v) = (f(&[2, 1], &[0.5, 0.]), f(&[2, 1], &[8., 4.]));
-    let op = Op::Attention { heads: 1, head_size: 1, scale: Real(2.) };
+    let op = Op::attention(1, 1, 2.);
     close(&run(&op, &[&q, &k, &v]), &f(&[1, 1], &[7.]));
 }
 
