@@ -46,8 +46,9 @@ fn batch(plan: &[u8], case: &Case) -> Vec<Outputs> {
 fn fusing_changes_nothing_in_f64() {
     for case in cases() {
         let loaded = front::load(&case.folder, &FrontOptions::default()).unwrap();
-        let (fused, _) = fuse::run(&loaded.graph, fuse::RULES).unwrap();
-        assert!(fused.len() < loaded.graph.len(), "{}: nothing was fused", case.name);
+        let (fused, rules) = fuse::run(&loaded.graph, fuse::RULES).unwrap();
+        let fired = rules.iter().any(|rule| !rule.applied.is_empty());
+        assert!(fired, "{}: nothing was fused", case.name);
         for (sample, inputs) in &case.inputs {
             let inputs = interpreter::sample(inputs).unwrap();
             let run = |graph| eval(graph, &inputs, &loaded.weights, Rounding::Exact).unwrap();

@@ -15,7 +15,18 @@ pub const ACTIVATIONS: &[(&str, UnaryFn)] = &[
     ("silu", UnaryFn::Silu),
     ("swish", UnaryFn::Silu),
     ("tanh", UnaryFn::Tanh),
+    ("quick_gelu", UnaryFn::QuickGelu),
+    ("sigmoid", UnaryFn::Sigmoid),
+    ("relu2", UnaryFn::ReluSquared),
+    ("relu6", UnaryFn::Relu6),
+    ("leaky_relu", UnaryFn::LeakyRelu),
+    ("mish", UnaryFn::Mish),
 ];
+
+/// The activation of this name.
+pub fn named(name: &str) -> Option<UnaryFn> {
+    ACTIVATIONS.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
+}
 
 /// The activation that `field` names.
 ///
@@ -25,9 +36,5 @@ pub fn activation(config: &Config, field: &str) -> Result<UnaryFn, FieldError> {
     let names: Vec<_> = ACTIVATIONS.iter().map(|(name, _)| *name).collect();
     let expected = format!("one of {}", names.join(", "));
     let name = config.text(field, &expected, "gelu")?;
-    ACTIVATIONS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, function)| *function)
-        .ok_or_else(|| config.error(field, expected, "gelu"))
+    named(name).ok_or_else(|| config.error(field, expected, "gelu"))
 }

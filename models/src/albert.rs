@@ -168,6 +168,7 @@ fn predictions(albert: &mut Draft<'_, Albert>) -> Built {
     let vocabulary = Vocabulary {
         decoder: "predictions.decoder",
         biases: &["predictions.bias", "predictions.decoder.bias"],
+        words_only: false,
     };
     vocabulary.build(albert, normed)
 }

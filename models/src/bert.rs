@@ -10,7 +10,7 @@ use crate::heads::{
     Vocabulary, classify, multiple_choice, pooler, question_answering, rows_and_pooler,
     token_classification,
 };
-use crate::layers::{AddAndNorm, Embeddings, SelfAttention, activated};
+use crate::layers::{AddAndNorm, Embeddings, Positions, SelfAttention, activated};
 use crate::net::{Module, Net};
 use crate::{Config, Family, FieldError, ModelError};
 
@@ -62,17 +62,39 @@ impl Stack {
     /// # Errors
     /// The first field that is missing, of the wrong type, out of range, or asks for what isn't built.
     pub fn read(config: &Config) -> Result<Self, FieldError> {
+        Self::read_with(config, activation(config, "hidden_act")?, true)
+    }
+
+    /// As [`Stack::read`], for families without segments.
+    ///
+    /// # Errors
+    /// As [`Stack::read`].
+    pub fn read_without_types(config: &Config) -> Result<Self, FieldError> {
+        Self::read_with(config, activation(config, "hidden_act")?, false)
+    }
+
+    /// As [`Stack::read`], with an activation from elsewhere, and with segments if `types` is set.
+    ///
+    /// # Errors
+    /// As [`Stack::read`].
+    pub fn read_with(
+        config: &Config,
+        activation: UnaryFn,
+        types: bool,
+    ) -> Result<Self, FieldError> {
         let hidden = config.size("hidden_size", 1..=1 << 16, 384)?;
         let layers = config.size("num_hidden_layers", 1..=512, 6)?;
         let heads = config.divisor("num_attention_heads", "hidden_size", hidden, 12)?;
         let intermediate = config.size("intermediate_size", 1..=1 << 20, 1536)?;
         let vocab = config.size("vocab_size", 1..=1 << 24, 30522)?;
-        let positions = config.size("max_position_embeddings", 1..=1 << 20, 512)?;
-        let types = config.size("type_vocab_size", 1..=1 << 16, 2)?;
+        let rows = config.size("max_position_embeddings", 1..=1 << 20, 512)?;
+        let types = match types {
+            true => config.size("type_vocab_size", 1..=1 << 16, 2)?,
+            false => 0,
+        };
         let eps = config.positive("layer_norm_eps", 0.1, "1e-12")?;
-        let activation = activation(config, "hidden_act")?;
-        let embeddings =
-            Embeddings { width: hidden, vocab, positions, first_position: 0, types, eps };
+        let positions = Positions { rows, first: 0 };
+        let embeddings = Embeddings { width: hidden, vocab, positions, types, eps };
         Ok(Self { embeddings, hidden, layers, heads, intermediate, activation, eps })
     }
 
@@ -240,6 +262,7 @@ fn predictions(bert: &mut Draft<'_, Bert>) -> Built {
     let vocabulary = Vocabulary {
         decoder: "cls.predictions.decoder",
         biases: &["cls.predictions.bias", "cls.predictions.decoder.bias"],
+        words_only: false,
     };
     vocabulary.build(bert, normed)
 }

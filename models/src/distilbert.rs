@@ -11,7 +11,7 @@ use crate::heads::{
     Vocabulary, classify, first_activated, multiple_choice, question_answering, rows,
     token_classification,
 };
-use crate::layers::{AddAndNorm, Embeddings, SelfAttention, activated};
+use crate::layers::{AddAndNorm, Embeddings, Positions, SelfAttention, activated};
 use crate::net::{Module, Net};
 use crate::{Config, Family, FieldError, ModelError};
 
@@ -64,8 +64,10 @@ impl Encoder for DistilBert {
         let embeddings = Embeddings {
             width: hidden,
             vocab: config.size("vocab_size", 1..=1 << 24, 30522)?,
-            positions: config.size("max_position_embeddings", 1..=1 << 20, 512)?,
-            first_position: 0,
+            positions: Positions {
+                rows: config.size("max_position_embeddings", 1..=1 << 20, 512)?,
+                first: 0,
+            },
             types: 0,
             eps: EPS,
         };
@@ -153,7 +155,11 @@ fn masked_lm(model: &mut Draft<'_, DistilBert>) -> Result<(), ModelError> {
     let (net, last) = (&mut model.net, model.last);
     let acted = activated(net, &Module::at("vocab_transform"), last, [hidden, hidden], function)?;
     let normed = net.layer_norm(&Module::at("vocab_layer_norm"), acted, hidden, EPS)?;
-    let vocabulary = Vocabulary { decoder: "vocab_projector", biases: &["vocab_projector.bias"] };
+    let vocabulary = Vocabulary {
+        decoder: "vocab_projector",
+        biases: &["vocab_projector.bias"],
+        words_only: false,
+    };
     let logits = vocabulary.build(model, normed)?;
     model.net.builder.output("logits", logits);
     Ok(())

@@ -116,8 +116,11 @@ fn masked_lm(electra: &mut Draft<'_, Electra>) -> Result<(), ModelError> {
     let (net, last, width) = (&mut electra.net, electra.last, embeddings.width);
     let acted = activated(net, &at.child("dense"), last, [width, hidden], UnaryFn::GeluErf)?;
     let normed = net.layer_norm(&at.child("LayerNorm"), acted, width, eps)?;
-    let vocabulary =
-        Vocabulary { decoder: "generator_lm_head", biases: &["generator_lm_head.bias"] };
+    let vocabulary = Vocabulary {
+        decoder: "generator_lm_head",
+        biases: &["generator_lm_head.bias"],
+        words_only: false,
+    };
     let logits = vocabulary.build(electra, normed)?;
     electra.net.builder.output("logits", logits);
     Ok(())

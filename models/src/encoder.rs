@@ -26,6 +26,12 @@ pub trait Encoder: Sized + 'static {
     const HEADS: &'static [Head<Self>];
     /// The config fields that are read.
     const FIELDS: &'static [&'static str];
+    /// More of them, beside those that a part shared with other families reads.
+    const MORE_FIELDS: &'static [&'static str] = &[];
+    /// Config fields of this family that have no effect on the forward pass.
+    const IDLE: &'static [&'static str] = &[];
+    /// What `auto_map` may name: code that checkpoints bring and that this family is.
+    const CODE: &'static [&'static str] = &[];
     /// The prefix that the base model's tensors may carry, without a dot.
     const PREFIX: &'static str;
     /// The word table's module inside the base model.
@@ -112,7 +118,8 @@ pub fn build<E: Encoder>(
     request: &Request,
 ) -> Result<Model, ModelError> {
     let encoder = E::read(fields)?;
-    let ignored_fields = keys::check(fields, E::FIELDS)?;
+    let known = keys::Known { read: &[E::FIELDS, E::MORE_FIELDS], idle: E::IDLE, code: E::CODE };
+    let ignored_fields = known.check(fields)?;
     let head = head::<E>(fields, request)?;
     let base = Module::base(prefix::<E>(checkpoint)?);
     let mut net = Net::new(checkpoint);

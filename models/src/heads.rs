@@ -97,8 +97,20 @@ pub fn token_classification<E: Encoder>(draft: &mut Draft<'_, E>) -> Result<(), 
 /// # Errors
 /// If the sizes don't fit together.
 pub fn question_answering<E: Encoder>(draft: &mut Draft<'_, E>) -> Result<(), ModelError> {
-    let at = Module::at("qa_outputs");
-    let logits = draft.net.linear(&at, draft.last, 2, draft.encoder.width())?;
+    spans(draft, "qa_outputs", draft.last)
+}
+
+/// As [`question_answering`], with the linear at `classifier` of x, which has the encoder's width.
+///
+/// # Errors
+/// If the sizes don't fit together.
+pub fn spans<E: Encoder>(
+    draft: &mut Draft<'_, E>,
+    classifier: &str,
+    x: NodeId,
+) -> Result<(), ModelError> {
+    let at = Module::at(classifier);
+    let logits = draft.net.linear(&at, x, 2, draft.encoder.width())?;
     for (index, name) in ["start_logits", "end_logits"].into_iter().enumerate() {
         let column = draft.net.builder.op(
             at.child(name).name(),
@@ -126,8 +138,10 @@ pub fn multiple_choice<E: Encoder>(draft: &mut Draft<'_, E>, x: NodeId) -> Resul
 pub struct Vocabulary {
     /// The module with the output matrix, which is left out of files where the word table takes its place.
     pub decoder: &'static str,
-    /// The bias, full names, best first: one parameter.
+    /// The bias, full names, best first: one parameter. Without names there is none.
     pub biases: &'static [&'static str],
+    /// Whether the word table is the output matrix whatever the config says.
+    pub words_only: bool,
 }
 
 impl Vocabulary {
@@ -140,13 +154,16 @@ impl Vocabulary {
         let decoder = Module::at(self.decoder);
         let (matrix, help) = self.matrix(draft, &decoder);
         let weight = draft.net.weight_or(&[matrix], &[vocab, width], help);
-        let biases = self.biases(draft);
-        let bias = draft.net.weight(&biases, &[vocab]);
         let product = draft.net.builder.op(
             decoder.name(),
             Op::Linear { epilogue: Vec::new() },
             &[x, weight],
         )?;
+        if self.biases.is_empty() {
+            return Ok(product);
+        }
+        let biases = self.biases(draft);
+        let bias = draft.net.weight(&biases, &[vocab]);
         let sum = decoder.child("add_bias");
         draft.net.builder.binary(sum.name(), BinaryFn::Add, product, bias)
     }
@@ -162,6 +179,9 @@ impl Vocabulary {
     ) -> (String, Option<&'static str>) {
         let words = draft.base.child(E::WORDS).tensor("weight");
         let own = decoder.tensor("weight");
+        if self.words_only {
+            return (words, None);
+        }
         if !draft.encoder.tied() {
             return (
                 own,
@@ -182,7 +202,7 @@ impl Vocabulary {
     /// decoder's own: then so is the bias.
     fn biases<E: Encoder>(self, draft: &mut Draft<'_, E>) -> Vec<String> {
         let mut names: Vec<_> = self.biases.iter().map(|name| (*name).to_owned()).collect();
-        if !draft.encoder.tied() {
+        if !draft.encoder.tied() && !self.words_only {
             let own = Module::at(self.decoder).tensor("bias");
             if draft.net.checkpoint.holds(&own) {
                 draft.ignored.extend(names.drain(..).filter(|name| *name != own));

@@ -118,26 +118,61 @@ const NO_EFFECT: &[&str] = &[
     "xla_device",
 ];
 
-/// The names of fields without effect, in the order of the file, if each other field is one of `read` or harmless.
-///
-/// # Errors
-/// The first field that asks for what no family builds, or that the family doesn't know.
-pub fn check(config: &Config, read: &[&str]) -> Result<Vec<String>, FieldError> {
-    refuse(config)?;
-    let mut without_effect = Vec::new();
-    for name in config.names().filter(|name| config.get(name).is_some()) {
-        if READ.contains(&name) || read.contains(&name) {
-            continue;
+/// The fields that a family knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Those that it reads.
+    pub read: &'a [&'a [&'a str]],
+    /// Those without effect on its forward pass.
+    pub idle: &'a [&'a str],
+    /// What `auto_map` may name.
+    pub code: &'a [&'a str],
+}
+
+impl Known<'_> {
+    /// The names of fields without effect, in the order of the file, if each other field is read or harmless.
+    ///
+    /// # Errors
+    /// The first field that asks for what isn't built, or that the family doesn't know.
+    pub fn check(&self, config: &Config) -> Result<Vec<String>, FieldError> {
+        let mut without_effect = Vec::new();
+        for name in config.names().filter(|name| config.get(name).is_some()) {
+            if READ.contains(&name) || self.read.iter().any(|fields| fields.contains(&name)) {
+                continue;
+            }
+            if !self.idle.contains(&name) && !NO_EFFECT.contains(&name) {
+                self.harmless(config, name)?;
+            }
+            without_effect.push(name.to_owned());
         }
-        if !NO_EFFECT.contains(&name) && !HARMLESS.iter().any(|(known, ..)| *known == name) {
+        Ok(without_effect)
+    }
+
+    /// Refuses a field that isn't known to be harmless.
+    fn harmless(&self, config: &Config, name: &str) -> Result<(), FieldError> {
+        let Some((_, harmless, expected, help)) = HARMLESS.iter().find(|row| row.0 == name) else {
             let help = format!(
                 "the family doesn't know it; if it doesn't change the forward pass, pass --set {name}=null"
             );
             return Err(config.refusal(name, "absent", help));
+        };
+        let value = config.get(name);
+        if value.is_some_and(harmless)
+            || name == "auto_map" && value.is_some_and(|map| self.is(map))
+        {
+            return Ok(());
         }
-        without_effect.push(name.to_owned());
+        Err(config.refusal(name, *expected, *help))
     }
-    Ok(without_effect)
+
+    /// True if all code that `auto_map` names is what this family is.
+    fn is(&self, map: &Value) -> bool {
+        let known = |name: &Value| {
+            let name = name.as_str().unwrap_or_default();
+            self.code.iter().any(|code| name.starts_with(code))
+        };
+        map.as_object().is_some_and(|map| map.values().all(known))
+    }
 }
 
 /// What a value has to be so that the field has no effect, and what it would mean otherwise.
@@ -176,13 +211,4 @@ const HARMLESS: &[Harmless] = &[
 
 fn is_false(value: &Value) -> bool {
     value == &Value::Bool(false)
-}
-
-fn refuse(config: &Config) -> Result<(), FieldError> {
-    for (field, harmless, expected, help) in HARMLESS {
-        if config.get(field).is_some_and(|value| !harmless(value)) {
-            return Err(config.refusal(field, *expected, *help));
-        }
-    }
-    Ok(())
 }

@@ -2,8 +2,10 @@
 //!
 //! A part takes the modules that its tensors come from, so that families with other names build the same ops.
 
-use bytec_ir::attrs::{BinaryFn, UnaryFn};
+use bytec_ir::attention::{Band, Bias, Rotary};
+use bytec_ir::attrs::{BinaryFn, Real, UnaryFn};
 use bytec_ir::builder::Built;
+use bytec_ir::dim::Dim;
 use bytec_ir::graph::NodeId;
 use bytec_ir::ops::Op;
 use bytec_ir::types::{DType, TensorType};
@@ -12,8 +14,53 @@ use crate::net::{Module, Net};
 
 /// The input of token ids.
 pub const IDS: &str = "input_ids";
+/// The symbol of a sample's tokens.
+const LENGTH: &str = "L";
 /// The input of segment ids.
 pub const TYPE_IDS: &str = "token_type_ids";
+
+/// The most tokens of a sample where the model itself sets no limit.
+pub const ANY_LENGTH: u64 = 1 << 16;
+
+/// Declares the tokens, at most `longest`, and gives their ids, i64 `[L]`.
+pub fn token_ids(net: &mut Net<'_>, longest: u64) -> NodeId {
+    let length = net.builder.symbol(LENGTH, 1, longest);
+    net.builder.input(IDS, TensorType::new(DType::I64, [length]), None)
+}
+
+/// The segment of each token, i64 `[L]`; 0 unless a sample says otherwise.
+pub fn segment_ids(net: &mut Net<'_>) -> NodeId {
+    let ty = TensorType::new(DType::I64, [Dim::symbol(LENGTH)]);
+    net.builder.input(TYPE_IDS, ty, Some(0))
+}
+
+/// `first, first + 1, ..`, i64 `[L]`.
+///
+/// # Errors
+/// None that a first position below 2^63 leads to.
+pub fn positions(net: &mut Net<'_>, at: &Module, first: u64) -> Built {
+    let start = i64::try_from(first).unwrap_or(i64::MAX);
+    let op = Op::Iota { extent: Dim::symbol(LENGTH), start };
+    net.builder.op(at.child("position_ids").name(), op, &[])
+}
+
+/// A row of the module's table for each id, f32 `[L, width]`.
+///
+/// # Errors
+/// If `ids` are no integers.
+pub fn lookup(net: &mut Net<'_>, at: &Module, [rows, width]: [u64; 2], ids: NodeId) -> Built {
+    let table = net.table(at, rows, width);
+    net.builder.op(at.name(), Op::Gather {}, &[table, ids])
+}
+
+/// A table of positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Positions {
+    /// Rows.
+    pub rows: u64,
+    /// The row of a sample's first token; those before it are never used.
+    pub first: u64,
+}
 
 /// The tables that a token's first row is the sum of, and the normalisation of the sum.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,10 +69,8 @@ pub struct Embeddings {
     pub width: u64,
     /// Rows of the word table.
     pub vocab: u64,
-    /// Rows of the position table.
-    pub positions: u64,
-    /// The row of a sample's first token in the position table; those before it are never used.
-    pub first_position: u64,
+    /// The position table.
+    pub positions: Positions,
     /// Rows of the segment table; 0 if there is none.
     pub types: u64,
     /// Added to the variance.
@@ -35,7 +80,7 @@ pub struct Embeddings {
 impl Embeddings {
     /// The most tokens that a sample may have.
     pub fn most_tokens(&self) -> u64 {
-        self.positions - self.first_position
+        self.positions.rows - self.positions.first
     }
 
     /// `LN(word[input_ids] + token_type[token_type_ids] + position[first..])`, f32 `[L, width]`.
@@ -43,34 +88,24 @@ impl Embeddings {
     /// # Errors
     /// If the sizes don't fit together.
     pub fn build(&self, net: &mut Net<'_>, at: &Module) -> Built {
-        let length = net.builder.symbol("L", 1, self.most_tokens());
-        let rows = || TensorType::new(DType::I64, [length.clone()]);
-        let ids = net.builder.input(IDS, rows(), None);
-        let types = (self.types > 0).then(|| net.builder.input(TYPE_IDS, rows(), Some(0)));
-        let start = i64::try_from(self.first_position).unwrap_or(i64::MAX);
-        let positions = net.builder.op(
-            at.child("position_ids").name(),
-            Op::Iota { extent: length.clone(), start },
-            &[],
-        )?;
-        let mut sum = self.rows(net, &at.child("word_embeddings"), self.vocab, ids)?;
+        let ids = token_ids(net, self.most_tokens());
+        let types = (self.types > 0).then(|| segment_ids(net));
+        let places = positions(net, at, self.positions.first)?;
+        let words = at.child("word_embeddings");
+        let mut sum = lookup(net, &words, [self.vocab, self.width], ids)?;
         let mut segments = None;
         if let Some(types) = types {
             let at = at.child("token_type_embeddings");
-            segments = Some(self.rows(net, &at, self.types, types)?);
+            segments = Some(lookup(net, &at, [self.types, self.width], types)?);
         }
-        let places = self.rows(net, &at.child("position_embeddings"), self.positions, positions)?;
+        let table = at.child("position_embeddings");
+        let places = lookup(net, &table, [self.positions.rows, self.width], places)?;
         if let Some(segments) = segments {
             let at = at.child("words_and_types");
             sum = net.builder.binary(at.name(), BinaryFn::Add, sum, segments)?;
         }
         let sum = net.builder.binary(at.child("sum").name(), BinaryFn::Add, sum, places)?;
         net.layer_norm(&at.child("LayerNorm"), sum, self.width, self.eps)
-    }
-
-    fn rows(&self, net: &mut Net<'_>, at: &Module, rows: u64, ids: NodeId) -> Built {
-        let table = net.table(at, rows, self.width);
-        net.builder.op(at.name(), Op::Gather {}, &[table, ids])
     }
 }
 
@@ -89,13 +124,76 @@ impl SelfAttention {
     /// # Errors
     /// If the sizes don't fit together.
     pub fn build(self, net: &mut Net<'_>, at: &Module, linears: [&str; 3], x: NodeId) -> Built {
-        let mut made = [x; 3];
-        for (value, name) in made.iter_mut().zip(linears) {
-            *value = net.linear(&at.child(name), x, self.width, self.width)?;
-        }
-        let [query, key, value] = made;
+        let [query, key, value] = net.linears(at, linears, x, [self.width, self.width])?;
         let (heads, size) = (self.heads as usize, (self.width / self.heads) as usize);
         net.builder.scoped(at.name(), |b| b.self_attention(query, key, value, heads, size))
+    }
+}
+
+/// Attention of the sample's rows to one another, with what a family adds to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// Heads.
+    pub heads: u64,
+    /// Columns of one head.
+    pub head_size: u64,
+    /// Multiplies the scores.
+    pub scale: f64,
+    /// Which keys a query sees.
+    pub mask: Band,
+    /// What is added to the scores.
+    pub bias: Bias,
+    /// How queries and keys are turned by their positions.
+    pub rotary: Option<Rotary>,
+}
+
+impl Attention {
+    /// Attention of `heads` heads, `width` columns together, scaled by the root of a head's size, with nothing added.
+    pub fn of(width: u64, heads: u64) -> Self {
+        let head_size = width / heads;
+        let scale = 1.0 / (head_size as f64).sqrt();
+        Self { heads, head_size, scale, mask: Band::ALL, bias: Bias::None, rotary: None }
+    }
+
+    /// The result, f32 `[L, heads * head_size]`, with the tables that the bias asks for.
+    ///
+    /// # Errors
+    /// If the sizes don't fit together.
+    pub fn build(
+        self,
+        net: &mut Net<'_>,
+        at: &Module,
+        [q, k, v]: [NodeId; 3],
+        tables: &[NodeId],
+    ) -> Built {
+        let op = Op::Attention {
+            heads: self.heads as usize,
+            head_size: self.head_size as usize,
+            scale: Real(self.scale),
+            mask: self.mask,
+            bias: self.bias,
+            rotary: self.rotary,
+        };
+        let operands: Vec<_> = [q, k, v].into_iter().chain(tables.iter().copied()).collect();
+        net.builder.op(at.child("attended").name(), op, &operands)
+    }
+}
+
+/// A gated feed-forward part's product (Shazeer 2020).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// The gate's activation.
+    pub function: UnaryFn,
+}
+
+impl Gate {
+    /// `act(gate) * up`.
+    ///
+    /// # Errors
+    /// If the two have different shapes.
+    pub fn build(self, net: &mut Net<'_>, at: &Module, gate: NodeId, up: NodeId) -> Built {
+        let acted = net.builder.unary(at.child("act").name(), self.function, gate)?;
+        net.builder.binary(at.child("gated").name(), BinaryFn::Mul, acted, up)
     }
 }
 

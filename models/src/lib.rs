@@ -9,16 +9,22 @@ pub mod albert;
 pub mod bert;
 pub mod checkpoint;
 pub mod config;
+pub mod deberta;
 pub mod distilbert;
 pub mod electra;
 pub mod encoder;
 pub mod error;
 pub mod heads;
+pub mod jina;
 pub mod keys;
 pub mod labels;
 pub mod layers;
+pub mod modernbert;
+pub mod mpnet;
 pub mod net;
+pub mod nomic;
 pub mod roberta;
+pub mod t5;
 pub mod task;
 pub mod tiny;
 
@@ -46,8 +52,20 @@ pub struct Family {
 }
 
 /// Every family.
-pub static MODELS: &[Family] =
-    &[bert::FAMILY, roberta::FAMILY, distilbert::FAMILY, albert::FAMILY, electra::FAMILY];
+pub static MODELS: &[Family] = &[
+    bert::FAMILY,
+    roberta::FAMILY,
+    distilbert::FAMILY,
+    albert::FAMILY,
+    electra::FAMILY,
+    mpnet::FAMILY,
+    deberta::V1,
+    deberta::V2,
+    t5::FAMILY,
+    modernbert::FAMILY,
+    nomic::FAMILY,
+    jina::FAMILY,
+];
 
 /// What the caller wants beyond what the config says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,6 +151,9 @@ pub struct Tied {
 /// A missing or unknown `model_type`.
 pub fn family(config: &Config) -> Result<&'static Family, ModelError> {
     let name = config.text("model_type", "a model family's name", MODELS[0].model_types[0])?;
+    // Jina's checkpoints call themselves `bert`.
+    let alibi = config.get("position_embedding_type").is_some_and(|value| value == "alibi");
+    let name = if name == "bert" && alibi { jina::FAMILY.name } else { name };
     MODELS.iter().find(|family| family.model_types.contains(&name)).ok_or_else(|| {
         let known: Vec<_> = MODELS.iter().flat_map(|family| family.model_types).copied().collect();
         ModelError::UnknownModelType {

@@ -3,8 +3,10 @@
 //! A tensor that is missing or misshapen is noted and building goes on with the shape it should have, so that all
 //! problems of a file are reported at once.
 
-use bytec_ir::builder::{Builder, Built};
+use bytec_ir::attrs::{BinaryFn, Real};
+use bytec_ir::builder::{BuildError, Builder, Built};
 use bytec_ir::graph::NodeId;
+use bytec_ir::ops::Op;
 
 use crate::error::{TensorProblem, TensorProblems};
 use crate::{Alias, Checkpoint};
@@ -99,6 +101,103 @@ impl<'c> Net<'c> {
         let weight = self.weight(&[module.tensor("weight")], &[outputs, inputs]);
         let bias = self.weight(&[module.tensor("bias")], &[outputs]);
         self.builder.linear(module.name(), x, weight, Some(bias))
+    }
+
+    /// As [`Net::linear`], without a bias.
+    ///
+    /// # Errors
+    /// If x has another width.
+    pub fn linear_without_bias(
+        &mut self,
+        module: &Module,
+        x: NodeId,
+        outputs: u64,
+        inputs: u64,
+    ) -> Built {
+        let weight = self.weight(&[module.tensor("weight")], &[outputs, inputs]);
+        self.builder.linear(module.name(), x, weight, None)
+    }
+
+    /// A module's linear layer, with a bias if `bias` is set.
+    ///
+    /// # Errors
+    /// If x has another width.
+    pub fn linear_with(
+        &mut self,
+        module: &Module,
+        x: NodeId,
+        [outputs, inputs]: [u64; 2],
+        bias: bool,
+    ) -> Built {
+        match bias {
+            true => self.linear(module, x, outputs, inputs),
+            false => self.linear_without_bias(module, x, outputs, inputs),
+        }
+    }
+
+    /// The linear layers of a module's children, all of x and of the same sizes.
+    ///
+    /// # Errors
+    /// If x has another width.
+    pub fn linears<const N: usize>(
+        &mut self,
+        module: &Module,
+        names: [&str; N],
+        x: NodeId,
+        [outputs, inputs]: [u64; 2],
+    ) -> Result<[NodeId; N], BuildError> {
+        let mut made = [x; N];
+        for (value, name) in made.iter_mut().zip(names) {
+            *value = self.linear(&module.child(name), x, outputs, inputs)?;
+        }
+        Ok(made)
+    }
+
+    /// The columns of `x`, `width` at a time.
+    ///
+    /// # Errors
+    /// If x has too few.
+    pub fn columns<const N: usize>(
+        &mut self,
+        module: &Module,
+        x: NodeId,
+        names: [&str; N],
+        width: u64,
+    ) -> Result<[NodeId; N], BuildError> {
+        let mut made = [x; N];
+        for (i, (value, name)) in made.iter_mut().zip(names).enumerate() {
+            let start = i * width as usize;
+            let op = Op::Slice { axis: 1, start, end: start + width as usize };
+            *value = self.builder.op(module.child(name).name(), op, &[x])?;
+        }
+        Ok(made)
+    }
+
+    /// A module's normalisation by the root of the mean of the squares, over rows of `width`.
+    ///
+    /// # Errors
+    /// If x has another width.
+    pub fn rms_norm(&mut self, module: &Module, x: NodeId, width: u64, eps: f64) -> Built {
+        let gamma = self.weight(&[module.tensor("weight")], &[width]);
+        self.builder.op(module.name(), Op::RmsNorm { eps: Real(eps) }, &[x, gamma])
+    }
+
+    /// A module's layer normalisation with a weight alone, over rows of `width`.
+    ///
+    /// # Errors
+    /// If x has another width.
+    pub fn layer_norm_without_bias(
+        &mut self,
+        module: &Module,
+        x: NodeId,
+        width: u64,
+        eps: f64,
+    ) -> Built {
+        let gamma = self.weight(&[module.tensor("weight")], &[width]);
+        let zero = self.builder.constant(module.child("zero").name(), 0.0);
+        let zeros = module.child("no_bias");
+        let beta = self.builder.binary(zeros.name(), BinaryFn::Mul, gamma, zero)?;
+        self.builder.layer_norm(module.name(), x, gamma, beta, eps)
     }
 
     /// A module's layer normalisation over rows of `width`, under today's parameter names or TensorFlow's.

@@ -53,12 +53,12 @@ impl Encoder for Roberta {
     /// there.
     fn read(config: &Config) -> Result<Self, FieldError> {
         let mut stack = Stack::read(config)?;
-        let positions = stack.embeddings.positions;
-        if positions < 2 {
+        let positions = &mut stack.embeddings.positions;
+        if positions.rows < 2 {
             let expected = "2 or more: the first position is after the padding token's";
             return Err(config.error("max_position_embeddings", expected, "514"));
         }
-        stack.embeddings.first_position = 1 + config.size("pad_token_id", 0..=positions - 2, 1)?;
+        positions.first = 1 + config.size("pad_token_id", 0..=positions.rows - 2, 1)?;
         Ok(Self { stack, tied: config.flag("tie_word_embeddings", true)? })
     }
 
@@ -135,6 +135,7 @@ fn masked_lm(roberta: &mut Draft<'_, Roberta>) -> Result<(), ModelError> {
     let vocabulary = Vocabulary {
         decoder: "lm_head.decoder",
         biases: &["lm_head.bias", "lm_head.decoder.bias"],
+        words_only: false,
     };
     let logits = vocabulary.build(roberta, normed)?;
     roberta.net.builder.output("logits", logits);

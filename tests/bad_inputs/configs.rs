@@ -75,7 +75,7 @@ pub(super) fn rows() -> Vec<Row> {
         field("num_attention_heads", json!(5), &["a divisor of hidden_size (24)"]),
         field("vocab_size", json!(1e300), &["1e+300"]),
         field("layer_norm_eps", json!(0), &["above 0"]),
-        field("hidden_act", json!("quick_gelu"), &["gelu_new", "quick_gelu"]),
+        field("hidden_act", json!("gelu_10"), &["gelu_new", "gelu_10"]),
         field("position_embedding_type", json!("relative_key"), &["absolute"]),
         field("is_decoder", json!(true), &["decoders aren't built"]),
         field("tie_word_embeddings", json!("yes"), &["true or false", "found \"yes\""]),

