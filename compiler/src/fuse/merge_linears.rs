@@ -72,37 +72,51 @@ impl Rule for MergeLinears {
             .operands(at)
             .into_iter()
             .zip(["q", "k", "v"])
-            .filter_map(|(id, role)| linear(graph, id).map(|layer| (id, role, layer.x)))
+            .filter_map(|(id, role)| Some((Part { id, user: at, role }, linear(graph, id)?.x)))
             .collect();
         // At most three operands hold at most one group of two or more.
         let group: Vec<_> = layers
             .iter()
-            .filter(|(_, _, x)| layers.iter().filter(|(_, _, other)| other == x).count() > 1)
-            .map(|&(id, role, _)| (id, role))
+            .filter(|(_, x)| layers.iter().filter(|(_, other)| other == x).count() > 1)
+            .map(|&(part, _)| part)
             .collect();
-        if group.is_empty() {
-            return Outcome::NoMatch;
-        }
-        match guard(graph, at, &group) {
-            Ok(widths) => build(graph, &group, &widths).into(),
-            Err(reason) => Outcome::Refused(reason),
-        }
+        if group.is_empty() { Outcome::NoMatch } else { merge(graph, &group) }
+    }
+}
+
+/// One of the linears that become one.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    /// The linear.
+    pub(super) id: NodeId,
+    /// What uses it, and nothing else may.
+    pub(super) user: NodeId,
+    /// What it adds to the name.
+    pub(super) role: &'static str,
+}
+
+/// One linear, and slices in place of the parts, which are all of the same rows.
+pub(super) fn merge(graph: &Graph, group: &[Part]) -> Outcome {
+    match guard(graph, group) {
+        Ok(widths) => build(graph, group, &widths).into(),
+        Err(reason) => Outcome::Refused(reason),
     }
 }
 
 /// The width of each linear of the group, or why they can't be merged.
-fn guard(graph: &Graph, at: NodeId, group: &[(NodeId, &str)]) -> Result<Vec<usize>, String> {
+fn guard(graph: &Graph, group: &[Part]) -> Result<Vec<usize>, String> {
     let has_bias = |id| linear(graph, id).is_some_and(|layer| layer.bias.is_some());
     let mut widths = Vec::new();
-    for &(id, _) in group {
+    for &Part { id, user, .. } in group {
         let name = shown(graph, id);
         let layer = linear(graph, id).ok_or("not a linear")?;
-        only_for(graph, id, at)?;
+        only_for(graph, id, user)?;
         if !layer.epilogue.is_empty() {
             return Err(format!("{name} has an epilogue"));
         }
-        if has_bias(id) != has_bias(group[0].0) {
-            let (with, without) = if has_bias(id) { (id, group[0].0) } else { (group[0].0, id) };
+        let first = group[0].id;
+        if has_bias(id) != has_bias(first) {
+            let (with, without) = if has_bias(id) { (id, first) } else { (first, id) };
             return Err(format!(
                 "{} has a bias, {} has none",
                 shown(graph, with),
@@ -119,11 +133,11 @@ fn guard(graph: &Graph, at: NodeId, group: &[(NodeId, &str)]) -> Result<Vec<usiz
     Ok(widths)
 }
 
-fn build(graph: &Graph, group: &[(NodeId, &str)], widths: &[usize]) -> Result<Change, InferError> {
+fn build(graph: &Graph, group: &[Part], widths: &[usize]) -> Result<Change, InferError> {
     let mut rewrite = Rewrite::new(graph);
-    let operands: Vec<_> = group.iter().map(|&(id, _)| graph.operands(id)).collect();
-    let roles: String = group.iter().map(|&(_, role)| role).collect();
-    let name = merged_name(group.iter().map(|&(id, _)| graph.name(id)).collect(), &roles);
+    let operands: Vec<_> = group.iter().map(|part| graph.operands(part.id)).collect();
+    let roles: String = group.iter().map(|part| part.role).collect();
+    let name = merged_name(group.iter().map(|part| graph.name(part.id)).collect(), &roles);
     let mut merged = vec![operands[0][0]];
     for (position, part) in (1..operands[0].len()).zip(["weight", "bias"]) {
         let parts: Vec<_> = operands.iter().map(|operands| operands[position]).collect();
@@ -131,7 +145,7 @@ fn build(graph: &Graph, group: &[(NodeId, &str)], widths: &[usize]) -> Result<Ch
     }
     let merged = rewrite.op(&name, Op::Linear { epilogue: Vec::new() }, &merged)?;
     let mut start = 0;
-    for (&(id, _), width) in group.iter().zip(widths) {
+    for (&Part { id, .. }, width) in group.iter().zip(widths) {
         let axis = graph.ty(id).rank() - 1;
         let end = start + width;
         let slice = rewrite.op(graph.name(id), Op::Slice { axis, start, end }, &[merged])?;

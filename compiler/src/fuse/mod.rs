@@ -25,8 +25,10 @@ mod dead_code;
 pub mod driver;
 mod embed_layer_norm;
 mod fold_constants;
+mod fold_rotary;
 mod linear_activation;
 mod linear_bias;
+mod merge_gates;
 mod merge_linears;
 pub mod pack;
 mod packed_attention;
@@ -88,7 +90,9 @@ pub static RULES: &[&dyn Rule] = &[
     &linear_bias::LinearBias,
     // Attention needs the separate q, k and v that the merging of linears turns into slices.
     &packed_attention::PackedAttention,
+    &fold_rotary::FoldRotary,
     &merge_linears::MergeLinears,
+    &merge_gates::MergeGates,
     // What follows a linear goes into its epilogue.
     &linear_activation::LinearActivation,
     // Normalisation takes in the sum before it: embeddings first, since a sum of embeddings is also a residual sum.

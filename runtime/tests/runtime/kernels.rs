@@ -8,7 +8,7 @@ use bytec_runtime::{Isa, SessionOptions};
 use crate::programs::{Build, K, L, LENGTHS, Noise, Owned, bits, check, columns, run};
 
 /// Samples of [`LENGTHS`] rows of one float input `x`.
-fn rows_of(width: u64, noise: &mut Noise) -> Vec<Owned> {
+pub(crate) fn rows_of(width: u64, noise: &mut Noise) -> Vec<Owned> {
     LENGTHS
         .map(|l| {
             let data = noise.floats((l * width) as usize);
@@ -17,7 +17,7 @@ fn rows_of(width: u64, noise: &mut Noise) -> Vec<Owned> {
         .to_vec()
 }
 
-fn f64s(x: &[f32]) -> Vec<f64> {
+pub(crate) fn f64s(x: &[f32]) -> Vec<f64> {
     x.iter().copied().map(f64::from).collect()
 }
 
@@ -30,7 +30,7 @@ fn norm(row: &mut [f64], gamma: &[f32], beta: &[f32], eps: f64) {
     }
 }
 
-fn softmax(row: &mut [f64]) {
+pub(crate) fn softmax(row: &mut [f64]) {
     let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     row.iter_mut().for_each(|x| *x = (*x - largest).exp());
     let sum: f64 = row.iter().sum();
@@ -43,7 +43,7 @@ fn l2(row: &mut [f64], eps: f64) {
 }
 
 #[expect(clippy::print_stdout, reason = "the observed error is of interest when a test passes too")]
-fn report(what: &str, error: f64, limit: f64) {
+pub(crate) fn report(what: &str, error: f64, limit: f64) {
     println!("{what}: {error:.2e}");
     assert!(error < limit, "{what}: {error:e}");
 }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod device;
+mod distance;
 mod encoder;
 mod engine;
 mod graphs;

@@ -1,7 +1,7 @@
 //! Programs made in memory, the samples that go through them, and the comparison of every way to run them.
 
 use bytec_plan::extent::{Extent, Rows};
-use bytec_plan::kernel::Kernel;
+use bytec_plan::kernel::{Broadcast, Instr, Kernel};
 use bytec_plan::program::{
     Buffer, DType, InputSpec, Layout, Need, Operand, OutputSpec, Program, Slot, Step, SymbolSpec,
     View, WeightSpec,
@@ -93,19 +93,43 @@ impl Build {
         self.place(&[n as u64, k as u64], Layout::Panels { width: 32 }, &packed)
     }
 
+    /// A table of 32-bit integers.
+    pub(crate) fn integers(&mut self, data: &[i32]) -> Operand {
+        let bytes: Vec<_> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.place_bytes(&[data.len() as u64], Layout::RowMajor, DType::I32, &bytes)
+    }
+
+    /// A buffer of an input's numbers.
+    pub(crate) fn copy(&mut self, x: Operand, width: u64) -> Operand {
+        let (operands, body) = (vec![Broadcast::Full], vec![Instr::Operand(0)]);
+        let kernel = Kernel::Pointwise { width: width as u32, operands, body };
+        self.step(kernel, vec![x], L, width)
+    }
+
     fn place(&mut self, shape: &[u64], layout: Layout, data: &[f32]) -> Operand {
+        let bytes: Vec<_> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.place_bytes(shape, layout, DType::F32, &bytes)
+    }
+
+    fn place_bytes(
+        &mut self,
+        shape: &[u64],
+        layout: Layout,
+        dtype: DType,
+        bytes: &[u8],
+    ) -> Operand {
         self.weights.resize(self.weights.len().next_multiple_of(256), 0);
         let offset = self.weights.len() as u64;
-        self.weights.extend(data.iter().flat_map(|x| x.to_le_bytes()));
+        self.weights.extend(bytes);
         self.program.weights.push(WeightSpec {
             name: format!("w{}", self.program.weights.len()),
             sources: vec![],
             formula: String::new(),
             shape: shape.to_vec(),
-            dtype: DType::F32,
+            dtype,
             layout,
             offset,
-            bytes: data.len() as u64 * 4,
+            bytes: bytes.len() as u64,
             hash: "0".repeat(64),
         });
         Operand::Weight(self.program.weights.len() as u32 - 1)

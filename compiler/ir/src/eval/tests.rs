@@ -1,5 +1,6 @@
 //! Every op and function on cases small enough to check by hand, and graphs and samples that do not fit.
 
+mod distance;
 mod functions;
 mod graphs;
 mod misfits;

@@ -94,7 +94,7 @@ impl Site<'_> {
         ))
     }
 
-    /// The rows of an operand depend on the sample; a fixed number of them would be one packed row.
+    /// The rows of an operand depend on the sample, or are one: a fixed number of them would be one packed row.
     fn counts_rows(&self, operand: usize) -> Result<(), String> {
         let ty = self.ty(operand);
         match ty.shape[0].as_fixed() {

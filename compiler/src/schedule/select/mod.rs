@@ -186,8 +186,8 @@ impl<'a> Selector<'a> {
                 if *axis != column_axis || graph.ty(x).rank() != column_axis + 1 {
                     return Err("only columns of [rows, width] can be sliced".to_owned());
                 }
-                let Some(view) = self.values.get(&x) else { return Ok(None) };
-                Ok(Some(View {
+                let view = self.buffer_of(x)?;
+                Ok(view.map(|view| View {
                     buffer: view.buffer,
                     column: view.column + *start as u64,
                     width: (end - start) as u64,
@@ -198,7 +198,7 @@ impl<'a> Selector<'a> {
                 if *axis == row_axes(self.placement(operands[0]), graph.ty(operands[0])) =>
             {
                 let width = self.matrix(id)?.width;
-                let view = self.values.get(&operands[0]);
+                let view = self.buffer_of(operands[0])?;
                 Ok(view.map(|view| View {
                     buffer: view.buffer,
                     column: view.column + *index as u64 * width,
@@ -210,6 +210,26 @@ impl<'a> Selector<'a> {
             }
             _ => Ok(None),
         }
+    }
+
+    /// The columns of a buffer that a value is. An input of floats, of which no columns can be read alone, is copied to
+    /// one first; all its parts share the copy.
+    fn buffer_of(&mut self, id: NodeId) -> Result<Option<View>, String> {
+        if let Some(view) = self.values.get(&id) {
+            return Ok(Some(*view));
+        }
+        let graph = &self.packed.graph;
+        if !self.input_index.contains_key(&id) || !graph.ty(id).dtype.is_float() {
+            return Ok(None);
+        }
+        let matrix = self.matrix(id)?;
+        let (operands, broadcasts) = self.broadcast(&[id], matrix)?;
+        let body = vec![Instr::Operand(0)];
+        let kernel = Kernel::Pointwise { width: matrix.width as u32, operands: broadcasts, body };
+        let reason = "parts of an input are read from a buffer".to_owned();
+        let view = self.push_step(graph.name(id), matrix, (kernel, operands, reason));
+        self.values.insert(id, view);
+        Ok(Some(view))
     }
 
     fn push_step(

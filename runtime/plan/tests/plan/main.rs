@@ -10,6 +10,7 @@ mod json;
 mod read;
 mod rules;
 mod rules_of_devices;
+mod rules_of_distance;
 mod rules_of_kernels;
 mod sample;
 mod write;
