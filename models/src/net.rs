@@ -210,15 +210,6 @@ impl<'c> Net<'c> {
         self.builder.layer_norm(module.name(), x, gamma, beta, eps)
     }
 
-    /// A module's division by the root mean square of rows of `width`.
-    ///
-    /// # Errors
-    /// If x has another width.
-    pub fn rms_norm(&mut self, module: &Module, x: NodeId, width: u64, eps: f64) -> Built {
-        let gamma = self.weight(&[module.tensor("weight")], &[width]);
-        self.builder.rms_norm(module.name(), x, gamma, eps)
-    }
-
     /// A module's embedding table, `[rows, width]`.
     pub fn table(&mut self, module: &Module, rows: u64, width: u64) -> NodeId {
         self.weight(&[module.tensor("weight")], &[rows, width])

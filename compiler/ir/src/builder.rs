@@ -155,42 +155,6 @@ impl Builder {
         self.op(name, Op::LayerNorm { eps: Real(eps) }, &[x, gamma, beta])
     }
 
-    /// Division by the root mean square of the last axis.
-    ///
-    /// # Errors
-    /// If the shapes do not fit.
-    pub fn rms_norm(&mut self, name: &str, x: NodeId, gamma: NodeId, eps: f64) -> Built {
-        self.op(name, Op::RmsNorm { eps: Real(eps) }, &[x, gamma])
-    }
-
-    /// A convolution over the rows of x `[rows, inputs]` with a weight `[outputs, inputs, size]`: output row `i` is made
-    /// of rows `i - before ..`, `size` of them, with zeros past the sample's ends.
-    ///
-    /// # Errors
-    /// If the shapes do not fit.
-    pub fn convolution(
-        &mut self,
-        name: &str,
-        x: NodeId,
-        weight: NodeId,
-        bias: Option<NodeId>,
-        before: usize,
-    ) -> Built {
-        let shape = self.graph.ty(weight).shape.clone();
-        let size = shape.get(2).and_then(Dim::as_fixed).and_then(|n| usize::try_from(n).ok());
-        let unfold = Op::Unfold { size: size.unwrap_or(0), before };
-        let rows = self.op(&format!("{name}.rows"), unfold, &[x])?;
-        let turned = self.op(
-            &format!("{name}.weight.by_row"),
-            Op::Transpose { perm: vec![0, 2, 1] },
-            &[weight],
-        )?;
-        let flat = vec![shape[0].clone(), shape[1].clone() * shape[2].clone()];
-        let flat =
-            self.op(&format!("{name}.weight.flat"), Op::Reshape { shape: flat }, &[turned])?;
-        self.linear(name, rows, flat, bias)
-    }
-
     /// A reduction that removes `axis`.
     ///
     /// # Errors
