@@ -4,11 +4,12 @@
 use bytec_compiler::front::PoolingChoice;
 use bytec_compiler::{FrontOptions, Options, front};
 use bytec_ir::{PoolKind, sample};
-use bytec_models::tiny::{SplitMix64, draw};
+use bytec_models::tiny::{SplitMix64, TinyModel, draw};
 use bytec_models::{Family, MODELS};
 use bytec_runtime::{Engine, EngineOptions, SessionOptions};
 use bytec_tests::batches::{Inputs, assert_same_bits, run, run_alone};
 use bytec_tests::{interpreter, plans};
+use serde_json::json;
 
 /// How many models there are at least.
 const MODELS_DRAWN: u64 = 300;
@@ -72,6 +73,29 @@ fn check(family: &Family, architecture: &str, seed: u64) {
     assert_same_bits(&found, &alone, &what);
     interpreter::check_all(graph, &loaded.weights, samples.iter().zip(&found), SLACK)
         .unwrap_or_else(|e| panic!("{what}: {e}"));
+}
+
+/// The weights of the plan of an ALBERT with this many layers, by name and size.
+fn shared_weights(layers: u64) -> Vec<(String, u64)> {
+    let config = json!({
+        "architectures": ["AlbertModel"], "embedding_size": 6, "hidden_act": "gelu_new", "hidden_size": 24,
+        "inner_group_num": 1, "intermediate_size": 40, "layer_norm_eps": 1e-12, "max_position_embeddings": 9,
+        "model_type": "albert", "num_attention_heads": 3, "num_hidden_groups": 1, "num_hidden_layers": layers,
+        "type_vocab_size": 2, "vocab_size": 11,
+    });
+    let tiny = TinyModel { config, extra: Vec::new(), seed: 1 };
+    let folder = tempfile::tempdir().unwrap();
+    plans::write_folder(tiny.checkpoint().unwrap(), folder.path()).unwrap();
+    let path = folder.path().join("model.plan");
+    plans::compile(folder.path(), &Options::default(), &path).unwrap();
+    let engine = Engine::open(&path).unwrap();
+    assert!(engine.program().steps.len() as u64 > 4 * layers);
+    engine.program().weights.iter().map(|weight| (weight.name.clone(), weight.bytes)).collect()
+}
+
+#[test]
+fn a_plan_stores_a_shared_layer_once() {
+    assert_eq!(shared_weights(1), shared_weights(4));
 }
 
 #[test]

@@ -93,3 +93,48 @@ fn settings_that_mean_another_model_are_refused_by_name() {
         }
     }
 }
+
+/// A Nomic checkpoint with the config of its own code is the model that transformers' fields describe.
+#[test]
+fn both_ways_to_say_nomic_mean_one_model() {
+    let family = MODELS.iter().find(|known| known.name == "nomic_bert").unwrap();
+    let tiny = TinyModel { extra: Vec::new(), ..draw(family, "NomicBertModel", 5) };
+    let mut theirs = tiny.checkpoint().unwrap();
+    theirs.config["hidden_act"] = json!("silu");
+    theirs.config.as_object_mut().unwrap().remove("head_dim");
+    theirs.config["hidden_size"] = json!(24);
+    theirs.config["num_attention_heads"] = json!(3);
+    let theirs = TinyModel { config: theirs.config, ..tiny }.checkpoint().unwrap();
+    let get = |field: &str| theirs.config[field].clone();
+    let mut own = theirs.clone();
+    own.config = json!({
+        "activation_function": "swiglu",
+        "architectures": ["NomicBertModel"],
+        "auto_map": {"AutoModel": "nomic-ai/nomic-bert-2048--modeling_hf_nomic_bert.NomicBertModel"},
+        "causal": false,
+        "layer_norm_epsilon": get("layer_norm_eps"),
+        "max_trained_positions": 2048,
+        "mlp_fc1_bias": false,
+        "model_type": "nomic_bert",
+        "n_embd": 24,
+        "n_head": 3,
+        "n_inner": get("intermediate_size"),
+        "n_layer": get("num_hidden_layers"),
+        "n_positions": get("max_position_embeddings"),
+        "pad_vocab_size_multiple": 64,
+        "prenorm": false,
+        "qkv_proj_bias": false,
+        "rotary_emb_base": 1000,
+        "rotary_emb_fraction": 1,
+        "rotary_emb_interleaved": false,
+        "rotary_emb_scale_base": null,
+        "rotary_scaling_factor": null,
+        "type_vocab_size": get("type_vocab_size"),
+        "use_rms_norm": false,
+        "vocab_size": get("vocab_size"),
+    });
+    let graph = |tiny| model(tiny).unwrap().graph.to_string();
+    assert_eq!(graph(&own), graph(&theirs));
+    own.config["prenorm"] = json!(true);
+    assert!(model(&own).expect_err("another layout").to_string().contains("`prenorm`"));
+}
