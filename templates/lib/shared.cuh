@@ -14,6 +14,18 @@ __device__ __forceinline__ void load_chunk(float (&to)[4], unsigned address) {
                  : "memory");
 }
 
+__device__ __forceinline__ unsigned load_word(unsigned from) {
+    unsigned word;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(from) : "memory");
+    return word;
+}
+
+__device__ __forceinline__ unsigned short load_half(unsigned from) {
+    unsigned short bits;
+    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(bits) : "r"(from) : "memory");
+    return bits;
+}
+
 __device__ __forceinline__ void store_word(unsigned to, unsigned word) {
     asm volatile("st.shared.u32 [%0], %1;" ::"r"(to), "r"(word) : "memory");
 }

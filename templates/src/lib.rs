@@ -28,7 +28,10 @@ pub const KERNELS: &[File] = files! {
     "kernels/linear.cu.tera",
     "kernels/pointwise.cu.tera",
     "kernels/pool.cu.tera",
+    "kernels/rms_norm.cu.tera",
+    "kernels/rotary.cu.tera",
     "kernels/softmax.cu.tera",
+    "kernels/unfold.cu.tera",
 };
 
 /// Plain CUDA that the templates include.
@@ -43,6 +46,8 @@ pub const LIBRARY: &[File] = files! {
     "lib/mma.cuh",
     "lib/warp_tile.cuh",
     "lib/softmax.cuh",
+    "lib/distance.cuh",
+    "lib/rotary.cuh",
 };
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::f64::consts::LOG2_E;
 use bytec_plan::device::{Arg, Count, Of};
 use serde::Serialize;
 
+use super::attention_options::Options;
 use super::{CFloat, Float, Launch, Matrix, Params, RenderError, Site, rows};
 
 /// The widest head whose tiles fit into shared memory.
@@ -28,6 +29,8 @@ pub(super) struct Attention {
     out_move: u32,
     tile_queries: u32,
     tile_keys: u32,
+    #[serde(flatten)]
+    options: Options,
     #[serde(skip)]
     heads: u32,
 }
@@ -42,12 +45,12 @@ pub(super) struct Mma(pub(super) Attention);
 #[serde(transparent)]
 pub(super) struct Fma(pub(super) Attention);
 
-/// Parameters for `heads` heads of `head_size` columns.
+/// Parameters for `heads` heads of `head_size` columns; `options` are made for them.
 pub(super) fn params(
     site: &Site<'_>,
-    heads: u32,
-    head_size: u32,
+    [heads, head_size]: [u32; 2],
     scale: f32,
+    options: Options,
 ) -> Result<Attention, RenderError> {
     let kernel = site.kernel.name();
     let size = |what, found: u32, max: u32| RenderError::Size {
@@ -98,18 +101,20 @@ pub(super) fn params(
         out_move: access(out),
         tile_queries,
         tile_keys,
+        options,
         heads,
     })
 }
 
 impl Attention {
     fn stem(&self) -> String {
-        format!("attention_{}x{}", self.heads, self.head_size)
+        format!("attention_{}x{}{}", self.heads, self.head_size, self.options.stem())
     }
 
-    /// Bytes of the tiles: queries, and two pairs of keys and values.
+    /// Bytes of the tiles: queries, two pairs of keys and values, and what the options need.
     fn tiles(&self, columns: u32, bytes: u32) -> u32 {
-        (self.tile_queries + 4 * self.tile_keys) * columns * bytes
+        let options = self.options.shared(self.tile_queries, self.tile_keys);
+        (self.tile_queries + 4 * self.tile_keys) * columns * bytes + options
     }
 
     fn launch(&self, block: u32, shared: u32) -> Launch {
@@ -122,6 +127,7 @@ impl Attention {
         args.extend((0..3).map(Arg::Operand));
         args.push(Arg::Tiles { per: self.tile_queries });
         args.extend([Arg::Offsets(Of::Output), Arg::Offsets(Of::Operand(1))]);
+        args.extend((3..3 + self.options.operands()).map(Arg::Operand));
         args
     }
 }
@@ -163,10 +169,11 @@ impl Params for Fma {
 
 #[cfg(test)]
 mod tests {
+    use bytec_plan::attention::{Band, Bias};
     use bytec_plan::kernel::Kernel;
 
     use super::super::{Float, Matrix, Params, RenderError, Site};
-    use super::{Attention, Fma, Mma, params};
+    use super::{Attention, Fma, Mma, Options, params};
 
     fn attention(
         dtype: Float,
@@ -179,12 +186,12 @@ mod tests {
         let kernel = Kernel::attention(heads, head_size, scale);
         let operands = [view(0), view(1), view(2)];
         let output = Matrix { column: 0, stride: width };
-        params(
-            &Site { kernel: &kernel, dtype, operands: &operands, output },
-            heads,
-            head_size,
-            scale,
-        )
+        let site = Site { kernel: &kernel, dtype, operands: &operands, output };
+        // A bias that takes room in shared memory.
+        let bias = Bias::Relative { reach: 8 };
+        let heads = [heads, head_size];
+        let options = Options::new("attention", heads, Band::default(), &bias, None).unwrap();
+        params(&site, heads, scale, options)
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! the templates it came from. Equal steps share one source.
 
 mod attention;
+mod attention_options;
 mod embed;
 mod functions;
 mod l2_normalize;
@@ -13,16 +14,21 @@ mod linear;
 mod literal;
 mod pointwise;
 mod pool;
+mod rms_norm;
+mod rotary;
 mod rows;
 mod softmax;
 mod source;
 pub mod steps;
 mod template;
+mod unfold;
 
 use bytec_plan::device::Arg;
 use bytec_plan::kernel::Kernel;
 use serde::Serialize;
 use thiserror::Error;
+
+use attention_options::Options;
 
 pub use literal::{CFloat, Float};
 pub use source::{Launch, Place, Source};
@@ -178,17 +184,22 @@ impl Renderer {
                 self.add(site, &linear::params(site, *n, *k, *bias, epilogue)?)
             }
             Kernel::Attention { heads, head_size, scale, mask, bias, rotary } => {
-                if !mask.is_all() || !bias.is_none() || rotary.is_some() {
-                    return Err(RenderError::NoTemplate { kernel: "attention with options" });
-                }
-                let params = attention::params(site, *heads, *head_size, *scale)?;
+                let (kernel, heads) = (site.kernel.name(), [*heads, *head_size]);
+                let options = Options::new(kernel, heads, *mask, bias, *rotary)?;
+                let params = attention::params(site, heads, *scale, options)?;
                 match site.dtype {
                     Float::F16 | Float::Bf16 => self.add(site, &attention::Mma(params)),
                     Float::F32 => self.add(site, &attention::Fma(params)),
                 }
             }
-            Kernel::Rotary { .. } | Kernel::RmsNorm { .. } | Kernel::Unfold { .. } => {
-                Err(RenderError::NoTemplate { kernel: site.kernel.name() })
+            Kernel::Rotary { heads, head_size, rotary } => {
+                self.add(site, &rotary::params(site, *heads, *head_size, *rotary)?)
+            }
+            Kernel::RmsNorm { width, eps } => {
+                self.add(site, &rms_norm::params(site, *width, *eps)?)
+            }
+            Kernel::Unfold { width, size, before } => {
+                self.add(site, &unfold::params(site, *width, *size, *before)?)
             }
         }
     }

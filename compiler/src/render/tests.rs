@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use bytec_plan::attention::{Band, Bias, Pairs, Rotary};
 use bytec_plan::kernel::{Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn};
 use serde::Serialize;
 
 use super::template::Templates;
 use super::{Float, Matrix, Params, RenderError, Renderer, Site};
-use super::{attention, embed, l2_normalize, layer_norm, linear, pointwise, pool, softmax};
+use super::{
+    Options, attention, embed, l2_normalize, layer_norm, linear, pointwise, pool, rms_norm, rotary,
+    softmax, unfold,
+};
 
 /// Fails unless the template's variables are the struct's fields, `symbol` and `element`.
 fn same_names<P: Params + Serialize>(params: &P) {
@@ -29,7 +33,14 @@ fn templates_use_exactly_the_fields_of_their_params() {
     let site = site(&kernel, &rows, rows[0]);
     let ids = [IdSource::Input, IdSource::Position { start: 2 }];
     same_names(&embed::params(&site, 8, &ids, Some(1e-12)).unwrap());
-    let heads = || attention::params(&site, 1, 8, 1.0).unwrap();
+    let turns = Rotary { pairs: Pairs::Half, dims: 4 };
+    let heads = || {
+        let options = Options::new("attention", [1, 8], Band::default(), &Bias::None, None);
+        attention::params(&site, [1, 8], 1.0, options.unwrap()).unwrap()
+    };
+    same_names(&rms_norm::params(&site, 8, 1e-12).unwrap());
+    same_names(&rotary::params(&site, 1, 8, turns).unwrap());
+    same_names(&unfold::params(&site, 8, 1, 0).unwrap());
     same_names(&attention::Mma(heads()));
     same_names(&attention::Fma(heads()));
     same_names(&linear::params(&site, 8, 8, true, &[UnaryFn::Relu]).unwrap());

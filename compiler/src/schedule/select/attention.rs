@@ -39,8 +39,8 @@ impl Selector<'_> {
             rotary.map(|rotary| format!("the rotation {rotary}")),
         ];
         let asked: Vec<_> = asked.into_iter().flatten().collect();
-        if !asked.is_empty() {
-            self.only_on_cpu(&format!("attention with {}", asked.join(" and ")))?;
+        if let Bias::Disentangled { .. } = bias {
+            self.only_on_cpu(&format!("attention with the bias {bias}"))?;
         }
         let q = self.rows_of(xs[0], out.rows, Some(out.width))?.0;
         let kv_rows = self.matrix(xs[1])?.rows;
@@ -78,7 +78,6 @@ impl Selector<'_> {
         heads: Heads,
         rotary: Rotary,
     ) -> Result<Choice, String> {
-        self.only_on_cpu("rotary")?;
         let most = self.most_rows(x)?;
         let x = self.rows_of(x, out.rows, Some(out.width))?.0;
         let operands = vec![x, self.turns(rotary, most)?];

@@ -48,14 +48,12 @@ impl Selector<'_> {
                 self.rotary(xs[0], out, heads, *rotary)
             }
             Op::RmsNorm { eps } => {
-                self.only_on_cpu("rms_norm")?;
                 let mut operands = vec![self.rows_of(xs[0], out.rows, Some(out.width))?.0];
                 operands.push(self.row_weight(xs[1], out)?);
                 let kernel = Kernel::RmsNorm { width, eps: eps.0 as f32 };
                 Ok((kernel, operands, "row by row".to_owned()))
             }
             Op::Unfold { size, before } => {
-                self.only_on_cpu("unfold")?;
                 let (x, columns) = self.rows_of(xs[0], out.rows, None)?;
                 let (size, before) = (*size as u32, *before as u32);
                 let kernel = Kernel::Unfold { width: columns as u32, size, before };
