@@ -1,8 +1,5 @@
 // Scores by place: what attention hides or adds depends on the distance of query and key, query row minus key row.
 
-// Scores are in units of log 2, and so must be what is added to them.
-constexpr float kLog2E = 1.44269504f;
-
 // score = f(score, row, column) for each score of a warp, whose rows are those of a block's tile from first_row on.
 template <class T, int kRows, int kColumns, class F>
 __device__ __forceinline__ void each_score(WarpTile<T, kRows, kColumns>& scores, int first_row, F f) {

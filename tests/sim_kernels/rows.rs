@@ -166,3 +166,25 @@ fn pool(pooling: PoolKind, rows: &[f64], width: usize, column: usize) -> f64 {
         PoolKind::Max => numbers.fold(f64::NEG_INFINITY, f64::max),
     }
 }
+
+#[test]
+fn rms_norm_agrees_alone_and_beside_nan() {
+    for width in WIDTHS {
+        let kernel = Kernel::RmsNorm { width: width as u32, eps: EPS as f32 };
+        let view = Matrix { column: 4, stride: 3 * width as u64 + 4 };
+        let x = Operand::Rows(random(packed() * width, 12), view);
+        let operands = vec![x, Operand::Weight(random(width, 13))];
+        let case = Case { kernel, width, operands, pooled: false };
+        for dtype in DTYPES {
+            case.check(dtype, |case| {
+                let row = |row: &[f64]| {
+                    let mean = row.iter().map(|x| x * x).sum::<f64>() / row.len() as f64;
+                    let root = (mean + f64::from(EPS as f32)).sqrt();
+                    let pairs = row.iter().zip(case.numbers(1));
+                    pairs.map(|(x, gamma)| x / root * gamma).collect::<Vec<_>>()
+                };
+                case.numbers(0).chunks_exact(width).flat_map(row).collect()
+            });
+        }
+    }
+}

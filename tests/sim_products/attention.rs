@@ -6,13 +6,15 @@ use bytec_plan::kernel::Kernel;
 
 use super::device::{Device, Operand};
 use super::numbers::{bound, decode, encode, normal, round, worst};
+use super::options::Options;
 
-const HEADS: u32 = 2;
+pub(super) const HEADS: u32 = 2;
 
 /// Attention of [`HEADS`] heads.
-struct Case {
-    head_size: u32,
+pub(super) struct Case {
+    pub(super) head_size: u32,
     scale: f32,
+    options: Options,
     dtype: Float,
     /// q, k and v are columns of one buffer.
     merged: bool,
@@ -29,7 +31,18 @@ struct Sample {
 
 impl Case {
     fn new(head_size: u32, scale: f32, dtype: Float, merged: bool) -> Self {
-        let kernel = Kernel::attention(HEADS, head_size, scale);
+        Self::with(head_size, scale, dtype, merged, Options::default())
+    }
+
+    pub(super) fn with(
+        head_size: u32,
+        scale: f32,
+        dtype: Float,
+        merged: bool,
+        options: Options,
+    ) -> Self {
+        let (mask, bias, rotary) = (options.mask, options.bias.clone(), options.rotary);
+        let kernel = Kernel::Attention { heads: HEADS, head_size, scale, mask, bias, rotary };
         let width = u64::from(HEADS * head_size);
         let operands = [0, 1, 2].map(|n| {
             if merged {
@@ -40,7 +53,7 @@ impl Case {
         });
         let output = Matrix { column: 0, stride: width };
         let site = Site { kernel: &kernel, dtype, operands: &operands, output };
-        Self { head_size, scale, dtype, merged, source: super::render(&site) }
+        Self { head_size, scale, options, dtype, merged, source: super::render(&site) }
     }
 
     fn width(&self) -> usize {
@@ -62,7 +75,7 @@ impl Case {
         };
         let parts = [packed(|s| &s.q), packed(|s| &s.k), packed(|s| &s.v)];
         let bytes = self.dtype.bytes() as usize;
-        let (buffers, operands) = if self.merged {
+        let (mut buffers, operands) = if self.merged {
             let rows = |n: usize| parts[n].chunks_exact(width);
             let merged: Vec<f64> = rows(0)
                 .zip(rows(1))
@@ -76,6 +89,11 @@ impl Case {
             let buffers = parts.iter().map(|numbers| encode(self.dtype, numbers)).collect();
             (buffers, [0, 1, 2].map(|n| Operand { buffer: n, offset: 0 }))
         };
+        let mut operands = operands.to_vec();
+        for table in self.options.tables() {
+            operands.push(Operand { buffer: buffers.len(), offset: 0 });
+            buffers.push(table);
+        }
         let out_bytes = queries.iter().sum::<u32>() as usize * width * bytes;
         let out = device.run(&self.source, &buffers, &operands, [&queries, &keys], out_bytes);
         let mut rest = &out[..];
@@ -90,28 +108,33 @@ impl Case {
     /// In f64, with `round` after each op.
     fn reference(&self, sample: &Sample, round: impl Fn(f64) -> f64) -> Vec<f64> {
         let (width, size) = (self.width(), self.head_size as usize);
-        let mut out = vec![0.0; sample.q.len()];
-        for (q, out) in sample.q.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-            for first in (0..width).step_by(size) {
-                let head = first..first + size;
-                let scores: Vec<f64> = sample
-                    .k
-                    .chunks_exact(width)
-                    .map(|k| {
-                        let product = q[head.clone()].iter().zip(&k[head.clone()]);
-                        let product = round(product.map(|(q, k)| q * k).sum());
-                        round(product * f64::from(self.scale))
+        let turned = |x: &[f64]| self.options.turned(x, size, &round);
+        let (q, k) = (turned(&sample.q), turned(&sample.k));
+        let mut out = vec![0.0; q.len()];
+        for (i, (q, out)) in q.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate() {
+            for head in 0..HEADS as usize {
+                let columns = head * size..(head + 1) * size;
+                let q = &q[columns.clone()];
+                let seen = (0..k.len() / width).filter(|j| self.options.sees(i, *j));
+                let scores: Vec<(usize, f64)> = seen
+                    .map(|j| {
+                        let k = &k[j * width..][columns.clone()];
+                        let distance = i as i64 - j as i64;
+                        let product = round(dot(q, k));
+                        let score = round(product * f64::from(self.scale));
+                        (j, self.options.biased(score, head, distance, &round))
                     })
                     .collect();
-                let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
+                let largest = scores.iter().map(|s| s.1).fold(f64::NEG_INFINITY, f64::max);
+                let weights: Vec<f64> = scores.iter().map(|s| (s.1 - largest).exp()).collect();
                 let total: f64 = weights.iter().sum();
-                for (weight, v) in weights.iter().zip(sample.v.chunks_exact(width)) {
-                    for (out, v) in out[head.clone()].iter_mut().zip(&v[head.clone()]) {
+                for (weight, (j, _)) in weights.iter().zip(&scores) {
+                    let v = &sample.v[j * width..][columns.clone()];
+                    for (out, v) in out[columns.clone()].iter_mut().zip(v) {
                         *out += round(weight / total) * v;
                     }
                 }
-                out[head].iter_mut().for_each(|y| *y = round(*y));
+                out[columns].iter_mut().for_each(|y| *y = round(*y));
             }
         }
         out
@@ -119,7 +142,7 @@ impl Case {
 
     /// Samples in one batch: near f64, and each as alone and as beside NaN.
     #[expect(clippy::print_stdout, reason = "the observed maximum is part of the evidence")]
-    fn check(&self, device: &Device, lengths: &[(u32, u32)]) {
+    pub(super) fn check(&self, device: &Device, lengths: &[(u32, u32)]) {
         let mut random = SplitMix64(u64::from(self.head_size));
         let samples: Vec<_> =
             lengths.iter().map(|(q, k)| self.sample(*q, *k, &mut random)).collect();
@@ -155,6 +178,10 @@ impl Case {
             }
         }
     }
+}
+
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// Every length, then sizes at a few lengths.

@@ -125,6 +125,13 @@ fn table(arg: Arg, rows: [&[u32]; 2]) -> Vec<u8> {
             // And one past the last, as where a grid covers a larger batch.
             tiles.chain([-1, 0]).collect()
         }
+        Arg::Positions(whose) => {
+            of(whose).iter().flat_map(|rows| 0..*rows).map(|row| row as i32).collect()
+        }
+        Arg::SampleOfRow(whose) => {
+            let samples = of(whose).iter().zip(0..);
+            samples.flat_map(|(rows, sample)| vec![sample; *rows as usize]).collect()
+        }
         arg => panic!("no kernel here takes {arg:?}"),
     };
     numbers.into_iter().flat_map(i32::to_le_bytes).collect()

@@ -1,4 +1,4 @@
-//! Linear layers and attention on the simulated GPU, with all its checks, against f64.
+//! Linear layers, attention and what goes by a row's place, on the simulated GPU, with all its checks, against f64.
 //!
 //! Kernels are rendered and compiled as for a plan, and launched as a plan's launches say. Samples are ragged; where a
 //! test says so, other samples are NaN. Buffers have no room beyond their rows, so that a stray access is out of bounds.
@@ -8,6 +8,8 @@ mod device;
 mod fixtures;
 mod linear;
 mod numbers;
+mod options;
+mod places;
 
 use bytec_compiler::render::{Renderer, Site, Source};
 

@@ -69,10 +69,18 @@ impl Options {
             }
             Bias::Relative { reach } => {
                 let (what, max) = ("the largest distance", MOST_REACH.into());
-                return Err(RenderError::Size { kernel, what, min: 0, max, found: (*reach).into() });
+                return Err(RenderError::Size {
+                    kernel,
+                    what,
+                    min: 0,
+                    max,
+                    found: (*reach).into(),
+                });
             }
             Bias::Disentangled { .. } => {
-                return Err(RenderError::NoTemplate { kernel: "attention with a disentangled bias" });
+                return Err(RenderError::NoTemplate {
+                    kernel: "attention with a disentangled bias",
+                });
             }
         }
         let rotary = rotary.map(|rotary| Turns::new(kernel, rotary, head_size)).transpose()?;

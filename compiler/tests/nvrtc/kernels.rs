@@ -4,6 +4,7 @@ use std::path::Path;
 
 use bytec_compiler::nvrtc::{Arch, Cache};
 use bytec_compiler::render::{Float, Matrix, Site, Source};
+use bytec_plan::attention::{Pairs, Rotary};
 use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn};
 
 const DTYPES: [Float; 3] = [Float::F32, Float::F16, Float::Bf16];
@@ -36,6 +37,7 @@ fn usual(width: u32) -> Vec<Kernel> {
         Kernel::Embed { sources: ids.to_vec(), width, eps: Some(eps) },
         Kernel::LayerNorm { width, eps, residual: true },
         Kernel::LayerNorm { width, eps, residual: false },
+        Kernel::RmsNorm { width, eps },
         Kernel::L2Normalize { width, eps },
         Kernel::Softmax { width },
         Kernel::Pool { pooling: PoolKind::Mean, width, normalize: Some(eps) },
@@ -80,6 +82,11 @@ fn unusual() -> Vec<Kernel> {
     let body = vec![Instr::Operand(0), Instr::Operand(0), Instr::Binary(BinaryFn::Mul, 0, 1)];
     kernels.push(Kernel::Pointwise { width, operands: vec![Broadcast::Scalar], body });
     let sources = vec![IdSource::Position { start: 0 }];
+    for (pairs, dims) in [(Pairs::Half, 10), (Pairs::Interleaved, 4)] {
+        let rotary = Rotary { pairs, dims };
+        kernels.push(Kernel::Rotary { heads: 2, head_size: 10, rotary });
+    }
+    kernels.push(Kernel::Unfold { width: 5, size: 4, before: 1 });
     kernels.push(Kernel::Embed { sources, width, eps: None });
     kernels.push(Kernel::Embed { sources: vec![IdSource::Input], width, eps: None });
     kernels

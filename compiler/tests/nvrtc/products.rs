@@ -1,6 +1,7 @@
 //! Linear layers and attention, at the sizes of models and at awkward ones, in every element type.
 
 use bytec_compiler::render::{Float, Matrix, Renderer, Site, Source};
+use bytec_plan::attention::{Band, Bias, Pairs, Rotary};
 use bytec_plan::kernel::{Kernel, UnaryFn};
 
 const DTYPES: [Float; 3] = [Float::F32, Float::F16, Float::Bf16];
@@ -13,11 +14,14 @@ fn linear(n: u32, k: u32, dtype: Float, epilogue: &[UnaryFn]) -> Source {
 
 /// Attention on q, k and v as one linear layer gives them, side by side.
 fn attention(heads: u32, head_size: u32, dtype: Float) -> Source {
-    let kernel = Kernel::attention(heads, head_size, 0.125);
-    let width = u64::from(heads * head_size);
+    of_merged(&Kernel::attention(heads, head_size, 0.125), heads * head_size, dtype)
+}
+
+fn of_merged(kernel: &Kernel, width: u32, dtype: Float) -> Source {
+    let width = u64::from(width);
     let operands = [0, 1, 2].map(|n| Matrix { column: n * width, stride: 3 * width });
     let output = Matrix { column: 0, stride: width };
-    super::render(&Site { kernel: &kernel, dtype, operands: &operands, output })
+    super::render(&Site { kernel, dtype, operands: &operands, output })
 }
 
 #[test]
@@ -52,6 +56,33 @@ fn attention_compiles_without_spills_or_warnings() {
         .flat_map(|dtype| sizes.into_iter().map(move |size| attention(4, size, dtype)))
         .collect();
     super::sound::assert_sound(&sources, "attention");
+}
+
+/// What attention may be asked for, alone and together.
+#[test]
+fn attention_with_options_compiles_without_spills_or_warnings() {
+    let causal = Band { before: None, after: Some(0) };
+    let local = Band { before: Some(64), after: Some(64) };
+    let turned = |pairs, dims| Some(Rotary { pairs, dims });
+    let slopes = || Bias::Alibi { slopes: vec![0.25; 4] };
+    let relative = || Bias::Relative { reach: 127 };
+    let mut sources = Vec::new();
+    for dtype in DTYPES {
+        for head_size in [5, 64, 128, 256] {
+            let dims = head_size / 2 * 2;
+            let options = [
+                (causal, Bias::None, None),
+                (local, relative(), turned(Pairs::Half, dims)),
+                (causal, slopes(), turned(Pairs::Interleaved, dims)),
+            ];
+            for (mask, bias, rotary) in options {
+                let (heads, scale) = (4, 0.125);
+                let kernel = Kernel::Attention { heads, head_size, scale, mask, bias, rotary };
+                sources.push(of_merged(&kernel, heads * head_size, dtype));
+            }
+        }
+    }
+    super::sound::assert_sound(&sources, "options");
 }
 
 #[test]

@@ -1,0 +1,179 @@
+//! Attention with what it may be asked for: masks, biases by distance, rotation by position.
+
+use bytec_compiler::render::Float;
+use bytec_models::tiny::SplitMix64;
+use bytec_plan::attention::{Band, Bias, Pairs, Rotary};
+
+use super::attention::{Case, HEADS};
+use super::device::Device;
+use super::numbers::round;
+
+/// The longest sample of these tests.
+const POSITIONS: usize = 132;
+
+/// What is asked for.
+#[derive(Clone, Default)]
+pub(super) struct Options {
+    pub(super) mask: Band,
+    pub(super) bias: Bias,
+    pub(super) rotary: Option<Rotary>,
+}
+
+fn bytes(numbers: &[f64]) -> Vec<u8> {
+    numbers.iter().flat_map(|x| (*x as f32).to_le_bytes()).collect()
+}
+
+impl Options {
+    /// The bytes of the operands after v.
+    pub(super) fn tables(&self) -> Vec<Vec<u8>> {
+        let mut tables = Vec::new();
+        if let Bias::Relative { reach } = self.bias {
+            let numbers: Vec<_> = (0..HEADS * (2 * reach + 1)).map(element).collect();
+            tables.push(bytes(&numbers));
+        }
+        if let Some(rotary) = self.rotary {
+            let pairs = 0..rotary.dims as usize / 2;
+            let row = |position| {
+                let turns = pairs.clone().map(move |pair| turn(rotary, position, pair));
+                let (sines, cosines): (Vec<f64>, Vec<f64>) = turns.unzip();
+                [cosines, sines].concat()
+            };
+            let table: Vec<f64> = (0..POSITIONS).flat_map(row).collect();
+            tables.push(bytes(&table));
+        }
+        tables
+    }
+
+    pub(super) fn sees(&self, query: usize, key: usize) -> bool {
+        let within = |limit: Option<u64>, far: usize| limit.is_none_or(|most| far as u64 <= most);
+        within(self.mask.before, query.saturating_sub(key))
+            && within(self.mask.after, key.saturating_sub(query))
+    }
+
+    /// Rows of heads turned by their positions, in f32 as the table has it.
+    pub(super) fn turned(&self, x: &[f64], size: usize, round: &dyn Fn(f64) -> f64) -> Vec<f64> {
+        let mut out = x.to_vec();
+        let Some(rotary) = self.rotary else { return out };
+        let half = rotary.dims as usize / 2;
+        for (row, x) in out.chunks_exact_mut(HEADS as usize * size).enumerate() {
+            for head in x.chunks_exact_mut(size) {
+                for pair in 0..half {
+                    let (sine, cosine) = turn(rotary, row, pair);
+                    let (a, b) = match rotary.pairs {
+                        Pairs::Half => (pair, pair + half),
+                        Pairs::Interleaved => (2 * pair, 2 * pair + 1),
+                    };
+                    let (left, right) = (head[a], head[b]);
+                    head[a] = left * cosine - right * sine;
+                    head[b] = right * cosine + left * sine;
+                }
+                head.iter_mut().for_each(|x| *x = round(*x));
+            }
+        }
+        out
+    }
+
+    /// What is added after the scale.
+    pub(super) fn biased(
+        &self,
+        score: f64,
+        head: usize,
+        distance: i64,
+        round: &dyn Fn(f64) -> f64,
+    ) -> f64 {
+        match &self.bias {
+            Bias::None | Bias::Disentangled { .. } => score,
+            Bias::Alibi { slopes } => {
+                round(score - round(f64::from(slopes[head]) * distance.abs() as f64))
+            }
+            Bias::Relative { reach } => {
+                let reach = i64::from(*reach);
+                let at = head as i64 * (2 * reach + 1) + distance.clamp(-reach, reach) + reach;
+                round(score + element(at as u32))
+            }
+        }
+    }
+}
+
+/// An element of the table of a relative bias, whose rows are those of the heads.
+fn element(at: u32) -> f64 {
+    f64::from(SplitMix64(u64::from(at)).normal())
+}
+
+/// Sine and cosine, as f32.
+pub(super) fn turn(rotary: Rotary, position: usize, pair: usize) -> (f64, f64) {
+    let angle = position as f64 * 100f64.powf(-2.0 * pair as f64 / f64::from(rotary.dims));
+    (round(Float::F32, angle.sin()), round(Float::F32, angle.cos()))
+}
+
+/// All lengths at one size, some of them at others.
+fn check(dtype: Float, options: &Options) {
+    let Some(device) = Device::get() else { return };
+    let same = |lengths: &[u32]| lengths.iter().map(|l| (*l, *l)).collect::<Vec<_>>();
+    let case = |size: u32, scale| Case::with(size, scale, dtype, true, options.clone());
+    case(12, 0.3).check(device, &same(&[1, 7, 8, 9, 63, 64, 65, 127, 128, 129]));
+    for size in [64, 136] {
+        case(size, (size as f32).sqrt().recip()).check(device, &same(&[17, 1, 65, 33]));
+    }
+    case(12, -0.3).check(device, &same(&[9, 66]));
+}
+
+fn check_all(options: &Options) {
+    for dtype in [Float::F32, Float::F16, Float::Bf16] {
+        check(dtype, options);
+    }
+}
+
+fn band(before: Option<u64>, after: Option<u64>) -> Options {
+    Options { mask: Band { before, after }, ..Options::default() }
+}
+
+#[test]
+fn causal() {
+    check_all(&band(None, Some(0)));
+}
+
+#[test]
+fn bands() {
+    for (before, after) in [(Some(0), Some(0)), (Some(3), None), (Some(20), Some(5))] {
+        check(Float::F16, &band(before, after));
+        check(Float::F32, &band(before, after));
+    }
+    check(Float::Bf16, &band(Some(64), Some(64)));
+}
+
+#[test]
+fn slopes() {
+    check_all(&Options { bias: Bias::Alibi { slopes: vec![0.5, 0.0625] }, ..Options::default() });
+}
+
+#[test]
+fn biases_by_distance() {
+    let biased = |reach| Options { bias: Bias::Relative { reach }, ..Options::default() };
+    check_all(&biased(20));
+    check(Float::F16, &biased(0));
+    check(Float::F32, &biased(128));
+}
+
+#[test]
+fn rotations() {
+    for pairs in [Pairs::Half, Pairs::Interleaved] {
+        check_all(&Options { rotary: Some(Rotary { pairs, dims: 12 }), ..Options::default() });
+        // More pairs than a warp has lanes.
+        let Some(device) = Device::get() else { return };
+        for dtype in [Float::F32, Float::F16, Float::Bf16] {
+            let options =
+                Options { rotary: Some(Rotary { pairs, dims: 70 }), ..Options::default() };
+            Case::with(80, 0.1, dtype, true, options).check(device, &[(33, 33), (70, 70)]);
+        }
+    }
+}
+
+#[test]
+fn all_together() {
+    let mask = Band { before: Some(30), after: Some(0) };
+    let rotary = Some(Rotary { pairs: Pairs::Half, dims: 8 });
+    for bias in [Bias::Relative { reach: 10 }, Bias::Alibi { slopes: vec![0.25, 1.0] }] {
+        check_all(&Options { mask, bias, rotary });
+    }
+}
