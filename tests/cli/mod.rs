@@ -1,6 +1,7 @@
 //! What users see when it works.
 
 mod compiling;
+mod golden;
 mod gpu;
 mod running;
 mod tasks;

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Compare a plan's results on several devices, and alone with batched.
     Verify(VerifyArgs),
+    /// Write what a model should give: random samples with their outputs, computed in f64.
+    Golden(GoldenArgs),
     /// Show what a plan holds and how it came about.
     Inspect(InspectArgs),
     /// List the ops, fusion rules, kernels or model families that this bytec knows.
@@ -48,8 +50,8 @@ Examples:
   bytec compile weights.safetensors --graph model.bytec -o model.plan --emit stages/
   bytec compile all-MiniLM-L6-v2 --target cpu,sm_80:f16,sm_90a:bf16 -o minilm.plan")]
 pub(crate) struct CompileArgs {
-    /// A folder in Hugging Face layout, or a .safetensors file.
-    pub(crate) source: PathBuf,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
     /// Where to write the plan.
     #[arg(short, long, value_name = "FILE", value_parser = output())]
     pub(crate) output: PathBuf,
@@ -58,24 +60,6 @@ pub(crate) struct CompileArgs {
     /// (the default), bf16 or f32.
     #[arg(long, visible_alias = "arch", value_delimiter = ',', default_value = "cpu")]
     pub(crate) target: Vec<Wanted>,
-    /// How token rows become a sentence embedding; `none` leaves the folder's pooling out.
-    #[arg(long)]
-    pub(crate) pooling: Option<Pooling>,
-    /// Whether the embedding is divided by its L2 norm; by default as the folder says.
-    #[arg(long, value_name = "BOOL")]
-    pub(crate) normalize: Option<bool>,
-    /// The model's config.json, if it is not beside the weights.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Supplies or overrides a field of the config, such as num_attention_heads=12; repeatable.
-    #[arg(long, value_name = "FIELD=VALUE", value_parser = field)]
-    pub(crate) set: Vec<(String, String)>,
-    /// The architecture, such as BertModel, if the config names none or another head is wanted.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) architecture: Option<String>,
-    /// A bytec graph to compile with these weights instead of a known family.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) graph: Option<PathBuf>,
     /// The folder of NVRTC, for GPU targets; by default it is looked for where packages and toolkits put it.
     #[arg(long, value_name = "DIR")]
     pub(crate) nvrtc: Option<PathBuf>,
@@ -95,6 +79,31 @@ pub(crate) struct CompileArgs {
     /// Prints the compile report as JSON on standard output.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The model of `bytec compile` and `bytec golden`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ModelArgs {
+    /// A folder in Hugging Face layout, or a .safetensors file.
+    pub(crate) source: PathBuf,
+    /// How token rows become a sentence embedding; `none` leaves the folder's pooling out.
+    #[arg(long)]
+    pub(crate) pooling: Option<Pooling>,
+    /// Whether the embedding is divided by its L2 norm; by default as the folder says.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) normalize: Option<bool>,
+    /// The model's config.json, if it is not beside the weights.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Supplies or overrides a field of the config, such as num_attention_heads=12; repeatable.
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = field)]
+    pub(crate) set: Vec<(String, String)>,
+    /// The architecture, such as BertModel, if the config names none or another head is wanted.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) architecture: Option<String>,
+    /// A bytec graph to compile with these weights instead of a known family.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) graph: Option<PathBuf>,
 }
 
 /// How token rows become one.
@@ -247,6 +256,40 @@ pub(crate) struct VerifyArgs {
     /// Prints the findings as JSON; numbers that are not finite are null.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `bytec golden`
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  bytec golden model/ -o golden.safetensors --lengths 1,7,64
+  bytec golden vision/ -o golden.safetensors --lengths 28x28,14x42
+  bytec verify model.plan --inputs golden.safetensors --reference golden.safetensors
+
+The graph is evaluated as it was read, before any fusion, one op after the other in f64. Ids and floats are random, the
+same for the same --seed. The file holds `<sample>.<input>` and `<sample>.<output>`, each sample without batch axis or
+padding; its metadata holds the error of the same evaluation in f32, by output.")]
+pub(crate) struct GoldenArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Where to write the samples and their outputs.
+    #[arg(short, long, value_name = "FILE", value_parser = output())]
+    pub(crate) output: PathBuf,
+    /// The size of each sample: its tokens, or for several sizes such as rows and columns those joined by x.
+    #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = sizes, default_value = "1,2,7,8,9,16,17")]
+    pub(crate) lengths: Vec<Sizes>,
+    /// Chooses the samples.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+/// The sizes of one sample, in the order of the model's symbols.
+#[derive(Clone, Debug)]
+pub(crate) struct Sizes(pub(crate) Vec<u64>);
+
+fn sizes(text: &str) -> Result<Sizes, String> {
+    let sizes: Result<Vec<u64>, _> = text.split('x').map(str::parse).collect();
+    sizes.map(Sizes).map_err(|_| "expected a number, or numbers joined by x".to_owned())
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {

@@ -7,17 +7,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use bytec_compiler::emit::Emitted;
-use bytec_compiler::front::PoolingChoice;
 use bytec_compiler::report::KernelReport;
-use bytec_compiler::{FrontOptions, Options, Stages, Target, file};
-use bytec_ir::PoolKind;
+use bytec_compiler::{Options, Stages, Target, file};
 use bytec_text::TextEncoder;
 use serde::Serialize;
 
 use crate::Outcome;
-use crate::args::{CompileArgs, Pooling};
+use crate::args::CompileArgs;
 use crate::failure::Failure;
-use crate::outputs;
 use crate::progress::Bar;
 use crate::resources;
 use crate::targets;
@@ -40,14 +37,15 @@ pub(crate) fn compile(args: &CompileArgs) -> Outcome {
     let begun = Instant::now();
     let mut bar = Bar::compiling(args.json);
     let options = options(args, targets);
-    let outcome = bytec_compiler::compile(&args.source, &options, &mut bar, |emitted, stages| {
-        check_tokenizer(emitted)?;
-        if let Some(folder) = &args.emit {
-            write_stages(folder, &stages)?;
-        }
-        let bytes = emitted.write_file(&args.output)?;
-        report(args, emitted, bytes, begun.elapsed().as_secs_f64())
-    });
+    let outcome =
+        bytec_compiler::compile(&args.model.source, &options, &mut bar, |emitted, stages| {
+            check_tokenizer(emitted)?;
+            if let Some(folder) = &args.emit {
+                write_stages(folder, &stages)?;
+            }
+            let bytes = emitted.write_file(&args.output)?;
+            report(args, emitted, bytes, begun.elapsed().as_secs_f64())
+        });
     bar.finish();
     outcome
 }
@@ -67,9 +65,7 @@ fn check(args: &CompileArgs, targets: &[Target]) -> Outcome {
             "--strip-ptx: expected targets with machine code, such as sm_80, found {device}, which is PTX alone"
         )));
     }
-    let folder = args.source.is_dir().then_some(args.source.as_path());
-    let read = [Some(args.source.as_path()), args.config.as_deref(), args.graph.as_deref()];
-    outputs::refuse_inputs(&args.output, read.into_iter().flatten(), folder)?;
+    args.model.refuse_as_output(&args.output)?;
     Ok(file::check(&args.output)?)
 }
 
@@ -86,19 +82,7 @@ fn check_tokenizer(emitted: &Emitted<'_>) -> Outcome {
 
 fn options(args: &CompileArgs, targets: Vec<Target>) -> Options {
     Options {
-        front: FrontOptions {
-            config: args.config.clone(),
-            set: args.set.clone(),
-            architecture: args.architecture.clone(),
-            graph: args.graph.clone(),
-            pooling: args.pooling.map(|pooling| match pooling {
-                Pooling::Mean => PoolingChoice::Kind(PoolKind::Mean),
-                Pooling::Cls => PoolingChoice::Kind(PoolKind::Cls),
-                Pooling::Max => PoolingChoice::Kind(PoolKind::Max),
-                Pooling::None => PoolingChoice::None,
-            }),
-            normalize: args.normalize,
-        },
+        front: args.model.front(),
         targets,
         toolchain: toolchain::find(args.nvrtc.as_deref(), args.kernel_cache.as_deref()),
         strip_ptx: args.strip_ptx,

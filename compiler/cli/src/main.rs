@@ -6,9 +6,11 @@ mod compile;
 mod devices;
 mod doctor;
 mod failure;
+mod golden;
 mod inspect;
 mod lines;
 mod list;
+mod model;
 mod outputs;
 mod plan_file;
 mod profile;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Compile(args) => compile::compile(args),
         Command::Run(args) => run::run(args),
         Command::Verify(args) => verify::verify(args),
+        Command::Golden(args) => golden::golden(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::List(args) => list::list(args),
         Command::Doctor(args) => doctor::doctor(args),

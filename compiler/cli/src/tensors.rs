@@ -1,10 +1,11 @@
 //! `bytec run --inputs`: safetensors in, safetensors out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bytec_compiler::file;
 use bytec_compiler::front::header::{self, Entry};
+use bytec_plan::program::Program;
 use bytec_runtime::Engine;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &RunArgs, engine: &Engine, inputs: &Path) -> Outcome {
     };
     outputs::refuse_inputs(output, [inputs, args.plan.as_path()], None)?;
     file::check(output)?;
-    let (keys, items) = read(inputs)?;
+    let (keys, items) = read_inputs(inputs, [engine.program()])?;
     let mut results = Vec::new();
     let batching =
         Batching { alone: args.alone, max_tokens: args.source.max_batch_tokens, bar: true };
@@ -65,8 +66,38 @@ pub(crate) fn run(args: &RunArgs, engine: &Engine, inputs: &Path) -> Outcome {
     })
 }
 
-/// The samples of a file, in the order of their keys: numbers by value, then other names.
-pub(crate) fn read(path: &Path) -> Result<(Vec<String>, Vec<Item>), Failure> {
+/// The samples' inputs. A file that also holds what these programs should give is taken as well.
+pub(crate) fn read_inputs<'p>(
+    path: &Path,
+    programs: impl IntoIterator<Item = &'p Program>,
+) -> Result<(Vec<String>, Vec<Item>), Failure> {
+    let names = Names::of(programs);
+    read(path, |name| names.outputs.contains(name) && !names.inputs.contains(name))
+}
+
+/// The names of what programs take and give.
+pub(crate) struct Names<'p> {
+    pub(crate) inputs: BTreeSet<&'p str>,
+    pub(crate) outputs: BTreeSet<&'p str>,
+}
+
+impl<'p> Names<'p> {
+    pub(crate) fn of(programs: impl IntoIterator<Item = &'p Program>) -> Self {
+        let mut names = Self { inputs: BTreeSet::new(), outputs: BTreeSet::new() };
+        for program in programs {
+            names.inputs.extend(program.inputs.iter().map(|input| input.name.as_str()));
+            names.outputs.extend(program.outputs.iter().map(|output| output.name.as_str()));
+        }
+        names
+    }
+}
+
+/// The samples of a file, in the order of their keys: numbers by value, then other names. Tensors whose names are to be
+/// left out don't count.
+pub(crate) fn read(
+    path: &Path,
+    left_out: impl Fn(&str) -> bool,
+) -> Result<(Vec<String>, Vec<Item>), Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::reading(path, &error))?;
     let bad =
         |problem: String| Failure::bad_input(anyhow::anyhow!("{}: {problem}", path.display()));
@@ -77,6 +108,9 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<String>, Vec<Item>), Failure> {
             .split_once('.')
             .filter(|(sample, name)| !sample.is_empty() && !name.is_empty())
             .ok_or_else(|| bad(format!("expected keys <sample>.<input name>, found {key:?}")))?;
+        if left_out(name) {
+            continue;
+        }
         let tensor = Tensor {
             name: name.to_owned(),
             shape: entry.shape.clone(),

@@ -7,7 +7,7 @@ mod steps;
 mod steps_shown;
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytec_plan::program::{DType, Program};
 use bytec_runtime::Engine;
@@ -19,6 +19,7 @@ use crate::args::VerifyArgs;
 use crate::batches::{Batching, Item, in_batches};
 use crate::devices::{self, Device};
 use crate::failure::Failure;
+use crate::tensors::Names;
 use crate::{Outcome, plan_file, tensors, texts};
 
 /// The plan on one device.
@@ -58,15 +59,13 @@ struct Expected<'a> {
 pub(crate) fn verify(args: &VerifyArgs) -> Outcome {
     let on = open(args)?;
     let (keys, items) = match &args.source.inputs {
-        Some(inputs) => tensors::read(inputs)?,
+        Some(inputs) => tensors::read_inputs(inputs, on.iter().map(|on| on.engine.program()))?,
         None => texts::samples(&args.source, &args.plan, &on[0].engine)?,
     };
     let reference = match &args.reference {
         Some(path) => {
-            let programs = on.iter().map(|on| on.engine.program());
-            let outputs = programs.flat_map(|program| &program.outputs);
-            let outputs: BTreeSet<_> = outputs.map(|output| output.name.as_str()).collect();
-            Some((path.display().to_string(), Reference::read(path, &outputs, &keys)?))
+            let names = Names::of(on.iter().map(|on| on.engine.program()));
+            Some((path.display().to_string(), Reference::read(path, &names, &keys)?))
         }
         None => None,
     };

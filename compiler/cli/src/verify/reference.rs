@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Tensor, Tensors, key};
 use crate::batches::Values;
 use crate::failure::Failure;
-use crate::tensors;
+use crate::tensors::{self, Names};
 
 /// The tensors of a reference, and what it leaves out.
 pub(super) struct Reference {
@@ -30,15 +30,17 @@ pub(super) struct LeftOut {
 }
 
 impl Reference {
-    /// Reads the results of these samples.
+    /// Reads the results of these samples. A file that holds the inputs too is taken as well.
     pub(super) fn read(
         path: &Path,
-        outputs: &BTreeSet<&str>,
+        names: &Names<'_>,
         samples: &[String],
     ) -> Result<Self, Failure> {
+        let outputs = &names.outputs;
         let bad =
             |problem: String| Failure::bad_input(anyhow::anyhow!("{}: {problem}", path.display()));
-        let (keys, items) = tensors::read(path)?;
+        let left_out = |name: &str| names.inputs.contains(name) && !outputs.contains(name);
+        let (keys, items) = tensors::read(path, left_out)?;
         let known: BTreeSet<&str> = samples.iter().map(String::as_str).collect();
         let mut found = Tensors::new();
         let mut not_in_inputs = Vec::new();

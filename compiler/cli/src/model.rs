@@ -1,0 +1,37 @@
+//! The model that a command reads.
+
+use std::path::Path;
+
+use bytec_compiler::FrontOptions;
+use bytec_compiler::front::PoolingChoice;
+use bytec_ir::PoolKind;
+
+use crate::Outcome;
+use crate::args::{ModelArgs, Pooling};
+use crate::outputs;
+
+impl ModelArgs {
+    /// How the source is to be read.
+    pub(crate) fn front(&self) -> FrontOptions {
+        FrontOptions {
+            config: self.config.clone(),
+            set: self.set.clone(),
+            architecture: self.architecture.clone(),
+            graph: self.graph.clone(),
+            pooling: self.pooling.map(|pooling| match pooling {
+                Pooling::Mean => PoolingChoice::Kind(PoolKind::Mean),
+                Pooling::Cls => PoolingChoice::Kind(PoolKind::Cls),
+                Pooling::Max => PoolingChoice::Kind(PoolKind::Max),
+                Pooling::None => PoolingChoice::None,
+            }),
+            normalize: self.normalize,
+        }
+    }
+
+    /// Refuses to write over a file of the model.
+    pub(crate) fn refuse_as_output(&self, output: &Path) -> Outcome {
+        let folder = self.source.is_dir().then_some(self.source.as_path());
+        let read = [Some(self.source.as_path()), self.config.as_deref(), self.graph.as_deref()];
+        outputs::refuse_inputs(output, read.into_iter().flatten(), folder)
+    }
+}
