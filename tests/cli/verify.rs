@@ -148,8 +148,8 @@ fn a_reference_may_leave_things_out() {
         (json(&place.good(&[&verify[..], &["--json"]].concat())), text)
     };
     let (findings, _) = check("all");
-    let none =
-        serde_json::json!({"outputs": [], "samples": [], "tensors": [], "not_in_inputs": []});
+    let none = serde_json::json!({"outputs": [], "samples": [], "tensors": [], "not_in_inputs": [],
+            "not_in_plan": []});
     assert_eq!(findings["left_out"], none);
     assert_eq!(of(&findings, "embedding", "cpu")["compared"], 12);
 
@@ -161,6 +161,7 @@ fn a_reference_may_leave_things_out() {
         findings["left_out"],
         serde_json::json!({
             "outputs": [], "samples": ["3", "10"], "tensors": ["5.embedding"], "not_in_inputs": [],
+            "not_in_plan": [],
         })
     );
     assert_eq!(of(&findings, "embedding", "cpu")["compared"], 9);
@@ -194,6 +195,20 @@ fn a_reference_may_leave_things_out() {
 }
 
 #[test]
+fn a_reference_may_hold_what_the_plan_keeps_to_itself() {
+    let place = place("");
+    let case = Case::load(CASE).expect("a golden case");
+    let layers =
+        std::fs::read(case.folder.join("outputs.safetensors")).expect("a file of the case");
+    place.write("layers", &layers);
+    let output = verify(&place, "a.plan", &["--reference", "layers", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let findings = json(&output);
+    let hidden = serde_json::json!(["hidden.0", "hidden.1", "hidden.2", "hidden.3"]);
+    assert_eq!(findings["left_out"]["not_in_plan"], hidden);
+}
+
+#[test]
 fn a_reference_that_does_not_fit_is_bad_input() {
     let place = place("");
     let from = "outputs.safetensors";
@@ -201,13 +216,12 @@ fn a_reference_that_does_not_fit_is_bad_input() {
         shape.insert(0, 1);
         true
     });
-    let case = Case::load(CASE).expect("a golden case");
-    let layers = std::fs::read(case.folder.join(from)).expect("a file of the case");
-    place.write("layers", &layers);
     for (file, part) in [
         ("shape", "expected shape ["),
-        ("layers", "0.hidden.0: expected an output of the plan, out of: logits; found `hidden.0`"),
-        ("inputs.safetensors", "0.input_ids: expected an output of the plan, out of: logits"),
+        (
+            "inputs.safetensors",
+            "expected outputs of the plan, out of logits, found input_ids, token_type_ids",
+        ),
     ] {
         let output = verify(&place, "a.plan", &["--reference", file]);
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));

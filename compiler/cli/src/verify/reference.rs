@@ -27,10 +27,13 @@ pub(super) struct LeftOut {
     pub(super) tensors: Vec<String>,
     /// Samples of the reference that are not among the inputs.
     pub(super) not_in_inputs: Vec<String>,
+    /// Names of the reference that the plan neither gives nor takes, such as hidden states.
+    pub(super) not_in_plan: Vec<String>,
 }
 
 impl Reference {
-    /// Reads the results of these samples. A file that holds the inputs too is taken as well.
+    /// Reads the results of these samples. A file may hold more: inputs, other samples, values that the plan keeps to
+    /// itself.
     pub(super) fn read(
         path: &Path,
         names: &Names<'_>,
@@ -39,21 +42,18 @@ impl Reference {
         let outputs = &names.outputs;
         let bad =
             |problem: String| Failure::bad_input(anyhow::anyhow!("{}: {problem}", path.display()));
-        let left_out = |name: &str| names.inputs.contains(name) && !outputs.contains(name);
-        let (keys, items) = tensors::read(path, left_out)?;
+        let (keys, items) = tensors::read(path, |_| false)?;
         let known: BTreeSet<&str> = samples.iter().map(String::as_str).collect();
         let mut found = Tensors::new();
         let mut not_in_inputs = Vec::new();
+        let mut not_outputs = BTreeSet::new();
         for (sample, item) in keys.into_iter().zip(items) {
             let wanted = known.contains(sample.as_str());
             for tensor in item.tensors {
                 let key = key(&sample, &tensor.name);
                 if !outputs.contains(tensor.name.as_str()) {
-                    let names = Vec::from_iter(outputs.iter().copied()).join(", ");
-                    return Err(bad(format!(
-                        "{key}: expected an output of the plan, out of: {names}; found `{}`",
-                        tensor.name
-                    )));
+                    not_outputs.insert(tensor.name);
+                    continue;
                 }
                 let Values::F32(values) = tensor.values else {
                     return Err(bad(format!("{key}: expected elements of F32, found integers")));
@@ -66,6 +66,13 @@ impl Reference {
                 not_in_inputs.push(sample);
             }
         }
+        if found.is_empty() && not_in_inputs.is_empty() {
+            let outputs = Vec::from_iter(outputs.iter().copied()).join(", ");
+            return Err(bad(format!(
+                "expected outputs of the plan, out of {outputs}, found {}",
+                few(&Vec::from_iter(not_outputs))
+            )));
+        }
         if found.is_empty() {
             return Err(bad(format!(
                 "expected results of some sample of the inputs ({}), found those of {}",
@@ -73,7 +80,10 @@ impl Reference {
                 few(&not_in_inputs)
             )));
         }
-        let left_out = LeftOut { not_in_inputs, ..LeftOut::of(&found, outputs, samples) };
+        let not_in_plan =
+            not_outputs.into_iter().filter(|name| !names.inputs.contains(name.as_str())).collect();
+        let left_out =
+            LeftOut { not_in_inputs, not_in_plan, ..LeftOut::of(&found, outputs, samples) };
         Ok(Self { tensors: found, left_out })
     }
 }
@@ -114,6 +124,7 @@ impl LeftOut {
             line(&self.samples, format!("{not_there} sample")),
             line(&self.tensors, not_there.clone()),
             line(&self.not_in_inputs, format!("in {reference} but not in the inputs: sample")),
+            line(&self.not_in_plan, format!("in {reference} but no output of the plan:")),
         ]
         .into_iter()
         .flatten()
