@@ -73,6 +73,7 @@ struct WarpTile {
     __device__ __forceinline__ void write(T* __restrict__ out, unsigned shared, int first_row, int first_column,
                                           int rows, int columns) {
         constexpr int kMoves = Whole::kChunks * 16 / kMove;
+        constexpr int kCount = Whole::kBytes / kMove;
         const unsigned lane = threadIdx.x % 32;
         __syncthreads();
 #pragma unroll
@@ -90,7 +91,9 @@ struct WarpTile {
         }
         __syncthreads();
 #pragma unroll 4
-        for (unsigned at = threadIdx.x; at < Whole::kBytes / kMove; at += kThreads) {
+        for (int i = 0; i < (kCount + kThreads - 1) / kThreads; ++i) {
+            const unsigned at = threadIdx.x + i * kThreads;
+            if (kCount % kThreads != 0 && at >= kCount) { break; }
             const unsigned row = at / kMoves;
             const unsigned byte = at % kMoves * kMove;
             if ((int)row < rows && (int)byte / 2 < columns) {

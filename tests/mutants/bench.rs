@@ -2,22 +2,31 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use bytec_compiler::nvrtc::{Arch, Nvrtc};
 use bytec_compiler::render::{Float, Source};
-use bytec_plan::device::{Arg, Count};
-use bytec_sim::{Device, FaultKind, Module, Profile};
+use bytec_plan::device::{Arg, Count, Of};
+use bytec_sim::{Checks, Device, FaultKind, Module, Profile};
 use half::f16;
 
 use super::cases::{Case, Operand};
 use super::mutate::{self, Mutant};
-use super::probe::probe;
+use super::oracle::{Near, oracle};
+use super::reasons;
+use super::shadow;
 
 /// Rows past the end of every ragged operand where a batch has a tail, and rows that every grid covers too many.
 const PAST: usize = 9;
 
 /// Branches that a warp may take: many times what the kernels take.
 const BRANCHES: u64 = 20_000;
+
+/// The batches, in order: whole, in buffers that end with the last row; with NaN in one sample and in a tail; one sample
+/// alone; and special numbers and sizes.
+pub(crate) const BATCHES: [&str; 4] = ["whole", "beside NaN", "alone", "special"];
+
+/// The name of the kill by a comparison of bits alone.
+pub(crate) const BITS: &str = "recorded bits";
 
 /// What became of a mutant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +42,12 @@ pub(crate) enum Verdict {
 pub(crate) enum Reason {
     /// No lane comes to the line in any of the batches.
     NotReached,
-    /// Wherever a lane comes to the statement, it does what the unmutated one does.
+    /// Wherever a lane comes to the statement, all that is made of it is what the unmutated one gives.
     Equivalent,
+    /// It is not seen for a reason that the page gives.
+    Explained(&'static str),
     /// The same bits in every batch, though the statement does something else.
     SameBits,
-    /// Other bits, within the bound.
-    WithinBound,
 }
 
 /// What a launch gave.
@@ -53,65 +62,106 @@ struct Stopped {
     text: String,
 }
 
+/// A batch, whether rows of NaN follow it, and what it has to give.
+struct Batch {
+    case: Case,
+    tail: bool,
+    numbers: Vec<Near>,
+    outcome: Option<Outcome>,
+}
+
 /// A kernel, its batches, and what it gives for them.
 pub(crate) struct Bench {
-    /// The whole batch.
-    pub(crate) case: Case,
+    /// What the table calls it.
+    pub(crate) name: &'static str,
     /// The unmutated PTX.
     pub(crate) ptx: String,
     source: Source,
-    batches: Vec<(Case, bool)>,
-    expected: Vec<Outcome>,
+    batches: Vec<Batch>,
 }
 
 impl Bench {
     /// Compiles a case and runs it unmutated.
     ///
     /// # Errors
-    /// If the unmutated kernel faults, or gives one sample other bits alone or beside NaN than in the batch.
-    pub(crate) fn new(case: Case, nvrtc: &Nvrtc) -> anyhow::Result<Self> {
-        let source = case.source()?;
+    /// If the unmutated kernel faults, gives a number that is further from f64 than its bound, or gives one sample
+    /// other bits alone or beside NaN than in the batch.
+    pub(crate) fn new([usual, special]: [Case; 2], nvrtc: &Nvrtc) -> anyhow::Result<Self> {
+        let source = usual.source()?;
         let compiled = nvrtc.compile(&[(&source, Arch::SM_80)], None, &|_| {})?;
         let ptx = compiled.into_iter().next().context("one kernel compiles to one text")?.ptx;
-        // Whole, in buffers that end with the last row; beside NaN, with a tail of NaN; a sample alone.
-        let last = case.lengths.len() - 1;
-        let batches =
-            vec![(case.clone(), false), (case.beside_nan(1), true), (case.alone(last), true)];
-        let mut bench = Self { case, ptx, source, batches, expected: Vec::new() };
-        for batch in 0..bench.batches.len() {
-            let outcome = bench.run(&bench.ptx, batch);
+        ensure!(special.source()?.text == source.text, "{}: two kernels", source.symbol);
+        // In the order of `BATCHES`.
+        let last = usual.lengths.len() - 1;
+        let cases = [
+            (usual.clone(), false),
+            (usual.beside_nan(1), true),
+            (usual.alone(last), true),
+            (special, false),
+        ];
+        let batches = cases.map(|(case, tail)| {
+            let numbers = oracle(&case);
+            Batch { case, tail, numbers, outcome: None }
+        });
+        let mut bench = Self { name: usual.name, ptx, source, batches: batches.into() };
+        let module = Module::parse(&bench.ptx)?;
+        for (batch, batch_name) in BATCHES.iter().enumerate() {
+            let outcome = bench.run(&module, batch, Checks::ALL);
             let outcome = outcome.map_err(|stopped| anyhow!("{}", stopped.text))?;
             let conflicts = outcome.profile.extra_wavefronts;
             ensure!(conflicts == 0, "{}: {conflicts} bank conflicts", bench.source.symbol);
-            bench.expected.push(outcome);
+            let far = bench.batches[batch].far(&outcome.bytes);
+            if let Some(far) = far {
+                bail!("{}, {batch_name}: {far}", bench.source.symbol);
+            }
+            bench.batches[batch].outcome = Some(outcome);
         }
-        let bytes = bench.case.width * bench.case.dtype.bytes() as usize;
-        let part = |outcome: &Outcome, sample: usize| {
-            let rows = bench.case.output(sample);
-            outcome.bytes[rows.start * bytes..rows.end * bytes].to_vec()
+        let bytes = usual.width * usual.dtype.bytes() as usize;
+        let part = |batch: usize, sample: usize| {
+            let rows = usual.output(sample);
+            bench.bytes(batch)[rows.start * bytes..rows.end * bytes].to_vec()
         };
-        let whole = &bench.expected[0];
         for sample in (0..=last).filter(|sample| *sample != 1) {
-            let same = part(whole, sample) == part(&bench.expected[1], sample);
-            ensure!(same, "{}: NaN changes sample {sample}", bench.source.symbol);
+            ensure!(
+                part(0, sample) == part(1, sample),
+                "{}: NaN changes sample {sample}",
+                bench.source.symbol
+            );
         }
-        let same = part(whole, last) == bench.expected[2].bytes;
-        ensure!(same, "{}: sample {last} has other bits alone", bench.source.symbol);
+        ensure!(
+            part(0, last) == bench.bytes(2),
+            "{}: sample {last} has other bits alone",
+            bench.source.symbol
+        );
         Ok(bench)
+    }
+
+    /// What the unmutated kernel gives for a batch.
+    pub(crate) fn bytes(&self, batch: usize) -> &[u8] {
+        self.batches[batch].outcome.as_ref().map_or(&[], |outcome| &outcome.bytes)
+    }
+
+    /// The line of CUDA that a line of the PTX comes from.
+    pub(crate) fn cuda(&self, line: usize) -> &str {
+        let line = reasons::cuda_line(&self.ptx, line);
+        line.and_then(|line| self.source.text.lines().nth(line - 1)).unwrap_or_default()
     }
 
     /// How often warps execute a line of the unmutated PTX, in all batches.
     pub(crate) fn executed(&self, line: usize) -> u64 {
-        let lines = self.expected.iter().map(|outcome| &outcome.profile.lines);
-        lines.map(|lines| lines.get(&(line as u32)).copied().unwrap_or(0)).sum()
+        let outcomes = self.batches.iter().filter_map(|batch| batch.outcome.as_ref());
+        outcomes.map(|one| one.profile.lines.get(&(line as u32)).copied().unwrap_or(0)).sum()
     }
 
     /// Runs a mutant on each batch, until a check sees it.
     pub(crate) fn judge(&self, mutant: &Mutant) -> Verdict {
-        let ptx = &mutate::apply(&self.ptx, mutant);
+        let Ok(module) = Module::parse(&mutate::apply(&self.ptx, mutant)) else {
+            return Verdict::Killed("refused");
+        };
         let mut same_bits = true;
-        for (batch, expected) in self.expected.iter().enumerate() {
-            let ran = catch_unwind(AssertUnwindSafe(|| self.run(ptx, batch)));
+        for (nth, batch) in self.batches.iter().enumerate() {
+            let Some(expected) = &batch.outcome else { continue };
+            let ran = catch_unwind(AssertUnwindSafe(|| self.run(&module, nth, Checks::ALL)));
             let outcome = match ran {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(stopped)) => return Verdict::Killed(stopped.check),
@@ -119,7 +169,7 @@ impl Bench {
             };
             if outcome.bytes != expected.bytes {
                 same_bits = false;
-                if !near(self.case.dtype, &outcome.bytes, &expected.bytes) {
+                if batch.far(&outcome.bytes).is_some() {
                     return Verdict::Killed("numbers");
                 }
             }
@@ -131,18 +181,21 @@ impl Bench {
                 return Verdict::Killed("written once");
             }
         }
+        if !same_bits {
+            return Verdict::Killed(BITS);
+        }
         Verdict::Survived(if self.executed(mutant.line) == 0 {
             Reason::NotReached
         } else if self.equivalent(mutant) {
             Reason::Equivalent
-        } else if same_bits {
-            Reason::SameBits
+        } else if let Some(reason) = reasons::explained(self.cuda(mutant.line), mutant) {
+            Reason::Explained(reason)
         } else {
-            Reason::WithinBound
+            Reason::SameBits
         })
     }
 
-    /// Whether a mutant's statement does what the unmutated one does, each time in each batch.
+    /// Whether all that is made of a mutant's statement is what the unmutated one gives, each time in each batch.
     fn equivalent(&self, mutant: &Mutant) -> bool {
         if mutant.class.starts_with("wait") {
             // Without a copy there is nothing to wait for.
@@ -151,23 +204,24 @@ impl Bench {
             });
             return copies.all(|(number, _)| self.executed(number + 1) == 0);
         }
-        let probe = probe(&self.ptx, mutant);
-        probe.is_some_and(|ptx| (0..self.batches.len()).all(|batch| self.run(&ptx, batch).is_ok()))
+        let Some(ptx) = shadow::beside(&self.ptx, mutant) else { return false };
+        let Ok(module) = Module::parse(&ptx) else { return false };
+        (0..self.batches.len()).all(|batch| self.run(&module, batch, Checks::NONE).is_ok())
     }
 
-    fn run(&self, ptx: &str, batch: usize) -> Result<Outcome, Stopped> {
-        let (case, tail) = &self.batches[batch];
-        let module = Module::parse(ptx).map_err(|error| stopped("refused", &error))?;
+    fn run(&self, module: &Module, batch: usize, checks: Checks) -> Result<Outcome, Stopped> {
+        let Batch { case, tail, .. } = &self.batches[batch];
         let kernel = module.kernel(&self.source.symbol);
         let kernel = kernel.ok_or_else(|| stopped("refused", &"the kernel is gone"))?;
         let mut device = Device::sm_80();
         device.parallel = false;
+        device.checks = checks;
         device.branch_limit = BRANCHES;
         let memory = |error: bytec_sim::MemoryError| stopped("host", &error);
         let size = case.dtype.bytes() as usize;
         let packed: usize = case.lengths.iter().sum();
-        let rows = if case.pooled { case.lengths.len() } else { packed };
-        let out_bytes = (rows * case.width * size) as u64;
+        let rows_out = if case.pooled { case.lengths.len() } else { packed };
+        let out_bytes = (rows_out * case.width * size) as u64;
         let out = device.alloc("out", out_bytes).map_err(memory)?;
         let mut upload = |name: String, bytes: &[u8], marks: &[std::ops::Range<u64>]| {
             let buffer = device.alloc(name, bytes.len() as u64)?;
@@ -187,10 +241,10 @@ impl Bench {
                 Operand::Ids(ids) => {
                     (ids.iter().flat_map(|id| id.to_le_bytes()).collect(), 0, Vec::new())
                 }
-                Operand::Rows(data, width, matrix) => {
+                Operand::Rows(data, width, matrix) | Operand::Keys(data, width, matrix) => {
                     // A view's rows in a wider buffer that is NaN elsewhere, and marked there.
                     let (stride, column) = (matrix.stride as usize, matrix.column as usize);
-                    let past = if *tail { PAST } else { 0 };
+                    let (past, packed) = (if *tail { PAST } else { 0 }, data.len() / width);
                     let mut whole = vec![f64::NAN; (packed + past) * stride];
                     let mut marks = Vec::new();
                     let bytes = |element: usize| (element * size) as u64;
@@ -210,13 +264,13 @@ impl Bench {
             let (buffer, first) = match *arg {
                 Arg::Output => (out, 0),
                 Arg::Operand(nth) => operands[nth as usize],
-                arg => (upload(format!("{arg:?}"), &table(case, rows, arg), &[])?, 0),
+                arg => (upload(format!("{arg:?}"), &table(case, rows_out, arg), &[])?, 0),
             };
             Ok(bytec_sim::Arg::Pointer(buffer, first))
         });
         let args = args.collect::<Result<Vec<_>, _>>().map_err(memory)?;
         let launch = &self.source.launch;
-        let grid = launch.grid.map(|count| blocks(case, rows, count));
+        let grid = launch.grid.map(|count| blocks(case, rows_out, count));
         let profile = device
             .launch(kernel, grid, [launch.block, 1, 1], launch.shared, &args)
             .map_err(|fault| stopped(check(&fault.kind), &fault))?;
@@ -249,13 +303,16 @@ fn check(kind: &FaultKind) -> &'static str {
 
 /// A table of the batch, as int32.
 fn table(case: &Case, rows: usize, arg: Arg) -> Vec<u8> {
-    let samples = 0..case.lengths.len();
     let lengths = case.lengths.iter().enumerate();
     let numbers: Vec<i64> = match arg {
         Arg::Rows(_) => vec![rows as i64],
         Arg::Samples => vec![case.lengths.len() as i64],
-        Arg::Offsets(_) => {
-            let ends = samples.map(|sample| case.rows(sample).end as i64);
+        Arg::Offsets(of) => {
+            let lengths = if of == Of::Operand(1) { &case.keys } else { &case.lengths };
+            let ends = lengths.iter().scan(0, |end, length| {
+                *end += *length as i64;
+                Some(*end)
+            });
             std::iter::once(0).chain(ends).collect()
         }
         Arg::Positions(_) => case.lengths.iter().flat_map(|length| 0..*length as i64).collect(),
@@ -306,15 +363,16 @@ fn decode(dtype: Float, bytes: &[u8]) -> Vec<f64> {
     }
 }
 
-/// Whether every number is within twice the rounding of the largest one to the element type, 2e-6 of it in f32.
-fn near(dtype: Float, found: &[u8], expected: &[u8]) -> bool {
-    let (found, expected) = (decode(dtype, found), decode(dtype, expected));
-    let finite = |x: &&f64| x.is_finite();
-    let scale = expected.iter().filter(finite).fold(0.0, |most: f64, x| most.max(x.abs()));
-    let bound = scale * if dtype == Float::F32 { 2e-6 } else { f64::powi(2.0, -11) * 2.0 };
-    found.iter().zip(&expected).all(|(found, expected)| {
-        found == expected
-            || (found.is_nan() && expected.is_nan())
-            || (found - expected).abs() <= bound
-    })
+impl Batch {
+    /// The first number that is further from its reference than it may be, in words.
+    fn far(&self, found: &[u8]) -> Option<String> {
+        let found = decode(self.case.dtype, found);
+        if found.len() != self.numbers.len() {
+            return Some(format!("{} numbers, expected {}", found.len(), self.numbers.len()));
+        }
+        let mut pairs = found.iter().zip(&self.numbers).enumerate();
+        let (at, (found, near)) = pairs.find(|(_, (found, near))| !near.allows(**found))?;
+        let (row, column) = (at / self.case.width, at % self.case.width);
+        Some(format!("row {row}, column {column} is {found}, expected {near:?}"))
+    }
 }

@@ -1,14 +1,18 @@
-//! The kernels that mutants are made of, each with a ragged batch for it.
+//! The kernels that mutants are made of, each with batches for it.
 
 use bytec_compiler::render::{Float, Matrix, Renderer, Site, Source};
-use bytec_models::tiny::SplitMix64;
 use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn};
+use half::f16;
+
+use super::inputs::{self, numbers};
 
 /// An operand of a kernel, for a batch.
 #[derive(Clone)]
 pub(crate) enum Operand {
     /// One row of so many columns for each packed row; the matrix says where they lie in a buffer.
     Rows(Vec<f64>, usize, Matrix),
+    /// The same for each packed row of keys.
+    Keys(Vec<f64>, usize, Matrix),
     /// One dense row of so many columns for each sample.
     Samples(Vec<f64>, usize),
     /// A weight.
@@ -17,15 +21,39 @@ pub(crate) enum Operand {
     Ids(Vec<i32>),
 }
 
+impl Operand {
+    /// Its numbers; of ids none.
+    pub(crate) fn data(&self) -> &[f64] {
+        match self {
+            Self::Rows(data, ..)
+            | Self::Keys(data, ..)
+            | Self::Samples(data, _)
+            | Self::Weight(data) => data,
+            Self::Ids(_) => &[],
+        }
+    }
+
+    fn data_mut(&mut self) -> &mut [f64] {
+        match self {
+            Self::Rows(data, ..)
+            | Self::Keys(data, ..)
+            | Self::Samples(data, _)
+            | Self::Weight(data) => data,
+            Self::Ids(_) => &mut [],
+        }
+    }
+}
+
 /// A kernel and a batch for it.
 #[derive(Clone)]
 pub(crate) struct Case {
     /// What the table calls it.
     pub(crate) name: &'static str,
-    kernel: Kernel,
+    /// What it computes.
+    pub(crate) kernel: Kernel,
     /// The element type.
     pub(crate) dtype: Float,
-    /// What the kernel is given.
+    /// What the kernel is given; every number is one of the element type.
     pub(crate) operands: Vec<Operand>,
     /// Columns of the output.
     pub(crate) width: usize,
@@ -33,9 +61,27 @@ pub(crate) struct Case {
     pub(crate) pooled: bool,
     /// Rows of the samples.
     pub(crate) lengths: Vec<usize>,
+    /// Keys of the samples; their rows where there is no attention.
+    pub(crate) keys: Vec<usize>,
 }
 
 impl Case {
+    fn new(
+        name: &'static str,
+        dtype: Float,
+        kernel: Kernel,
+        operands: Vec<Operand>,
+        width: usize,
+        lengths: Vec<usize>,
+    ) -> Self {
+        let keys = lengths.clone();
+        let mut case = Self { name, kernel, dtype, operands, width, pooled: false, lengths, keys };
+        for operand in &mut case.operands {
+            operand.data_mut().iter_mut().for_each(|x| *x = round(dtype, *x));
+        }
+        case
+    }
+
     /// The kernel as CUDA.
     pub(crate) fn source(&self) -> anyhow::Result<Source> {
         let operands: Vec<_> = self
@@ -43,7 +89,7 @@ impl Case {
             .iter()
             .enumerate()
             .map(|(nth, operand)| match (operand, &self.kernel) {
-                (Operand::Rows(_, _, matrix), _) => *matrix,
+                (Operand::Rows(_, _, matrix) | Operand::Keys(_, _, matrix), _) => *matrix,
                 (_, Kernel::Linear { k, .. }) if nth == 1 => Matrix::dense(*k),
                 _ => Matrix::dense(self.width as u32),
             })
@@ -61,6 +107,12 @@ impl Case {
         first..first + self.lengths[sample]
     }
 
+    /// The packed keys of a sample.
+    fn keys_of(&self, sample: usize) -> std::ops::Range<usize> {
+        let first: usize = self.keys[..sample].iter().sum();
+        first..first + self.keys[sample]
+    }
+
     /// The output's rows of a sample.
     pub(crate) fn output(&self, sample: usize) -> std::ops::Range<usize> {
         if self.pooled { sample..sample + 1 } else { self.rows(sample) }
@@ -68,47 +120,55 @@ impl Case {
 
     /// One sample as a batch of its own.
     pub(crate) fn alone(&self, sample: usize) -> Self {
-        let rows = self.rows(sample);
+        let (rows, keys) = (self.rows(sample), self.keys_of(sample));
         let mut case = self.clone();
-        case.lengths = vec![rows.len()];
+        (case.lengths, case.keys) = (vec![rows.len()], vec![keys.len()]);
         for operand in &mut case.operands {
-            match operand {
-                Operand::Rows(data, width, _) => {
-                    *data = data[rows.start * *width..rows.end * *width].to_vec();
+            let (own, data, width) = match operand {
+                Operand::Rows(data, width, _) => (rows.clone(), data, *width),
+                Operand::Keys(data, width, _) => (keys.clone(), data, *width),
+                Operand::Samples(data, width) => (sample..sample + 1, data, *width),
+                Operand::Ids(ids) => {
+                    *ids = ids[rows.clone()].to_vec();
+                    continue;
                 }
-                Operand::Samples(data, width) => {
-                    *data = data[sample * *width..(sample + 1) * *width].to_vec();
-                }
-                Operand::Ids(ids) => *ids = ids[rows.clone()].to_vec(),
-                Operand::Weight(_) => {}
-            }
+                Operand::Weight(_) => continue,
+            };
+            *data = data[own.start * width..own.end * width].to_vec();
         }
         case
     }
 
     /// The batch with every number of one sample NaN.
     pub(crate) fn beside_nan(&self, sample: usize) -> Self {
-        let rows = self.rows(sample);
+        let (rows, keys) = (self.rows(sample), self.keys_of(sample));
         let mut case = self.clone();
         for operand in &mut case.operands {
-            match operand {
-                Operand::Rows(data, width, _) => {
-                    data[rows.start * *width..rows.end * *width].fill(f64::NAN);
-                }
-                Operand::Samples(data, width) => {
-                    data[sample * *width..(sample + 1) * *width].fill(f64::NAN);
-                }
-                Operand::Ids(_) | Operand::Weight(_) => {}
-            }
+            let (own, width) = match operand {
+                Operand::Rows(_, width, _) => (rows.clone(), *width),
+                Operand::Keys(_, width, _) => (keys.clone(), *width),
+                Operand::Samples(_, width) => (sample..sample + 1, *width),
+                Operand::Ids(_) | Operand::Weight(_) => continue,
+            };
+            operand.data_mut()[own.start * width..own.end * width].fill(f64::NAN);
         }
         case
     }
 }
 
-fn numbers(count: usize, seed: u64, scale: f64) -> Vec<f64> {
-    let mut random = SplitMix64(seed);
-    (0..count).map(|_| scale * f64::from(random.normal())).collect()
+/// The nearest number of the type.
+fn round(dtype: Float, x: f64) -> f64 {
+    if dtype == Float::F32 { f64::from(x as f32) } else { f16::from_f64(x).to_f64() }
 }
+
+/// Whether a batch has the numbers and sizes that models have, or those at which a kernel's parts end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inputs {
+    Usual,
+    Special,
+}
+
+use Inputs::{Special, Usual};
 
 fn dense(rows: usize, width: usize, seed: u64) -> Operand {
     Operand::Rows(numbers(rows * width, seed, 1.0), width, Matrix::dense(width as u32))
@@ -118,117 +178,163 @@ fn weight(count: usize, seed: u64) -> Operand {
     Operand::Weight(numbers(count, seed, 1.0))
 }
 
-fn linear(name: &'static str, dtype: Float, n: u32, k: u32) -> Case {
-    let lengths = vec![33, 1, 39];
-    let (columns, outs) = (k as usize, n as usize);
-    let kernel = Kernel::Linear { n, k, bias: true, epilogue: vec![UnaryFn::GeluErf] };
-    let matrix = Matrix { column: u64::from(k), stride: 3 * u64::from(k) };
-    let x = numbers(lengths.iter().sum::<usize>() * columns, 1, 1.0);
-    let weights = numbers(outs * columns, 2, f64::from(k).sqrt().recip());
+fn linear(name: &'static str, dtype: Float, n: usize, k: usize, inputs: Inputs) -> Case {
+    let epilogue = vec![UnaryFn::GeluErf];
+    let kernel = Kernel::Linear { n: n as u32, k: k as u32, bias: true, epilogue };
+    let matrix = Matrix { column: k as u64, stride: 3 * k as u64 };
+    let (lengths, x, weights, bias) = match inputs {
+        Usual => {
+            let x = numbers(73 * k, 1, 1.0);
+            let weights = numbers(n * k, 2, (k as f64).sqrt().recip());
+            (vec![33, 1, 39], x, weights, numbers(n, 3, 1.0))
+        }
+        // Each output is one input, so that every thread's function meets the numbers that tell most.
+        Special => {
+            let weights = (0..n * k).map(|at| f64::from(u8::from(at / k % k == at % k)));
+            (vec![170], inputs::for_gelu(dtype, 170 * k), weights.collect(), vec![0.0; n])
+        }
+    };
     let operands =
-        vec![Operand::Rows(x, columns, matrix), Operand::Weight(weights), weight(outs, 3)];
-    Case { name, kernel, dtype, operands, width: outs, pooled: false, lengths }
+        vec![Operand::Rows(x, k, matrix), Operand::Weight(weights), Operand::Weight(bias)];
+    Case::new(name, dtype, kernel, operands, n, lengths)
 }
 
-fn attention(name: &'static str, dtype: Float, head_size: u32) -> Case {
-    let lengths = vec![17, 70, 5];
-    let width = 2 * head_size as usize;
-    let kernel = Kernel::attention(2, head_size, f64::from(head_size).sqrt().recip() as f32);
-    let packed: usize = lengths.iter().sum();
-    let operands = (0..3).map(|n| {
-        let matrix = Matrix { column: n * width as u64, stride: 3 * width as u64 };
-        Operand::Rows(numbers(packed * width, n, 1.0), width, matrix)
-    });
-    Case { name, kernel, dtype, operands: operands.collect(), width, pooled: false, lengths }
+fn attention(name: &'static str, dtype: Float, head_size: usize, inputs: Inputs) -> Case {
+    let width = 2 * head_size;
+    let scale = (head_size as f64).sqrt().recip() as f32;
+    let kernel = Kernel::attention(2, head_size as u32, scale);
+    let (queries, keys) = match inputs {
+        Usual => (vec![104, 17, 40], vec![104, 17, 40]),
+        Special => inputs::for_attention(),
+    };
+    let (rows, packed): (usize, usize) = (queries.iter().sum(), keys.iter().sum());
+    let matrix = |n| Matrix { column: n * width as u64, stride: 3 * width as u64 };
+    let mut q = numbers(rows * width, 0, 1.0);
+    let mut k = numbers(packed * width, 1, 1.0);
+    let mut v = numbers(packed * width, 2, 1.0);
+    if inputs == Special {
+        inputs::mask_keys(&mut q, [&mut k, &mut v], head_size, (&queries, &keys));
+    }
+    let operands = vec![
+        Operand::Rows(q, width, matrix(0)),
+        Operand::Keys(k, width, matrix(1)),
+        Operand::Keys(v, width, matrix(2)),
+    ];
+    Case { keys, ..Case::new(name, dtype, kernel, operands, width, queries) }
 }
 
-/// Every kernel that mutants are made of.
-pub(crate) fn all() -> Vec<Case> {
-    let lengths = vec![5, 1, 0, 13, 33];
+/// Lengths of samples for kernels whose rows know nothing of each other.
+fn lengths(inputs: Inputs, rows: usize) -> Vec<usize> {
+    match inputs {
+        Usual => vec![5, 1, 0, 13, 33],
+        Special => vec![rows / 3, 0, rows / 2, 7, rows - rows / 3 - rows / 2 - 7],
+    }
+}
+
+fn norm(name: &'static str, dtype: Float, width: usize, inputs: Inputs) -> Case {
+    let kernel = Kernel::LayerNorm { width: width as u32, eps: 1e-5, residual: true };
+    let matrix = Matrix { column: 4, stride: 3 * width as u64 + 4 };
+    let lengths = lengths(inputs, 67);
+    let rows = lengths.iter().sum();
+    let mut x = numbers(rows * width, 1, 1.0);
+    if inputs == Special {
+        inputs::shift_rows(&mut x, width);
+    }
+    let x = Operand::Rows(x, width, matrix);
+    let operands = vec![x, dense(rows, width, 2), weight(width, 3), weight(width, 4)];
+    Case::new(name, dtype, kernel, operands, width, lengths)
+}
+
+fn embed(inputs: Inputs) -> Case {
+    let (width, words) = (200, 11);
+    let sources = vec![IdSource::Input, IdSource::Position { start: 2 }];
+    let kernel = Kernel::Embed { sources, width: width as u32, eps: Some(1e-5) };
+    let lengths = lengths(inputs, 67);
+    let ids = (0..lengths.iter().sum::<usize>()).map(|row| (row * 7 % words) as i32).collect();
+    let places = 2 + lengths.iter().max().copied().unwrap_or(0);
+    let operands = vec![
+        weight(words * width, 1),
+        Operand::Ids(ids),
+        weight(places * width, 2),
+        weight(width, 3),
+        weight(width, 4),
+    ];
+    Case::new("embed f16", Float::F16, kernel, operands, width, lengths)
+}
+
+fn softmax(name: &'static str, dtype: Float, width: usize, inputs: Inputs) -> Case {
+    let kernel = Kernel::Softmax { width: width as u32 };
+    let lengths = lengths(inputs, if dtype == Float::F32 { 67 } else { 603 });
     let rows: usize = lengths.iter().sum();
+    let x = match inputs {
+        Usual => numbers(rows * width, 1, 1.0),
+        Special => inputs::for_softmax(rows, width),
+    };
+    let x = Operand::Rows(x, width, Matrix::dense(width as u32));
+    Case::new(name, dtype, kernel, vec![x], width, lengths)
+}
+
+fn pool(name: &'static str, pooling: PoolKind, normalize: Option<f32>, inputs: Inputs) -> Case {
+    let width = 600;
+    let kernel = Kernel::Pool { pooling, width: width as u32, normalize };
+    // One sample is long enough for every part of an unrolled loop.
+    let (lengths, x) = match inputs {
+        Usual => (vec![5, 1, 2, 300, 13], numbers(321 * width, 1, 1.0)),
+        Special => (vec![4, 65, 0, 3, 67], inputs::for_pool(139, width)),
+    };
+    let operands = vec![Operand::Rows(x, width, Matrix::dense(width as u32))];
+    Case { pooled: true, ..Case::new(name, Float::F16, kernel, operands, width, lengths) }
+}
+
+fn pointwise(inputs: Inputs) -> Case {
+    let width = 40;
+    let operands = [Broadcast::Full, Broadcast::Row, Broadcast::Scalar, Broadcast::Sample];
+    let body = vec![
+        Instr::Operand(0),
+        Instr::Operand(1),
+        Instr::Binary(BinaryFn::Add, 0, 1),
+        Instr::Operand(2),
+        Instr::Binary(BinaryFn::Mul, 2, 3),
+        Instr::Operand(3),
+        Instr::Binary(BinaryFn::Sub, 4, 5),
+        Instr::Unary(UnaryFn::Sigmoid, 6),
+    ];
+    let kernel = Kernel::Pointwise { width: width as u32, operands: operands.to_vec(), body };
+    let matrix = Matrix { column: 2 * width as u64, stride: 3 * width as u64 };
+    let lengths = lengths(inputs, 2999);
+    let mut x = numbers(lengths.iter().sum::<usize>() * width, 1, 1.0);
+    if inputs == Special {
+        inputs::spread(&mut x);
+    }
+    let operands = vec![
+        Operand::Rows(x, width, matrix),
+        weight(width, 2),
+        weight(1, 3),
+        Operand::Samples(numbers(lengths.len() * width, 4, 1.0), width),
+    ];
+    Case::new("pointwise f16", Float::F16, kernel, operands, width, lengths)
+}
+
+/// Every kernel that mutants are made of, with its usual batch and its special one.
+pub(crate) fn all() -> Vec<[Case; 2]> {
     let (f16, f32) = (Float::F16, Float::F32);
-    let row = |name, kernel, dtype, operands, width| {
-        let lengths = lengths.clone();
-        Case { name, kernel, dtype, operands, width, pooled: false, lengths }
+    let of = |inputs| {
+        [
+            linear("linear f16", f16, 136, 136, inputs),
+            linear("linear f16, odd", f16, 30, 21, inputs),
+            linear("linear f32", f32, 72, 76, inputs),
+            attention("attention f16", f16, 24, inputs),
+            attention("attention f16, odd", f16, 5, inputs),
+            attention("attention f32", f32, 16, inputs),
+            norm("layer_norm f16", f16, 200, inputs),
+            norm("layer_norm f32, wide", f32, 1100, inputs),
+            embed(inputs),
+            softmax("softmax f16", f16, 200, inputs),
+            softmax("softmax f32, wide", f32, 1100, inputs),
+            pool("pool mean f16", PoolKind::Mean, Some(1e-12), inputs),
+            pool("pool max f16", PoolKind::Max, None, inputs),
+            pointwise(inputs),
+        ]
     };
-    let norm = |name, dtype, width: usize| {
-        let kernel = Kernel::LayerNorm { width: width as u32, eps: 1e-5, residual: true };
-        let matrix = Matrix { column: 4, stride: 3 * width as u64 + 4 };
-        let x = Operand::Rows(numbers(rows * width, 1, 1.0), width, matrix);
-        let operands = vec![x, dense(rows, width, 2), weight(width, 3), weight(width, 4)];
-        row(name, kernel, dtype, operands, width)
-    };
-    let embed = || {
-        let (width, words) = (200, 11);
-        let sources = vec![IdSource::Input, IdSource::Position { start: 2 }];
-        let kernel = Kernel::Embed { sources, width: width as u32, eps: Some(1e-5) };
-        let ids = (0..rows).map(|row| (row * 7 % words) as i32).collect();
-        let places = 2 + lengths.iter().max().copied().unwrap_or(0);
-        let operands = vec![
-            weight(words * width, 1),
-            Operand::Ids(ids),
-            weight(places * width, 2),
-            weight(width, 3),
-            weight(width, 4),
-        ];
-        row("embed f16", kernel, f16, operands, width)
-    };
-    let softmax = |name, dtype, width: usize| {
-        let kernel = Kernel::Softmax { width: width as u32 };
-        // Every other row has numbers so large that without the right maximum they overflow.
-        let mut x = numbers(rows * width, 1, 1.0);
-        x.chunks_exact_mut(2 * width)
-            .for_each(|two| two[..width].iter_mut().for_each(|x| *x *= 90.0));
-        let x = Operand::Rows(x, width, Matrix::dense(width as u32));
-        row(name, kernel, dtype, vec![x], width)
-    };
-    let pool = |name, pooling, normalize| {
-        let width = 600;
-        let kernel = Kernel::Pool { pooling, width: width as u32, normalize };
-        // One sample is long enough for every part of an unrolled loop.
-        let lengths = vec![5, 1, 2, 300, 13];
-        let operands = vec![dense(lengths.iter().sum(), width, 1)];
-        let case = row(name, kernel, f16, operands, width);
-        Case { pooled: true, lengths, ..case }
-    };
-    let pointwise = || {
-        let width = 40;
-        let operands = [Broadcast::Full, Broadcast::Row, Broadcast::Scalar, Broadcast::Sample];
-        let body = vec![
-            Instr::Operand(0),
-            Instr::Operand(1),
-            Instr::Binary(BinaryFn::Add, 0, 1),
-            Instr::Operand(2),
-            Instr::Binary(BinaryFn::Mul, 2, 3),
-            Instr::Operand(3),
-            Instr::Binary(BinaryFn::Sub, 4, 5),
-            Instr::Unary(UnaryFn::Sigmoid, 6),
-        ];
-        let kernel = Kernel::Pointwise { width: width as u32, operands: operands.to_vec(), body };
-        let matrix = Matrix { column: 2 * width as u64, stride: 3 * width as u64 };
-        let samples = numbers(lengths.len() * width, 4, 1.0);
-        let operands = vec![
-            Operand::Rows(numbers(rows * width, 1, 1.0), width, matrix),
-            weight(width, 2),
-            weight(1, 3),
-            Operand::Samples(samples, width),
-        ];
-        row("pointwise f16", kernel, f16, operands, width)
-    };
-    vec![
-        linear("linear f16", f16, 136, 136),
-        linear("linear f16, odd", f16, 30, 21),
-        linear("linear f32", f32, 72, 40),
-        attention("attention f16", f16, 24),
-        attention("attention f16, odd", f16, 5),
-        attention("attention f32", f32, 16),
-        norm("layer_norm f16", f16, 200),
-        norm("layer_norm f32, wide", f32, 1100),
-        embed(),
-        softmax("softmax f16", f16, 200),
-        softmax("softmax f32, wide", f32, 1100),
-        pool("pool mean f16", PoolKind::Mean, Some(1e-12)),
-        pool("pool max f16", PoolKind::Max, None),
-        pointwise(),
-    ]
+    of(Usual).into_iter().zip(of(Special)).map(|(usual, special)| [usual, special]).collect()
 }

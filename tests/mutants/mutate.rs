@@ -1,5 +1,7 @@
 //! Mutants of PTX: the text with one statement taken out or changed.
 
+use std::collections::BTreeMap;
+
 /// A change of one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mutant {
@@ -34,9 +36,15 @@ pub(crate) const CLASSES: [(&str, bool); 16] = [
 /// All mutants of a text.
 pub(crate) fn mutants(ptx: &str) -> Vec<Mutant> {
     let mut found = Vec::new();
+    let mut constants = BTreeMap::new();
     for (number, line) in ptx.lines().enumerate() {
         if let Some(statement) = Statement::parse(line) {
-            statement.mutate(&mut |class, text| {
+            if let ("mov.u32" | "mov.b32", [register, constant]) =
+                (statement.op, &statement.operands()[..])
+            {
+                constants.insert(*register, *constant);
+            }
+            statement.mutate(&constants, &mut |class, text| {
                 found.push(Mutant { class, line: number + 1, text });
             });
         }
@@ -54,14 +62,18 @@ pub(crate) fn apply(ptx: &str, mutant: &Mutant) -> String {
 }
 
 /// A line of one statement.
-struct Statement<'p> {
-    guard: &'p str,
-    op: &'p str,
-    rest: &'p str,
+pub(crate) struct Statement<'p> {
+    /// `@%p1` or `@!%p1`, or nothing.
+    pub(crate) guard: &'p str,
+    /// The instruction with all its qualifiers.
+    pub(crate) op: &'p str,
+    /// The operands.
+    pub(crate) rest: &'p str,
 }
 
 impl<'p> Statement<'p> {
-    fn parse(line: &'p str) -> Option<Self> {
+    /// `None` if the line is not one statement.
+    pub(crate) fn parse(line: &'p str) -> Option<Self> {
         let line = line.trim().strip_suffix(';')?;
         if line.starts_with(['.', '/', '{', '}', '$']) || line.contains(';') {
             return None;
@@ -83,7 +95,7 @@ impl<'p> Statement<'p> {
         self.rest.split(',').map(str::trim).collect()
     }
 
-    fn mutate(&self, made: &mut dyn FnMut(&'static str, String)) {
+    fn mutate(&self, constants: &BTreeMap<&str, &str>, made: &mut dyn FnMut(&'static str, String)) {
         let op = self.op;
         if let Some(register) = self.guard.strip_prefix('@') {
             made("predicate dropped", self.with("", op, self.rest));
@@ -116,7 +128,7 @@ impl<'p> Statement<'p> {
         } else if op.starts_with("mma.") {
             self.fragments(made);
         } else if op.starts_with("shfl.") {
-            self.shuffle(made);
+            self.shuffle(constants, made);
         } else if let Some(kind) = op.strip_prefix("fma.") {
             let (operands, class) = (self.operands(), "fma made a product or a sum");
             if let [d, a, b, c] = operands[..] {
@@ -207,7 +219,12 @@ impl<'p> Statement<'p> {
         }
     }
 
-    fn shuffle(&self, made: &mut dyn FnMut(&'static str, String)) {
+    /// Other lanes, and fewer members.
+    fn shuffle(
+        &self,
+        constants: &BTreeMap<&str, &str>,
+        made: &mut dyn FnMut(&'static str, String),
+    ) {
         let operands = self.operands();
         let [d, a, lanes, clamp, mask] = operands[..] else { return };
         let mut changed = |lanes: &str, mask: &str| {
@@ -215,7 +232,9 @@ impl<'p> Statement<'p> {
             made("lanes or mask of a shuffle changed", self.with(self.guard, self.op, &rest));
         };
         changed(lanes, "65535");
-        if let Ok(number) = lanes.parse::<u32>() {
+        // NVRTC keeps the number in a register.
+        let number = constants.get(lanes).copied().unwrap_or(lanes);
+        if let Ok(number) = number.parse::<u32>() {
             changed(&(number ^ 3).to_string(), mask);
             changed(&(number / 2).to_string(), mask);
         }

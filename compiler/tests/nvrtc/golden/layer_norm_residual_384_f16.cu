@@ -152,11 +152,12 @@ struct Row {
     __device__ __forceinline__ void each(F f) {
 #pragma unroll
         for (int h = 0; h < kHeld; ++h) {
+            const int column = first_column(h);
+            // Of a row of whole vectors, a vector is there whole or not at all.
+            if (kWhole && column >= kWidth) { continue; }
 #pragma unroll
             for (int i = 0; i < kVec; ++i) {
-                const int column = first_column(h) + i;
-                // Of rows of whole vectors, one look is enough for a vector.
-                if ((kWhole ? first_column(h) : column) < kWidth) { f(x[h][i], column); }
+                if (kWhole || column + i < kWidth) { f(x[h][i], column + i); }
             }
         }
     }
