@@ -35,7 +35,7 @@ fn an_error_in_a_template_names_its_line() {
                       object type is: Row<8, 8, 32>
                 values.add(residue + (size_t)row * kResidualStride);
                        ^
-          /layer_norm_residual_8_f16.cu(190): note #3327-D: candidate function template "Row<kWidth, kVec, kThreads>::add [with kWidth=8, kVec=8, kThreads=32]" failed deduction
+          /layer_norm_residual_8_f16.cu(191): note #3327-D: candidate function template "Row<kWidth, kVec, kThreads>::add [with kWidth=8, kVec=8, kThreads=32]" failed deduction
                 __device__ __forceinline__ void add(const T* __restrict__ row) {
                                                 ^"#]].assert_eq(&message);
 }

@@ -131,7 +131,9 @@ attention_12x32_f16(Element* __restrict__ out, const Element* __restrict__ q, co
                     load_matrices_transposed(values,
                                              value_tile(stage) + Keys::offset(16 * n + lane % 16, 2 * c + lane / 16));
                     multiply<Element>(sums.sum[0][2 * c], weights, values[0], values[1]);
-                    multiply<Element>(sums.sum[0][2 * c + 1], weights, values[2], values[3]);
+                    if (16 * c + 8 < kHeadSize) {
+                        multiply<Element>(sums.sum[0][2 * c + 1], weights, values[2], values[3]);
+                    }
                 }
             }
         }

@@ -297,6 +297,8 @@ constexpr int kLanes = 32;
 constexpr int kGroups = 16;
 constexpr int kThreads = kLanes * kGroups;
 constexpr int kColumns = kLanes * kVec;
+// Columns of a chunk that a thread puts together and finishes.
+constexpr int kPerThread = (kColumns + kThreads - 1) / kThreads;
 
 // Numbers of one part of a group's vectors; the pad keeps the reads by column free of bank conflicts.
 constexpr int kPitch = kLanes + 32 / kVec;
@@ -392,9 +394,11 @@ pool_mean_normalize_7_f32(Element* __restrict__ out, const Element* __restrict__
 #pragma unroll
         for (int i = 0; i < kVec; ++i) { partial[(group * kVec + i) * kPitch + lane] = total[i]; }
         __syncthreads();
-        // From here on a thread has one column.
-        for (int at = threadIdx.x; at < kColumns; at += kThreads) {
-            if (chunk + at < kWidth) {
+        // From here on a thread has columns of its own.
+#pragma unroll
+        for (int i = 0; i < kPerThread; ++i) {
+            const int at = threadIdx.x + i * kThreads;
+            if (at < kColumns && chunk + at < kWidth) {
                 float result = partial[(at % kVec) * kPitch + at / kVec];
 #pragma unroll
                 for (int g = 1; g < kGroups; ++g) {
@@ -412,8 +416,12 @@ pool_mean_normalize_7_f32(Element* __restrict__ out, const Element* __restrict__
     const float norm = root < kEps ? kEps : root;
     // Each thread reads what it wrote itself.
     for (int chunk = 0; chunk < kWidth; chunk += kColumns) {
-        for (int at = threadIdx.x; at < kColumns; at += kThreads) {
-            if (chunk + at < kWidth) { partial[(at % kVec) * kPitch + at / kVec] = pooled[chunk + at] / norm; }
+#pragma unroll
+        for (int i = 0; i < kPerThread; ++i) {
+            const int at = threadIdx.x + i * kThreads;
+            if (at < kColumns && chunk + at < kWidth) {
+                partial[(at % kVec) * kPitch + at / kVec] = pooled[chunk + at] / norm;
+            }
         }
         write_chunk(out, partial, chunk);
         // The next chunk's columns are put where these are read.
