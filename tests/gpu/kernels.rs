@@ -8,8 +8,12 @@ use bytec_ir::{Dim, Graph, NodeId, Op};
 
 /// Rows of samples, around the sides of tiles and of a warp's rows.
 const LENGTHS: &[u64] = &[5, 1, 33, 16, 17, 65, 129, 2];
+/// Fewer of them, where a row is wide.
+const SHORT: &[u64] = &[5, 1, 33, 17, 2];
+/// From how many columns on it is.
+const WIDE: u64 = 300;
 /// Longer ones for attention, whose tiles go over keys too.
-const ATTENTION: &[u64] = &[1, 7, 8, 17, 63, 64, 65, 129, 200];
+const ATTENTION: &[u64] = &[1, 7, 8, 17, 63, 64, 65, 129];
 /// Rows that the position table has.
 const POSITIONS: u64 = 256;
 
@@ -64,6 +68,11 @@ pub(crate) fn all() -> Result<Vec<KernelCase>, BuildError> {
 
 #[derive(Default)]
 struct Cases(Vec<KernelCase>);
+
+/// The lengths of samples whose widest rows have so many columns.
+fn lengths(width: u64) -> &'static [u64] {
+    if width < WIDE { LENGTHS } else { SHORT }
+}
 
 /// A graph of one symbol, under construction.
 struct Making {
@@ -149,7 +158,7 @@ impl Cases {
             y = making.builder.unary("f", f, y)?;
             shape += &format!(", {f}");
         }
-        self.push("linear", &shape, LENGTHS, making, y);
+        self.push("linear", &shape, lengths(n.max(k)), making, y);
         Ok(())
     }
 
@@ -187,7 +196,7 @@ impl Cases {
             shape += " and residual";
         }
         let y = making.norm(x, width)?;
-        self.push("layer_norm", &shape, LENGTHS, making, y);
+        self.push("layer_norm", &shape, lengths(width), making, y);
         Ok(())
     }
 
@@ -195,7 +204,7 @@ impl Cases {
         let mut making = Making::new();
         let x = making.input("x", width);
         let y = making.builder.op("y", op, &[x])?;
-        self.push(kernel, &width.to_string(), LENGTHS, making, y);
+        self.push(kernel, &width.to_string(), lengths(width), making, y);
         Ok(())
     }
 
@@ -208,7 +217,7 @@ impl Cases {
             y = making.builder.op("normalized", Op::L2Normalize { eps: Real(1e-12) }, &[y])?;
             shape += ", normalised";
         }
-        self.push("pool", &shape, LENGTHS, making, y);
+        self.push("pool", &shape, lengths(width), making, y);
         Ok(())
     }
 
@@ -236,7 +245,7 @@ impl Cases {
         let half = b.constant("half", 0.5);
         let largest = b.binary("largest", BinaryFn::Max, difference, half)?;
         let y = b.unary("y", UnaryFn::Sigmoid, largest)?;
-        self.push("pointwise", &format!("chain of {width}"), LENGTHS, making, y);
+        self.push("pointwise", &format!("chain of {width}"), lengths(width), making, y);
         Ok(())
     }
 }

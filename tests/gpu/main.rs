@@ -97,8 +97,7 @@ fn pack_all(folder: &Path, options: &Options) -> Result<()> {
     let library = library.context("expected NVRTC; examples/fetch_nvrtc.sh gets it")?;
     let nvrtc = Nvrtc::open(&library)?.version().to_owned();
     let sources = tempfile::tempdir()?;
-    let cache = sources.path().join("kernels");
-    let cache = options.words.get(1).map_or(cache, Into::into);
+    let cache = options.cache.clone().unwrap_or_else(|| sources.path().join("kernels"));
     let toolchain = toolchain::find(options.nvrtc.as_deref(), &cache);
     let subjects = subjects::all(sources.path(), options)?;
     ensure!(!subjects.is_empty(), "expected a case of that name, found none");

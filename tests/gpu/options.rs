@@ -64,6 +64,10 @@ pub(crate) struct Options {
     pub(crate) only: Vec<String>,
     /// Shapes to time.
     pub(crate) shapes: Vec<String>,
+    /// Targets to pack; all, if there are none.
+    pub(crate) targets: Vec<String>,
+    /// Where compiled kernels are kept for the next time.
+    pub(crate) cache: Option<PathBuf>,
     /// The folder of NVRTC.
     pub(crate) nvrtc: Option<PathBuf>,
     /// Today.
@@ -92,6 +96,8 @@ impl Options {
                 "--phase" => options.phases = list().map(Phase::named).collect::<Result<_>>()?,
                 "--only" => options.only = list().map(str::to_owned).collect(),
                 "--shapes" => options.shapes = list().map(str::to_owned).collect(),
+                "--targets" => options.targets = list().map(str::to_owned).collect(),
+                "--cache" => options.cache = Some(value.into()),
                 "--nvrtc" => options.nvrtc = Some(value.into()),
                 "--date" => options.date = value,
                 "--commit" => options.commit = value,
@@ -135,6 +141,11 @@ impl Options {
         self.only.is_empty() || self.only.iter().any(|part| name.contains(part))
     }
 
+    /// Whether a target is to be packed.
+    pub(crate) fn packs(&self, target: &str) -> bool {
+        self.targets.is_empty() || self.targets.iter().any(|packed| packed == target)
+    }
+
     /// The path of this number among the words.
     pub(crate) fn path(&self, nth: usize, what: &str) -> Result<PathBuf> {
         Ok(PathBuf::from(self.words.get(nth).with_context(|| format!("expected {what}"))?))
@@ -147,8 +158,9 @@ impl Options {
         if !self.only.is_empty() {
             words.extend(["--only".to_owned(), self.only.join(",")]);
         }
-        if let Some(nvrtc) = &self.nvrtc {
-            words.extend(["--nvrtc".to_owned(), nvrtc.display().to_string()]);
+        for (name, path) in [("--nvrtc", &self.nvrtc), ("--cache", &self.cache)] {
+            words
+                .extend(path.iter().flat_map(|path| [name.to_owned(), path.display().to_string()]));
         }
         words
     }

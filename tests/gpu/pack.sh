@@ -2,7 +2,7 @@
 # Makes a pack for a machine with a GPU: the program, every kernel and model compiled, what each should give, and the
 # scripts that run them there. Needs no GPU. Options after the folder go to `gpu pack` (`--only linear` packs a part).
 #
-#   tests/gpu/pack.sh OUT_DIR [OPTION..]     writes OUT_DIR/bytec-gpu.tar.gz, at most 50 MiB
+#   tests/gpu/pack.sh OUT_DIR [OPTION..]     writes OUT_DIR/bytec-gpu.tar.xz, at most 50 MiB
 set -euo pipefail
 if [ $# -lt 1 ]; then
     echo "usage: $0 OUT_DIR [OPTION..]" >&2
@@ -15,7 +15,7 @@ cd "$(dirname "$0")/../.."
 
 limit=$((50 * 1024 * 1024))
 pack=$out/bytec-gpu
-archive=$out/bytec-gpu.tar.gz
+archive=$out/bytec-gpu.tar.xz
 commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 if [ -n "$(git status --porcelain 2>/dev/null)" ]; then
     commit=$commit+
@@ -30,7 +30,7 @@ if [ -z "$program" ]; then
     program=${CARGO_TARGET_DIR:-target}/release/gpu
 fi
 nvrtc=$(examples/fetch_nvrtc.sh)
-"$program" pack "$pack/cases" "${BYTEC_GPU_CACHE:-.cache/gpu-kernels}" --nvrtc "$nvrtc" --commit "$commit" "$@"
+"$program" pack "$pack/cases" --cache "${BYTEC_GPU_CACHE:-.cache/gpu-kernels}" --nvrtc "$nvrtc" --commit "$commit" "$@"
 
 # Line tables serve no one there.
 strip -o "$pack/gpu" "$program" 2>/dev/null || cp "$program" "$pack/gpu"
@@ -44,7 +44,8 @@ if [ -n "$foreign" ]; then
     exit 1
 fi
 
-tar -C "$out" -czf "$archive" bytec-gpu
+# Plans of one case are much alike: a window over several of them takes most of their bytes away.
+XZ_OPT="-T2 --lzma2=preset=6,dict=64MiB" tar -C "$out" --sort=name --owner=0 --group=0 -cJf "$archive" bytec-gpu
 bytes=$(stat -c %s "$archive")
 if [ "$bytes" -gt "$limit" ]; then
     echo "expected a pack of at most $limit bytes, found $bytes: $archive" >&2

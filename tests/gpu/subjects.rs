@@ -4,20 +4,30 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bytec_compiler::FrontOptions;
-use bytec_ir::{Def, Graph, sample};
+use bytec_compiler::front::PoolingChoice;
+use bytec_ir::{Def, Graph, PoolKind, sample};
 use bytec_models::tiny::{SplitMix64, TinyBert, TinyCheckpoint, TinyTensor};
 use bytec_tests::batches::Inputs;
 use bytec_tests::golden;
+use bytec_tests::minilm;
 use bytec_tests::tensors::Tensor;
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use serde_json::Value;
 
 use crate::kernels::{self, KernelCase};
 use crate::options::Options;
 use crate::pack::Subject;
-use crate::pack_file::Kind;
+use crate::pack_file::{Kind, read_json, write_json};
 
 /// Every target: the CPU, and each architecture in each element type.
 const TARGETS: [&str; 7] =
     ["cpu:f32", "sm_80:f32", "sm_80:f16", "sm_80:bf16", "sm_90a:f32", "sm_90a:f16", "sm_90a:bf16"];
+
+/// Those of MiniLM: each plan has a copy of the weights.
+const MINILM_TARGETS: [&str; 2] = ["sm_80:f16", "sm_90a:f16"];
+/// How many of MiniLM's texts are run.
+const SENTENCES: usize = 6;
 
 /// Every wanted subject. Sources that have to be made are written into `sources`.
 pub(crate) fn all(sources: &Path, options: &Options) -> Result<Vec<Subject>> {
@@ -38,7 +48,59 @@ pub(crate) fn all(sources: &Path, options: &Options) -> Result<Vec<Subject>> {
     if options.wants(name) {
         subjects.push(beside_nan(name.to_owned(), sources)?);
     }
+    let name = "model minilm/sentences";
+    if options.wants(name) {
+        let minilm = minilm::fetch().context("MiniLM is a part of a pack; --only leaves it out")?;
+        subjects.push(real(name.to_owned(), &minilm, sources)?);
+    }
+    for subject in &mut subjects {
+        subject.targets.retain(|target| options.packs(target));
+    }
     Ok(subjects)
+}
+
+/// MiniLM with the words of a few texts alone: all layers, and little of the word table, which is half of the model.
+fn real(name: String, minilm: &Path, sources: &Path) -> Result<Subject> {
+    let case = golden::Case::load("minilm/sentences")?;
+    let mut samples: Vec<Inputs> = case.inputs.into_values().take(SENTENCES).collect();
+    let mut words: Vec<i64> = samples.iter().flat_map(|sample| ids(sample).to_vec()).collect();
+    words.sort_unstable();
+    words.dedup();
+    for sample in &mut samples {
+        if let Some(Tensor::I64(ids, _)) = sample.get_mut("input_ids") {
+            for id in ids {
+                *id = words.partition_point(|word| word < id) as i64;
+            }
+        }
+    }
+    let folder = sources.join("minilm");
+    std::fs::create_dir_all(&folder)?;
+    let bytes = std::fs::read(minilm.join("model.safetensors"))?;
+    let file = SafeTensors::deserialize(&bytes)?;
+    let mut tensors = file.tensors();
+    let table = "embeddings.word_embeddings.weight";
+    let all = file.tensor(table)?;
+    let row = all.data().len() / all.shape()[0];
+    let rows: Vec<u8> =
+        words.iter().flat_map(|word| &all.data()[*word as usize * row..][..row]).copied().collect();
+    let shape = vec![words.len(), all.shape()[1]];
+    tensors.retain(|(name, _)| name != table);
+    tensors.push((table.to_owned(), TensorView::new(all.dtype(), shape, &rows)?));
+    std::fs::write(folder.join("model.safetensors"), safetensors::serialize(tensors, None)?)?;
+    let mut config: Value = read_json(&minilm.join("config.json"))?;
+    config["vocab_size"] = words.len().into();
+    write_json(&folder.join("config.json"), &config)?;
+    let pooling = Some(PoolingChoice::Kind(PoolKind::Mean));
+    let front = FrontOptions { pooling, normalize: Some(true), ..FrontOptions::default() };
+    let targets = MINILM_TARGETS.map(str::to_owned).to_vec();
+    Ok(Subject { front, targets, ..model(name, folder, samples, Vec::new()) })
+}
+
+fn ids(sample: &Inputs) -> &[i64] {
+    match sample.get("input_ids") {
+        Some(Tensor::I64(ids, _)) => ids,
+        _ => &[],
+    }
 }
 
 fn model(name: String, source: PathBuf, samples: Vec<Inputs>, poison: Vec<Inputs>) -> Subject {

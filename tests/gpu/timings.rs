@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use bytec_compiler::{CompileError, FrontOptions, Options};
+use bytec_compiler::{self as compiler, CompileError, FrontOptions};
 use bytec_plan::extent::Rows;
 use bytec_plan::kernel::Kernel;
 use bytec_plan::program::Program;
@@ -19,6 +19,7 @@ use bytec_tests::tensors::Tensor;
 
 use crate::device::Device;
 use crate::findings::{Check, Finding, KernelTime, OutputCheck, Timing};
+use crate::options::Options;
 use crate::shapes::Shape;
 use crate::timed::Timed;
 use crate::toolchain;
@@ -74,7 +75,7 @@ pub(crate) struct Bench<'a> {
     device: &'a Device,
     /// Where plans are made.
     folder: PathBuf,
-    nvrtc: Option<PathBuf>,
+    options: &'a Options,
     /// How long a batch is run again and again.
     seconds: f64,
     open: Option<Open>,
@@ -89,14 +90,14 @@ struct Open {
 
 impl<'a> Bench<'a> {
     /// With plans below `folder`.
-    pub(crate) fn new(device: &'a Device, folder: PathBuf, nvrtc: Option<PathBuf>) -> Self {
+    pub(crate) fn new(device: &'a Device, folder: PathBuf, options: &'a Options) -> Self {
         let seconds = if matches!(device, Device::Cuda(_)) { 1.0 } else { 0.0 };
-        Self { device, folder, nvrtc, seconds, open: None }
+        Self { device, folder, options, seconds, open: None }
     }
 
     /// Does a unit. The second value says that the device failed.
     pub(crate) fn unit(&mut self, unit: &Unit) -> (Finding, bool) {
-        if toolchain::nvrtc(self.nvrtc.as_deref()).is_none() {
+        if toolchain::nvrtc(self.options.nvrtc.as_deref()).is_none() {
             let why =
                 "no NVRTC here, and plans of this size are compiled here; --nvrtc names its folder";
             return (Finding::left_out(&unit.name, why.to_owned()), false);
@@ -160,18 +161,19 @@ impl<'a> Bench<'a> {
         }
         let front =
             FrontOptions { architecture: Some(architecture.to_owned()), ..FrontOptions::default() };
-        let options = Options {
+        let cache = self.options.cache.clone().unwrap_or_else(|| self.folder.join("kernels"));
+        let options = compiler::Options {
             targets: vec![target.parse()?],
-            toolchain: toolchain::find(self.nvrtc.as_deref(), &self.folder.join("kernels")),
+            toolchain: toolchain::find(self.options.nvrtc.as_deref(), &cache),
             front,
-            ..Options::default()
+            ..compiler::Options::default()
         };
         compile(&model, &options, &plan)?;
         Ok(plan)
     }
 }
 
-fn compile(model: &Path, options: &Options, plan: &Path) -> Result<(), CompileError> {
+fn compile(model: &Path, options: &compiler::Options, plan: &Path) -> Result<(), CompileError> {
     plans::compile(model, options, plan).map(|_stages| ())
 }
 

@@ -52,8 +52,7 @@ pub(crate) fn work(phase: Phase, pack: &Path, out: &Path, options: &Options) -> 
             }
         }
         None if phase == Phase::Timings => {
-            let folder = out.join("models");
-            let mut bench = Bench::new(&device, folder, options.nvrtc.clone());
+            let mut bench = Bench::new(&device, out.join("models"), options);
             for work in timings::units(&options.shapes) {
                 if !unit(&work.name, &mut || bench.unit(&work))? {
                     return Ok(false);
