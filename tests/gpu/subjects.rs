@@ -1,5 +1,6 @@
 //! What goes into a pack: every kernel, the models of the golden data, one with NaN neighbours, and MiniLM.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -40,8 +41,12 @@ pub(crate) fn all(sources: &Path, options: &Options) -> Result<Vec<Subject>> {
     for case in golden::Case::all()?.into_iter().filter(golden::Case::runs_on_gpus) {
         let name = format!("model {}", case.name);
         if options.wants(&name) {
+            let outputs = case.outputs.values().next().into_iter().flat_map(|sample| sample.keys());
+            let bound = |output: &String| Ok((output.clone(), case.f32_bound(output)?));
+            let f32_bounds = outputs.map(bound).collect::<Result<_>>()?;
             let samples = case.inputs.values().cloned().collect();
-            subjects.push(model(name, case.folder, samples, Vec::new()));
+            let subject = model(name, case.folder, samples, Vec::new());
+            subjects.push(Subject { f32_bounds, ..subject });
         }
     }
     let name = "model beside NaN";
@@ -106,7 +111,9 @@ fn ids(sample: &Inputs) -> &[i64] {
 fn model(name: String, source: PathBuf, samples: Vec<Inputs>, poison: Vec<Inputs>) -> Subject {
     let targets = TARGETS.map(str::to_owned).to_vec();
     let front = FrontOptions::default();
-    Subject { name, kind: Kind::Model, source, front, kernel: None, samples, poison, targets }
+    let f32_bounds = BTreeMap::new();
+    let (kind, kernel) = (Kind::Model, None);
+    Subject { name, kind, source, front, kernel, samples, poison, f32_bounds, targets }
 }
 
 fn kernel(case: &KernelCase, sources: &Path) -> Result<Subject> {
@@ -118,7 +125,7 @@ fn kernel(case: &KernelCase, sources: &Path) -> Result<Subject> {
         let values = values.iter().map(|x| *x as f32).collect();
         Ok((name, TinyTensor { shape: tensor.shape, values }))
     });
-    let mut tensors = weights.collect::<Result<std::collections::BTreeMap<_, _>>>()?;
+    let mut tensors = weights.collect::<Result<BTreeMap<_, _>>>()?;
     // Only poisoned samples name the last word.
     if let Some(words) = tensors.get_mut("words") {
         let width = words.shape[1];
@@ -140,6 +147,7 @@ fn kernel(case: &KernelCase, sources: &Path) -> Result<Subject> {
         kernel: Some(case.kernel),
         samples: drawn(false, case.lengths),
         poison: drawn(true, &[3, 18, 1]),
+        f32_bounds: BTreeMap::new(),
         targets: TARGETS.map(str::to_owned).to_vec(),
     })
 }
