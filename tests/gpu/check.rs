@@ -111,8 +111,13 @@ fn compare(case: &Case, target: &str, engine: &Engine) -> Result<(Check, Vec<Str
         let error = error.is_finite().then_some(error);
         checks.insert(name.clone(), OutputCheck { error, bound: *bound, simulated });
     }
+    let graphs = SessionOptions { graphs: true, ..SessionOptions::default() };
+    let mut session = engine.session_with(graphs);
+    let captured = run(engine, &mut session, &compared)?;
+    let replayed = run(engine, &mut session, &compared)?;
     let check = Check {
         outputs: checks,
+        replayed_same_bits: same(&captured, &batch) && same(&replayed, &batch),
         alone_same_bits: same(&alone, &batch),
         other_batch_same_bits: beside.iter().all(|(nth, y)| same_bits(y, &batch[*nth])),
         every_bit_defined: file.every_bit_defined,
@@ -143,6 +148,9 @@ pub(crate) fn wrong(check: &Check) -> Vec<String> {
     }
     if !check.alone_same_bits {
         wrong.push("a sample alone gives other bits than in the batch".to_owned());
+    }
+    if !check.replayed_same_bits {
+        wrong.push("a replayed graph gives other bits than single launches".to_owned());
     }
     if !check.other_batch_same_bits {
         wrong.push("a sample in another batch, beside NaN, gives other bits".to_owned());
@@ -227,6 +235,7 @@ mod tests {
             outputs: [("y".to_owned(), output)].into(),
             alone_same_bits: true,
             other_batch_same_bits: true,
+            replayed_same_bits: true,
             every_bit_defined: true,
         }
     }
@@ -245,6 +254,7 @@ mod tests {
         assert_eq!(changed(&|_, output| output.error = None), 1);
         assert_eq!(changed(&|check, _| check.alone_same_bits = false), 1);
         assert_eq!(changed(&|check, _| check.other_batch_same_bits = false), 1);
+        assert_eq!(changed(&|check, _| check.replayed_same_bits = false), 1);
         let differ = Some(Differences { elements: 4, differ: 1, most_ulps: 3 });
         assert_eq!(changed(&|_, output| output.simulated = differ), 1);
         // Tensor cores may sum in another order.

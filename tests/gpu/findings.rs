@@ -36,6 +36,8 @@ pub(crate) struct Check {
     pub(crate) alone_same_bits: bool,
     /// Whether they give the same bits in another order too, beside samples of NaN if the case has such.
     pub(crate) other_batch_same_bits: bool,
+    /// Whether a graph of the launches gives them, when it is captured and when it is replayed.
+    pub(crate) replayed_same_bits: bool,
     /// Whether the PTX ISA defines every bit.
     pub(crate) every_bit_defined: bool,
 }
@@ -82,6 +84,8 @@ pub(crate) struct Timing {
     pub(crate) fastest_ms: f64,
     /// The slowest.
     pub(crate) slowest_ms: f64,
+    /// The median of runs that replay a graph of the launches, by the host's clock.
+    pub(crate) replayed_ms: f64,
     /// The median, by the device's clock, from the first kernel's beginning to the last one's end.
     pub(crate) device_ms: f64,
     /// Operations of linears and attention in a run, in units of 10^9.

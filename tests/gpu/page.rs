@@ -153,7 +153,7 @@ fn kernels(page: &mut String, phase: &PhaseRecord) {
     }
     page.push_str(
         "\n## Kernels\n\nEvery case: its error against f64, in units of the bound; alone, in another order and beside \
-         NaN the same bits. The last columns compare with the simulated GPU. Where the PTX ISA defines every bit, a \
+         NaN, and replayed as a graph the same bits. The last columns compare with the simulated GPU. Where the PTX ISA defines every bit, a \
          difference is wrong; elsewhere it is noted.\n\n\
          | kernel | target | cases | wrong | largest error | bits as simulated | most ulps | bits defined |\n\
          |---|---|---:|---:|---:|---:|---:|---|\n",
@@ -175,8 +175,8 @@ fn kernels(page: &mut String, phase: &PhaseRecord) {
 
 fn models(page: &mut String, phase: &PhaseRecord) {
     page.push_str(
-        "\n## Models\n\n| model and target | output | error | bound | alone | other batch | elements that differ from the \
-         simulated GPU | most ulps |\n|---|---|---:|---:|---|---|---:|---:|\n",
+        "\n## Models\n\n| model and target | output | error | bound | alone | other batch | replayed | elements that differ from the \
+         simulated GPU | most ulps |\n|---|---|---:|---:|---|---|---|---:|---:|\n",
     );
     checks(page, phase);
 }
@@ -193,11 +193,12 @@ fn checks(page: &mut String, phase: &PhaseRecord) {
             };
             _ = writeln!(
                 page,
-                "| {} | {name} | {error} | {:.2e} | {} | {} | {differ} | {ulps} |",
+                "| {} | {name} | {error} | {:.2e} | {} | {} | {} | {differ} | {ulps} |",
                 finding.unit,
                 output.bound,
                 said(check.alone_same_bits),
                 said(check.other_batch_same_bits),
+                said(check.replayed_same_bits),
             );
         }
     }
@@ -218,8 +219,8 @@ fn sanitizer(page: &mut String, phase: &PhaseRecord) {
 fn timings(page: &mut String, phase: &PhaseRecord, gpu: &str) {
     if phase.findings.iter().any(|finding| finding.check.is_some()) {
         page.push_str(
-            "\n## Large models against the CPU\n\n| model | output | error | bound | alone | other batch | | |\n\
-             |---|---|---:|---:|---|---|---|---|\n",
+            "\n## Large models against the CPU\n\n| model | output | error | bound | alone | other batch | replayed | | |\n\
+             |---|---|---:|---:|---|---|---|---|---|\n",
         );
         checks(page, phase);
     }
@@ -240,8 +241,8 @@ fn timings(page: &mut String, phase: &PhaseRecord, gpu: &str) {
         );
     }
     page.push_str(
-        "\n| shape | type | texts | tokens | ms, host | fastest | slowest | ms, device | tokens/s, host | TFLOP/s | of limit |\n\
-         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+        "\n| shape | type | texts | tokens | ms, host | fastest | slowest | ms, replayed | ms, device | tokens/s, host | TFLOP/s | of limit |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for timing in &timings {
         let Timing { shape, dtype, texts, tokens, median_ms, fastest_ms, slowest_ms, .. } = timing;
@@ -250,7 +251,8 @@ fn timings(page: &mut String, phase: &PhaseRecord, gpu: &str) {
         _ = writeln!(
             page,
             "| {shape} | {dtype} | {texts} | {tokens} | {median_ms:.3} | {fastest_ms:.3} | {slowest_ms:.3} | \
-             {:.3} | {tokens_per_second:.0} | {rate:.2} | {} |",
+             {:.3} | {:.3} | {tokens_per_second:.0} | {rate:.2} | {} |",
+            timing.replayed_ms,
             timing.device_ms,
             part(rate, limit)
         );
@@ -338,6 +340,7 @@ mod tests {
             outputs: [("y".to_owned(), output)].into(),
             alone_same_bits: true,
             other_batch_same_bits: differ < 9,
+            replayed_same_bits: differ != 3,
             every_bit_defined: unit.contains("f32"),
         };
         Finding { check: Some(check), ..Finding::empty(unit) }
@@ -357,6 +360,7 @@ mod tests {
             texts,
             tokens: 100 * texts,
             runs: 40,
+            replayed_ms: 0.2 * texts as f64,
             device_ms: 0.125 * texts as f64,
             median_ms: 0.25 * texts as f64,
             fastest_ms: 0.2 * texts as f64,

@@ -45,7 +45,9 @@ pub(crate) fn all(sources: &Path, options: &Options) -> Result<Vec<Subject>> {
             let bound = |output: &String| Ok((output.clone(), case.f32_bound(output)?));
             let f32_bounds = outputs.map(bound).collect::<Result<_>>()?;
             let samples = case.inputs.values().cloned().collect();
-            let subject = model(name, case.folder, samples, Vec::new());
+            let on_gpus = case.runs_on_gpus();
+            let mut subject = model(name, case.folder, samples, Vec::new());
+            subject.targets.retain(|target| on_gpus || target.starts_with("cpu"));
             subjects.push(Subject { f32_bounds, ..subject });
         }
     }

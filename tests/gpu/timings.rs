@@ -11,7 +11,9 @@ use bytec_plan::extent::Rows;
 use bytec_plan::kernel::Kernel;
 use bytec_plan::program::Program;
 use bytec_runtime::cuda::Driver;
-use bytec_runtime::{Elements, Engine, EngineOptions, PackedBatch, Sample, Session};
+use bytec_runtime::{
+    Elements, Engine, EngineOptions, PackedBatch, Sample, Session, SessionOptions,
+};
 use bytec_tests::batches::{Inputs, run, run_alone, same_bits};
 use bytec_tests::golden::max_difference;
 use bytec_tests::plans;
@@ -91,7 +93,7 @@ struct Open {
 impl<'a> Bench<'a> {
     /// With plans below `folder`.
     pub(crate) fn new(device: &'a Device, folder: PathBuf, options: &'a Options) -> Self {
-        let seconds = if matches!(device, Device::Cuda(_)) { 1.0 } else { 0.0 };
+        let seconds = if matches!(device, Device::Cuda(_)) { 0.5 } else { 0.0 };
         Self { device, folder, options, seconds, open: None }
     }
 
@@ -185,6 +187,10 @@ fn agrees(engine: &Engine, cpu: &Engine, shape: &Shape, tolerance: f64) -> Resul
     let alone = run_alone(engine, &mut session, &samples)?;
     let mut other = run(engine, &mut session, samples.iter().rev())?;
     other.reverse();
+    let graphs = SessionOptions { graphs: true, ..SessionOptions::default() };
+    let mut session = engine.session_with(graphs);
+    let captured = run(engine, &mut session, &samples)?;
+    let replayed = run(engine, &mut session, &samples)?;
     let expected = run(cpu, &mut cpu.session(), &samples)?;
     let mut outputs: BTreeMap<String, OutputCheck> = BTreeMap::new();
     for (found, expected) in found.iter().zip(&expected) {
@@ -202,6 +208,7 @@ fn agrees(engine: &Engine, cpu: &Engine, shape: &Shape, tolerance: f64) -> Resul
     Ok(Check {
         outputs,
         alone_same_bits: same(&alone, &found),
+        replayed_same_bits: same(&captured, &found) && same(&replayed, &found),
         other_batch_same_bits: same(&other, &found),
         every_bit_defined: false,
     })
@@ -213,16 +220,9 @@ fn time(open: &Open, shape: &Shape, dtype: &str, texts: usize, seconds: f64) -> 
     let samples = shape.samples(&lengths);
     let mut session = engine.session();
     let batch = packed(engine, &samples)?;
-    for _ in 0..WARM_UP {
-        check_finite(&mut session, &batch)?;
-    }
-    let (begun, mut times) = (Instant::now(), Vec::new());
-    while times.len() < 5 || (begun.elapsed().as_secs_f64() < seconds && times.len() < 500) {
-        let begun = Instant::now();
-        session.run(&batch)?;
-        times.push(begun.elapsed().as_secs_f64() * 1e3);
-    }
-    times.sort_by(f64::total_cmp);
+    let graphs = SessionOptions { graphs: true, ..SessionOptions::default() };
+    let replayed = sorted_ms(&mut engine.session_with(graphs), &batch, seconds)?;
+    let times = sorted_ms(&mut session, &batch, seconds)?;
     let work = gflop(engine.program(), &lengths);
     let (mut runs, mut device) = (Vec::new(), Vec::new());
     for _ in 0..STEP_RUNS {
@@ -240,10 +240,26 @@ fn time(open: &Open, shape: &Shape, dtype: &str, texts: usize, seconds: f64) -> 
         median_ms: times[times.len() / 2],
         fastest_ms: times[0],
         slowest_ms: times[times.len() - 1],
+        replayed_ms: replayed[replayed.len() / 2],
         device_ms: device[device.len() / 2],
         gflop: work.values().sum(),
         kernels: kernels(engine.program(), &runs, &work),
     })
+}
+
+/// The times of runs after a few that don't count, in milliseconds, the shortest first.
+fn sorted_ms(session: &mut Session, batch: &PackedBatch, seconds: f64) -> Result<Vec<f64>> {
+    for _ in 0..WARM_UP {
+        check_finite(session, batch)?;
+    }
+    let (begun, mut times) = (Instant::now(), Vec::new());
+    while times.len() < 5 || (begun.elapsed().as_secs_f64() < seconds && times.len() < 500) {
+        let begun = Instant::now();
+        session.run(batch)?;
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times)
 }
 
 fn packed(engine: &Engine, samples: &[Inputs]) -> Result<PackedBatch> {
