@@ -77,7 +77,10 @@ impl Subject {
                 let rounded = evaluate(rounding)?;
                 let mut of_outputs = bounds_of(&exact, &rounded, rounding);
                 if rounding == Rounding::F32 {
-                    of_outputs.extend(self.f32_bounds.clone());
+                    let known = |name: &String| self.f32_bounds.get(name);
+                    of_outputs.iter_mut().for_each(|(name, bound)| {
+                        *bound = known(name).copied().unwrap_or(*bound);
+                    });
                 }
                 bounds.insert(dtype.to_owned(), of_outputs);
             }

@@ -42,8 +42,9 @@ pub(crate) fn all(sources: &Path, options: &Options) -> Result<Vec<Subject>> {
         let name = format!("model {}", case.name);
         if options.wants(&name) {
             let outputs = case.outputs.values().next().into_iter().flat_map(|sample| sample.keys());
-            let bound = |output: &String| Ok((output.clone(), case.f32_bound(output)?));
-            let f32_bounds = outputs.map(bound).collect::<Result<_>>()?;
+            // Beside the outputs there are values from within the model, which have no bound.
+            let bound = |output: &String| Some((output.clone(), case.f32_bound(output).ok()?));
+            let f32_bounds = outputs.filter_map(bound).collect();
             let samples = case.inputs.values().cloned().collect();
             let on_gpus = case.runs_on_gpus();
             let mut subject = model(name, case.folder, samples, Vec::new());
