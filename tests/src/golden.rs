@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::tensors::{self, Samples};
 
 /// Systems whose attention has no kernel for GPUs yet.
-const CPU_ONLY: &[&str] = &["deberta", "deberta_v2", "mpnet", "nomic_bert", "t5_encoder"];
+const CPU_ONLY: &[&str] = &["deberta", "deberta_v2"];
 
 /// A reference case.
 #[derive(Clone, Debug)]
