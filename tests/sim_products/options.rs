@@ -4,9 +4,9 @@ use bytec_compiler::render::Float;
 use bytec_models::tiny::SplitMix64;
 use bytec_plan::attention::{Band, Bias, Pairs, Rotary};
 
-use super::attention::{Case, HEADS};
+use super::attention::{Case, HEADS, dot};
 use super::device::Device;
-use super::numbers::round;
+use super::numbers::{encode, normal, round};
 
 /// The longest sample of these tests.
 const POSITIONS: usize = 132;
@@ -25,8 +25,17 @@ fn bytes(numbers: &[f64]) -> Vec<u8> {
 
 impl Options {
     /// The bytes of the operands after v.
-    pub(super) fn tables(&self) -> Vec<Vec<u8>> {
+    pub(super) fn tables(&self, dtype: Float, size: usize) -> Vec<Vec<u8>> {
         let mut tables = Vec::new();
+        if let Bias::Disentangled { reach, c2p, p2c } = self.bias {
+            let distances = -i64::from(reach)..=i64::from(reach);
+            let rows = distances.flat_map(|distance| (row(distance, reach) as i32).to_le_bytes());
+            tables.push(rows.collect());
+            let table = |term| encode(dtype, &rows_of(term, reach, dtype, size));
+            tables.extend(
+                [c2p, p2c].iter().zip(0..).filter(|(there, _)| **there).map(|(_, t)| table(t)),
+            );
+        }
         if let Bias::Relative { reach } = self.bias {
             let numbers: Vec<_> = (0..HEADS * (2 * reach + 1)).map(element).collect();
             tables.push(bytes(&numbers));
@@ -73,6 +82,33 @@ impl Options {
         out
     }
 
+    /// What is added before the scale: the tables' rows, as [`rows_of`] gives them, times the query and the key.
+    pub(super) fn terms(
+        &self,
+        product: f64,
+        head: usize,
+        distance: i64,
+        sides: [&[f64]; 2],
+        tables: &[Vec<f64>; 2],
+        round: &dyn Fn(f64) -> f64,
+    ) -> f64 {
+        let Bias::Disentangled { reach, c2p, p2c } = self.bias else { return product };
+        let mut sum = product;
+        for ((there, side), table) in [c2p, p2c].into_iter().zip(sides).zip(tables) {
+            if there {
+                let first = (row(distance, reach) * HEADS as usize + head) * side.len();
+                sum = round(sum + round(dot(side, &table[first..][..side.len()])));
+            }
+        }
+        sum
+    }
+
+    /// Both tables of a disentangled bias.
+    pub(super) fn rows(&self, dtype: Float, size: usize) -> [Vec<f64>; 2] {
+        let Bias::Disentangled { reach, .. } = self.bias else { return Default::default() };
+        [0, 1].map(|term| rows_of(term, reach, dtype, size))
+    }
+
     /// What is added after the scale.
     pub(super) fn biased(
         &self,
@@ -93,6 +129,17 @@ impl Options {
             }
         }
     }
+}
+
+/// The row of a distance: some distances have one together.
+fn row(distance: i64, reach: u32) -> usize {
+    let reach = i64::from(reach);
+    ((distance.clamp(-reach, reach) + reach) / 2) as usize
+}
+
+/// A table of a disentangled bias.
+fn rows_of(term: u64, reach: u32, dtype: Float, size: usize) -> Vec<f64> {
+    normal(dtype, &mut SplitMix64(40 + term), (reach as usize + 1) * HEADS as usize * size)
 }
 
 /// An element of the table of a relative bias, whose rows are those of the heads.
@@ -175,5 +222,26 @@ fn all_together() {
     let rotary = Some(Rotary { pairs: Pairs::Half, dims: 8 });
     for bias in [Bias::Relative { reach: 10 }, Bias::Alibi { slopes: vec![0.25, 1.0] }] {
         check_all(&Options { mask, bias, rotary });
+    }
+}
+
+#[test]
+fn rows_by_distance() {
+    let Some(device) = Device::get() else { return };
+    let lengths = |lengths: &[u32]| lengths.iter().map(|l| (*l, *l)).collect::<Vec<_>>();
+    for dtype in [Float::F32, Float::F16, Float::Bf16] {
+        let case = |size: u32, reach, c2p, p2c, mask| {
+            let bias = Bias::Disentangled { reach, c2p, p2c };
+            let options = Options { mask, bias, rotary: None };
+            Case::with(size, (3.0 * size as f32).sqrt().recip(), dtype, true, options)
+        };
+        let all = Band::default();
+        let every = lengths(&[1, 7, 8, 9, 63, 64, 65, 127, 128, 129]);
+        case(12, 20, true, true, all).check(device, &every);
+        case(64, 128, true, true, all).check(device, &lengths(&[17, 1, 65, 33]));
+        case(5, 0, true, false, all).check(device, &lengths(&[66, 3]));
+        case(96, 7, false, true, all).check(device, &lengths(&[34, 3]));
+        let causal = Band { before: Some(40), after: Some(0) };
+        case(24, 31, true, true, causal).check(device, &lengths(&[100, 3]));
     }
 }

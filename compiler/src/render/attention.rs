@@ -50,7 +50,7 @@ pub(super) fn params(
     site: &Site<'_>,
     [heads, head_size]: [u32; 2],
     scale: f32,
-    options: Options,
+    mut options: Options,
 ) -> Result<Attention, RenderError> {
     let kernel = site.kernel.name();
     let size = |what, found: u32, max: u32| RenderError::Size {
@@ -81,13 +81,14 @@ pub(super) fn params(
     // A move is within a head's own columns, and every head begins at one.
     let access =
         |matrix| rows::access(site.dtype, &[matrix, Matrix::dense(head_size)]) * site.dtype.bytes();
-    let (tile_queries, tile_keys) = match (site.dtype, head_size) {
+    let usual = match (site.dtype, head_size) {
         (Float::F16 | Float::Bf16, ..=128) => (64, 64),
         (Float::F16 | Float::Bf16, _) => (64, 32),
         (Float::F32, ..=64) => (64, 32),
         (Float::F32, ..=128) => (64, 16),
         (Float::F32, _) => (32, 16),
     };
+    let (tile_queries, tile_keys) = options.tiles(site.dtype, head_size).unwrap_or(usual);
     Ok(Attention {
         head_size,
         factor: CFloat(factor),
@@ -113,7 +114,7 @@ impl Attention {
 
     /// Bytes of the tiles: queries, two pairs of keys and values, and what the options need.
     fn tiles(&self, columns: u32, bytes: u32) -> u32 {
-        let options = self.options.shared(self.tile_queries, self.tile_keys);
+        let options = self.options.shared(self.tile_queries, self.tile_keys, columns * bytes);
         (self.tile_queries + 4 * self.tile_keys) * columns * bytes + options
     }
 
@@ -190,7 +191,8 @@ mod tests {
         // A bias that takes room in shared memory.
         let bias = Bias::Relative { reach: 8 };
         let heads = [heads, head_size];
-        let options = Options::new("attention", heads, Band::default(), &bias, None).unwrap();
+        let options =
+            Options::new("attention", dtype, heads, Band::default(), &bias, None).unwrap();
         params(&site, heads, scale, options)
     }
 

@@ -6,7 +6,7 @@ use bytec_plan::attention::{Band, Bias, Rotary};
 use serde::Serialize;
 
 use super::rotary::Turns;
-use super::{CFloat, RenderError};
+use super::{CFloat, Float, Matrix, RenderError, rows};
 
 /// No limit: further than rows of a sample are apart, and far from an int's end when one is added.
 const FAR: u64 = 1 << 30;
@@ -20,6 +20,7 @@ pub(super) struct Options {
     band: Option<Limits>,
     slopes: Vec<CFloat>,
     relative: Option<Relative>,
+    disentangled: Option<Terms>,
     rotary: Option<Turns>,
     /// Whether scores depend on the distance.
     by_distance: bool,
@@ -38,9 +39,25 @@ struct Relative {
     reach: u32,
 }
 
+/// Terms of rows by distance.
+#[derive(Debug, Serialize)]
+struct Terms {
+    reach: u32,
+    c2p: bool,
+    p2c: bool,
+    /// Elements from one row of a table to the next.
+    stride: u32,
+    /// Bytes of one copy.
+    bytes: u32,
+    /// Queries of a warp, and keys of a product; the tiles set them.
+    warp_rows: u32,
+    group: u32,
+}
+
 impl Options {
     pub(super) fn new(
         kernel: &'static str,
+        dtype: Float,
         [heads, head_size]: [u32; 2],
         mask: Band,
         bias: &Bias,
@@ -48,7 +65,8 @@ impl Options {
     ) -> Result<Self, RenderError> {
         let limit = |limit: Option<u64>| limit.map_or(FAR, |limit| limit.min(FAR));
         let band = Limits { before: limit(mask.before), after: limit(mask.after) };
-        let (mut slopes, mut relative, mut tables) = (Vec::new(), None, Vec::new());
+        let (mut slopes, mut relative, mut disentangled) = (Vec::new(), None, None);
+        let mut tables = Vec::new();
         match bias {
             Bias::None => {}
             Bias::Alibi { slopes: found } if found.len() == heads as usize => {
@@ -77,10 +95,32 @@ impl Options {
                     found: (*reach).into(),
                 });
             }
-            Bias::Disentangled { .. } => {
-                return Err(RenderError::NoTemplate {
-                    kernel: "attention with a disentangled bias",
-                });
+            Bias::Disentangled { reach, c2p, p2c } => {
+                let found = u64::from(heads) * u64::from(head_size);
+                let size =
+                    |what, max, found| RenderError::Size { kernel, what, min: 1, max, found };
+                let widest = if dtype == Float::F32 { 96 } else { 128 };
+                if head_size > widest {
+                    let what = "the head size beside a disentangled bias";
+                    return Err(size(what, widest.into(), head_size.into()));
+                }
+                let stride = u32::try_from(found).ok().filter(|width| *width <= i32::MAX as u32);
+                let stride = stride.ok_or(size("the tables' width", i32::MAX as u64, found))?;
+                if *reach > MOST_REACH {
+                    return Err(size("the largest distance", MOST_REACH.into(), (*reach).into()));
+                }
+                let rows = [Matrix::dense(stride), Matrix::dense(head_size)];
+                let bytes = rows::access(dtype, &rows) * dtype.bytes();
+                let (reach, c2p, p2c) = (*reach, *c2p, *p2c);
+                let (warp_rows, group) = (0, 0);
+                disentangled = Some(Terms { reach, c2p, p2c, stride, bytes, warp_rows, group });
+                tables.push("const int* __restrict__ index");
+                if c2p {
+                    tables.push("const Element* __restrict__ key_rows");
+                }
+                if p2c {
+                    tables.push("const Element* __restrict__ query_rows");
+                }
             }
         }
         let rotary = rotary.map(|rotary| Turns::new(kernel, rotary, head_size)).transpose()?;
@@ -89,7 +129,7 @@ impl Options {
         }
         let band = (!mask.is_all()).then_some(band);
         let by_distance = band.is_some() || !bias.is_none();
-        Ok(Self { band, slopes, relative, rotary, by_distance, tables })
+        Ok(Self { band, slopes, relative, disentangled, rotary, by_distance, tables })
     }
 
     /// What the symbol says of them.
@@ -98,6 +138,7 @@ impl Options {
             (self.band.is_some(), "_band"),
             (!self.slopes.is_empty(), "_alibi"),
             (self.relative.is_some(), "_relative"),
+            (self.disentangled.is_some(), "_disentangled"),
             (self.rotary.is_some(), "_rotary"),
         ];
         parts.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect()
@@ -108,9 +149,27 @@ impl Options {
         self.tables.len() as u32
     }
 
-    /// Bytes of shared memory for tiles of so many queries and keys.
-    pub(super) fn shared(&self, queries: u32, keys: u32) -> u32 {
+    /// Queries and keys of a tile where rows by distance share its memory, which sets what a warp has of them.
+    pub(super) fn tiles(&mut self, dtype: Float, head_size: u32) -> Option<(u32, u32)> {
+        let terms = self.disentangled.as_mut()?;
+        let (queries, keys, warp_rows, group) = match (dtype, head_size) {
+            (Float::F16 | Float::Bf16, ..=64) => (64, 32, 16, 16),
+            (Float::F16 | Float::Bf16, _) => (64, 16, 16, 16),
+            (Float::F32, ..=64) => (32, 32, 8, 8),
+            (Float::F32, _) => (32, 16, 8, 8),
+        };
+        (terms.warp_rows, terms.group) = (warp_rows, group);
+        Some((queries, keys))
+    }
+
+    /// Bytes of shared memory for tiles of so many queries and keys, whose rows have so many bytes.
+    pub(super) fn shared(&self, queries: u32, keys: u32, row: u32) -> u32 {
         // Distances of both stages.
-        if self.relative.is_some() { 2 * (queries + keys) * 4 } else { 0 }
+        let relative = if self.relative.is_some() { 2 * (queries + keys) * 4 } else { 0 };
+        let Some(terms) = &self.disentangled else { return relative };
+        let (c2p, p2c) = (u32::from(terms.c2p), u32::from(terms.p2c));
+        let near = queries * (terms.warp_rows + keys + 8) * 4;
+        let far = keys * (queries + terms.group + 8) * 4;
+        (c2p + p2c) * (queries + keys) * row + c2p * near + p2c * far
     }
 }

@@ -101,12 +101,6 @@ pub enum RenderError {
         /// What the step says.
         found: u64,
     },
-    /// A kernel of the CPU alone.
-    #[error("kernel {kernel} has no CUDA template yet: compile for cpu")]
-    NoTemplate {
-        /// The kernel.
-        kernel: &'static str,
-    },
     /// A parameter has no spelling in CUDA.
     #[error("kernel {kernel}: {what} is {found}, expected {expected}")]
     Parameter {
@@ -185,7 +179,7 @@ impl Renderer {
             }
             Kernel::Attention { heads, head_size, scale, mask, bias, rotary } => {
                 let (kernel, heads) = (site.kernel.name(), [*heads, *head_size]);
-                let options = Options::new(kernel, heads, *mask, bias, *rotary)?;
+                let options = Options::new(kernel, site.dtype, heads, *mask, bias, *rotary)?;
                 let params = attention::params(site, heads, *scale, options)?;
                 match site.dtype {
                     Float::F16 | Float::Bf16 => self.add(site, &attention::Mma(params)),

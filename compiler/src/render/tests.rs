@@ -35,7 +35,8 @@ fn templates_use_exactly_the_fields_of_their_params() {
     same_names(&embed::params(&site, 8, &ids, Some(1e-12)).unwrap());
     let turns = Rotary { pairs: Pairs::Half, dims: 4 };
     let heads = || {
-        let options = Options::new("attention", [1, 8], Band::default(), &Bias::None, None);
+        let options =
+            Options::new("attention", Float::F16, [1, 8], Band::default(), &Bias::None, None);
         attention::params(&site, [1, 8], 1.0, options.unwrap()).unwrap()
     };
     same_names(&rms_norm::params(&site, 8, 1e-12).unwrap());

@@ -82,6 +82,15 @@ fn attention_with_options_compiles_without_spills_or_warnings() {
             }
         }
     }
+    for dtype in DTYPES {
+        let widest = if dtype == Float::F32 { 96 } else { 128 };
+        for head_size in [5, 64, widest] {
+            let bias = Bias::Disentangled { reach: 511, c2p: true, p2c: true };
+            let (heads, scale, mask, rotary) = (4, 0.125, Band::default(), None);
+            let kernel = Kernel::Attention { heads, head_size, scale, mask, bias, rotary };
+            sources.push(of_merged(&kernel, heads * head_size, dtype));
+        }
+    }
     super::sound::assert_sound(&sources, "options");
 }
 

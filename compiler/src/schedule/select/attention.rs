@@ -39,9 +39,6 @@ impl Selector<'_> {
             rotary.map(|rotary| format!("the rotation {rotary}")),
         ];
         let asked: Vec<_> = asked.into_iter().flatten().collect();
-        if let Bias::Disentangled { .. } = bias {
-            self.only_on_cpu(&format!("attention with the bias {bias}"))?;
-        }
         let q = self.rows_of(xs[0], out.rows, Some(out.width))?.0;
         let kv_rows = self.matrix(xs[1])?.rows;
         let k = self.rows_of(xs[1], kv_rows, Some(out.width))?.0;

@@ -177,16 +177,6 @@ impl Selector<'_> {
         self.weight(vector, Layout::RowMajor)
     }
 
-    /// Refuses what has a kernel on the CPU alone.
-    pub(super) fn only_on_cpu(&self, what: &str) -> Result<(), String> {
-        match self.target {
-            Target::Cpu => Ok(()),
-            Target::Cuda { .. } => {
-                Err(format!("GPU targets have no kernel for {what} yet: compile for cpu"))
-            }
-        }
-    }
-
     pub(super) fn pool(
         &mut self,
         x: NodeId,
