@@ -7,9 +7,6 @@ use serde_json::Value;
 
 use crate::tensors::{self, Samples};
 
-/// Systems whose attention has no kernel for GPUs yet.
-const CPU_ONLY: &[&str] = &["deberta", "deberta_v2"];
-
 /// A reference case.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -59,11 +56,6 @@ impl Case {
         }
         names.sort();
         names.iter().map(|name| Self::load(name)).collect()
-    }
-
-    /// True if the ops of the case have kernels on GPUs.
-    pub fn runs_on_gpus(&self) -> bool {
-        !CPU_ONLY.iter().any(|system| self.name.split('/').next() == Some(system))
     }
 
     /// The largest error allowed to an f32 result: twice the reference's own f32 error, and no less than 2e-6 of the
