@@ -93,9 +93,12 @@ impl Device {
         let profile = device
             .launch(kernel, grid, [launch.block, 1, 1], launch.shared, &args)
             .unwrap_or_else(|fault| panic!("{fault}"));
-        // Those that the template's header tells of.
-        let conflicts = source.symbol.contains("_disentangled");
-        assert!(conflicts || profile.extra_wavefronts == 0, "{}: bank conflicts", source.symbol);
+        // Products that scores pick along a diagonal meet some, as the template's header tells.
+        let most = match source.symbol.contains("_disentangled") {
+            true => profile.shared_reads.requests + profile.shared_writes.requests,
+            false => 0,
+        };
+        assert!(profile.extra_wavefronts <= most, "{}: bank conflicts", source.symbol);
         let asked = buffers.iter().chain([&out]).map(|buffer| {
             let traffic = profile.buffers.get(buffer).copied().unwrap_or_default();
             32 * (traffic.reads.sectors + traffic.writes.sectors)

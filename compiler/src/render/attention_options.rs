@@ -169,7 +169,7 @@ impl Options {
         let Some(terms) = &self.disentangled else { return relative };
         let (c2p, p2c) = (u32::from(terms.c2p), u32::from(terms.p2c));
         let near = queries * (terms.warp_rows + keys + 8) * 4;
-        let far = keys * (queries + terms.group + 8) * 4;
+        let far = keys * (queries + terms.group + 5) * 4;
         (c2p + p2c) * (queries + keys) * row + c2p * near + p2c * far
     }
 }
