@@ -58,6 +58,41 @@ fn the_seed_chooses_the_samples() {
 }
 
 #[test]
+fn given_samples_keep_their_keys_and_outputs() {
+    let place = place();
+    let tensors = |name: &str| fs::read(place.path(name)).expect("it was written");
+    place.good(&["golden", "head", "-o", "a.safetensors", "--lengths", "3,5"]);
+    // The outputs in it are passed over, and come out the same.
+    place.good(&["golden", "head", "-o", "b.safetensors", "--inputs", "a.safetensors"]);
+    let (drawn, given) = (tensors("a.safetensors"), tensors("b.safetensors"));
+    let [drawn, given] = [&drawn, &given].map(|bytes| {
+        let all = SafeTensors::deserialize(bytes).expect("a safetensors file");
+        let mut all: Vec<_> =
+            all.iter().map(|(key, view)| (key.to_owned(), view.data().to_vec())).collect();
+        all.sort();
+        all
+    });
+    assert!(drawn.iter().any(|(key, _)| key == "1.logits"));
+    assert_eq!(given, drawn);
+
+    let refused = |arguments: &[&str], part: &str| {
+        let output = place.command(arguments).output().expect("the program starts");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(said(&output).contains(part), "{arguments:?}: {}", said(&output));
+    };
+    let golden = |inputs| ["golden", "head", "-o", "c.safetensors", "--inputs", inputs];
+    refused(&golden("c.safetensors"), "can't read");
+    place.good(&["golden", "model", "-o", "long.safetensors", "--lengths", "3"]);
+    refused(&golden("long.safetensors"), "unknown input \"last_hidden_state\"");
+    refused(
+        &["golden", "head", "-o", "a.safetensors", "--inputs", "a.safetensors"],
+        "that is read",
+    );
+    refused(&["golden", "head", "-o", "c.safetensors", "--inputs", "x", "--seed", "1"], "--seed");
+    assert!(!place.path("c.safetensors").exists());
+}
+
+#[test]
 fn a_wrong_weight_is_found() {
     let place = place();
     place.good(&["golden", "head", "-o", "g.safetensors", "--lengths", "4"]);

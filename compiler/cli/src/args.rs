@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Compare a plan's results on several devices, and alone with batched.
     Verify(VerifyArgs),
-    /// Write what a model should give: random samples with their outputs, computed in f64.
+    /// Write what a model should give: samples, random or given, with their outputs, computed in f64.
     Golden(GoldenArgs),
     /// Show what a plan holds and how it came about.
     Inspect(InspectArgs),
@@ -264,6 +264,7 @@ pub(crate) struct VerifyArgs {
 Examples:
   bytec golden model/ -o golden.safetensors --lengths 1,7,64
   bytec golden vision/ -o golden.safetensors --lengths 28x28,14x42
+  bytec golden model/ -o golden.safetensors --inputs in.safetensors
   bytec verify model.plan --inputs golden.safetensors --reference golden.safetensors
 
 The graph is evaluated as it was read, before any fusion, one op after the other in f64. Ids and floats are random, the
@@ -281,6 +282,10 @@ pub(crate) struct GoldenArgs {
     /// Chooses the samples.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Samples to evaluate in place of random ones: a safetensors file with keys `<sample>.<input name>`. Outputs in it
+    /// are passed over.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["lengths", "seed"])]
+    pub(crate) inputs: Option<PathBuf>,
 }
 
 /// The sizes of one sample, in the order of the model's symbols.

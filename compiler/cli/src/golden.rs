@@ -1,20 +1,31 @@
-//! `bytec golden`: random samples of a model with the outputs that it should give, computed in f64.
+//! `bytec golden`: samples of a model, random or given, with the outputs that it should give, computed in f64.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use bytec_compiler::front::{self, Loaded};
 use bytec_compiler::{CompileError, file};
 use bytec_ir::dim::Bindings;
-use bytec_ir::eval::{Data, Rounding, Tensor, eval};
+use bytec_ir::eval::{Data, EvalError, Rounding, Tensor, bind, eval};
 use bytec_ir::{Graph, sample};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
 use serde_json::json;
 
-use crate::Outcome;
 use crate::args::{GoldenArgs, Sizes};
+use crate::batches::{self, Values};
 use crate::failure::Failure;
 use crate::progress::Bar;
+use crate::{Outcome, outputs, tensors};
+
+/// A sample before it is evaluated.
+struct Sample {
+    /// What its keys in the file begin with.
+    key: String,
+    /// What the progress bar calls it.
+    label: String,
+    inputs: BTreeMap<String, Tensor>,
+}
 
 /// A tensor by its key, as the file holds it.
 struct Held {
@@ -33,24 +44,67 @@ struct Error {
 
 pub(crate) fn golden(args: &GoldenArgs) -> Outcome {
     args.model.refuse_as_output(&args.output)?;
+    outputs::refuse_inputs(&args.output, args.inputs.as_deref(), None)?;
     file::check(&args.output)?;
     let model = front::load(&args.model.source, &args.model.front()).map_err(CompileError::from)?;
     check_names(&model.graph)?;
-    // All sizes are looked at before the first, perhaps long, evaluation.
-    let sizes: Result<Vec<_>, _> =
-        args.lengths.iter().map(|sizes| bindings(&model.graph, sizes)).collect();
-    let sizes = sizes?;
-    let mut bar = Bar::new(sizes.len() as u64, false);
+    // All samples are looked at before the first, perhaps long, evaluation.
+    let samples = match &args.inputs {
+        Some(inputs) => given(&model.graph, inputs)?,
+        None => drawn(&model.graph, args)?,
+    };
+    let mut bar = Bar::new(samples.len() as u64, false);
     let mut held = Vec::new();
     let mut errors = BTreeMap::new();
-    for (i, bindings) in sizes.iter().enumerate() {
-        let seed = args.seed.wrapping_mul(1 << 20).wrapping_add(i as u64);
-        held.extend(evaluate(&model, i, bindings, seed, &mut errors)?);
-        let shown: Vec<_> = args.lengths[i].0.iter().map(u64::to_string).collect();
-        bar.advance(&format!("sample {i} of size {}", shown.join("x")));
+    for sample in &samples {
+        held.extend(evaluate(&model, sample, &mut errors)?);
+        bar.advance(&sample.label);
     }
     bar.finish();
     write(args, &held, &errors)
+}
+
+/// A random sample of every size asked for.
+fn drawn(graph: &Graph, args: &GoldenArgs) -> Result<Vec<Sample>, Failure> {
+    let draw = |(i, sizes): (usize, &Sizes)| {
+        let seed = args.seed.wrapping_mul(1 << 20).wrapping_add(i as u64);
+        let shown: Vec<_> = sizes.0.iter().map(u64::to_string).collect();
+        Ok(Sample {
+            key: i.to_string(),
+            label: format!("sample {i} of size {}", shown.join("x")),
+            inputs: sample::inputs(graph, &bindings(graph, sizes)?, seed),
+        })
+    };
+    args.lengths.iter().enumerate().map(draw).collect()
+}
+
+/// The samples of a file, each held against what the model takes. Outputs that the file also has are passed over.
+fn given(graph: &Graph, path: &Path) -> Result<Vec<Sample>, Failure> {
+    let is_output = |name: &str| graph.outputs().iter().any(|output| output.name == name);
+    let (keys, items) = tensors::read(path, is_output)?;
+    let sample = |(key, item): (String, batches::Item)| {
+        let bad = |error: EvalError| {
+            let at = format!("{}: {}", path.display(), item.label);
+            Failure::bad_input(anyhow::Error::new(error).context(at))
+        };
+        let inputs = item.tensors.into_iter().map(|tensor| {
+            let shape: Vec<_> = tensor.shape.iter().map(|&extent| extent as usize).collect();
+            let value = match tensor.values {
+                Values::I64(values) => Tensor::ints(&shape, values),
+                Values::I32(values) => {
+                    Tensor::ints(&shape, values.into_iter().map(i64::from).collect())
+                }
+                Values::F32(values) => {
+                    Tensor::floats(&shape, values.into_iter().map(f64::from).collect())
+                }
+            };
+            value.map(|value| (tensor.name, value))
+        });
+        let inputs = inputs.collect::<Result<_, _>>().map_err(bad)?;
+        bind(graph, &inputs).map_err(bad)?;
+        Ok(Sample { key, label: item.label.clone(), inputs })
+    };
+    keys.into_iter().zip(items).map(sample).collect()
 }
 
 /// One file holds inputs and outputs, so no two of them may have the same name.
@@ -89,16 +143,13 @@ fn bindings(graph: &Graph, sizes: &Sizes) -> Result<Bindings, Failure> {
 /// One sample's inputs and outputs.
 fn evaluate(
     model: &Loaded,
-    number: usize,
-    bindings: &Bindings,
-    seed: u64,
+    sample: &Sample,
     errors: &mut BTreeMap<String, Error>,
 ) -> Result<Vec<Held>, Failure> {
-    let inputs = sample::inputs(&model.graph, bindings, seed);
+    let Sample { key, label, inputs } = sample;
     let run = |rounding| {
-        eval(&model.graph, &inputs, &model.weights, rounding).map_err(|error| {
-            Failure::bad_input(anyhow::Error::new(error).context(format!("sample {number}")))
-        })
+        eval(&model.graph, inputs, &model.weights, rounding)
+            .map_err(|error| Failure::bad_input(anyhow::Error::new(error).context(label.clone())))
     };
     let (exact, single) = (run(Rounding::Exact)?, run(Rounding::F32)?);
     for (name, exact) in &exact {
@@ -111,17 +162,17 @@ fn evaluate(
             error.scale = error.scale.max(exact.abs());
         }
     }
-    Ok(inputs.iter().chain(&exact).map(|(name, tensor)| hold(number, name, tensor)).collect())
+    Ok(inputs.iter().chain(&exact).map(|(name, tensor)| hold(key, name, tensor)).collect())
 }
 
-fn hold(number: usize, name: &str, tensor: &Tensor) -> Held {
+fn hold(sample: &str, name: &str, tensor: &Tensor) -> Held {
     let (dtype, bytes) = match &tensor.data {
         Data::Int(values) => (Dtype::I64, values.iter().flat_map(|x| x.to_le_bytes()).collect()),
         Data::Float(values) => {
             (Dtype::F32, values.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect())
         }
     };
-    Held { key: format!("{number}.{name}"), dtype, shape: tensor.shape.clone(), bytes }
+    Held { key: format!("{sample}.{name}"), dtype, shape: tensor.shape.clone(), bytes }
 }
 
 fn write(args: &GoldenArgs, held: &[Held], errors: &BTreeMap<String, Error>) -> Outcome {
@@ -131,11 +182,13 @@ fn write(args: &GoldenArgs, held: &[Held], errors: &BTreeMap<String, Error>) -> 
             (name.clone(), json!({"max_abs": error.largest, "scale": error.scale}))
         })
         .collect();
-    let about = json!({
+    let mut about = json!({
         "reference": concat!("bytec ", env!("CARGO_PKG_VERSION"), ", f64"),
-        "seed": args.seed,
         "f32_vs_f64": errors,
     });
+    if args.inputs.is_none() {
+        about["seed"] = args.seed.into();
+    }
     // One entry: several would be written in any order.
     let metadata = std::iter::once(("golden".to_owned(), about.to_string())).collect();
     let views: Result<Vec<_>, _> = held
