@@ -203,7 +203,7 @@ fn stages(folder: &Path) -> Result<Stages> {
         }
         (None, Some(Value::Object(config)), Some(Value::Object(tensors))) => {
             let normalize = normalize.unwrap_or_default();
-            let pooling = pooling.map(|kind| Pooling { kind, normalize });
+            let pooling = pooling.map(|kind| Pooling::new(kind, normalize));
             of_shapes(config, tensors, &Request { pooling, ..Request::default() }, &targets)
         }
         _ => bail!("{DESCRIPTION}: expected the object tiny, or the objects config and tensors"),

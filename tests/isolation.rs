@@ -172,3 +172,10 @@ fn first_row_embeddings() {
 fn largest_embeddings() {
     check_pooling(PoolKind::Max);
 }
+
+#[test]
+fn other_means_and_last_row_embeddings() {
+    for kind in [PoolKind::MeanSqrtLen, PoolKind::WeightedMean, PoolKind::Last] {
+        check_pooling(kind);
+    }
+}

@@ -14,6 +14,7 @@ mod random_graphs;
 mod random_models;
 mod readme;
 mod reports;
+mod sentence_folders;
 mod sim_kernels;
 mod sim_models;
 mod sim_products;

@@ -24,12 +24,12 @@ const SLACK: f64 = 8.0;
 /// A pooling for some of the bare encoders, which are the families' first architectures.
 fn front_options(family: &Family, architecture: &str, seed: u64) -> FrontOptions {
     let mut random = SplitMix64(seed);
-    let kinds = [PoolKind::Mean, PoolKind::Cls, PoolKind::Max];
+    let kinds = PoolKind::ALL;
     if architecture != (family.architectures)()[0] || random.below(2) == 0 {
         return FrontOptions::default();
     }
     FrontOptions {
-        pooling: Some(PoolingChoice::Kind(kinds[random.below(3) as usize])),
+        pooling: Some(PoolingChoice::Kind(kinds[random.below(kinds.len() as u64) as usize])),
         normalize: Some(random.below(2) == 0),
         ..FrontOptions::default()
     }

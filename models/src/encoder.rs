@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::net::{Module, Net};
 use crate::{
-    Checkpoint, Config, FieldError, Model, ModelError, Pooling, Request, TextInputs, Tied,
+    Checkpoint, Config, Dense, FieldError, Model, ModelError, Pooling, Request, Step, TextInputs,
+    Tied,
 };
 use crate::{keys, layers};
 
@@ -136,7 +137,7 @@ pub fn build<E: Encoder>(
         tied: Vec::new(),
         notes: Vec::new(),
     };
-    match request.pooling {
+    match &request.pooling {
         Some(pooling) => sentence_embedding(&mut draft, pooling)?,
         None => (head.build)(&mut draft)?,
     }
@@ -170,7 +171,7 @@ fn head<E: Encoder>(fields: &Config, request: &Request) -> Result<&'static Head<
         Some([Value::String(name)]) => Some(name.as_str()),
         _ => None,
     };
-    let (file, name) = match (&request.architecture, request.pooling) {
+    let (file, name) = match (&request.architecture, &request.pooling) {
         (Some(name), Some(pooling)) if !is_base(name) => {
             return Err(ModelError::PoolingWithHead {
                 architecture: name.clone(),
@@ -227,15 +228,50 @@ fn prefix<E: Encoder>(checkpoint: &Checkpoint) -> Result<&'static str, ModelErro
 }
 
 /// The encoder's rows pooled into `embedding`, beside `last_hidden_state`. The file's own pooler isn't built.
-fn sentence_embedding<E>(draft: &mut Draft<'_, E>, pooling: Pooling) -> Result<(), ModelError> {
+fn sentence_embedding<E: Encoder>(
+    draft: &mut Draft<'_, E>,
+    pooling: &Pooling,
+) -> Result<(), ModelError> {
     draft.net.builder.output("last_hidden_state", draft.last);
     let mut row = pool(draft, pooling.kind)?;
-    if pooling.normalize {
-        let op = Op::L2Normalize { eps: Real(SMALLEST_NORM) };
-        row = draft.net.builder.op("embedding.normalized", op, &[row])?;
+    let mut width = draft.encoder.width();
+    for step in &pooling.steps {
+        row = match step {
+            Step::Normalize => {
+                let op = Op::L2Normalize { eps: Real(SMALLEST_NORM) };
+                draft.net.builder.op("embedding.normalized", op, &[row])?
+            }
+            Step::Dense(layer) => {
+                if layer.inputs != width {
+                    return Err(FieldError {
+                        file: layer.config.clone(),
+                        field: "in_features".to_owned(),
+                        expected: format!("{width}, the width of what comes before"),
+                        found: layer.inputs.to_string(),
+                        help: "correct the file".to_owned(),
+                    }
+                    .into());
+                }
+                width = layer.outputs;
+                dense(&mut draft.net, layer, row)?
+            }
+        };
     }
     draft.net.builder.output("embedding", row);
     Ok(())
+}
+
+fn dense(net: &mut Net<'_>, layer: &Dense, x: NodeId) -> Built {
+    let help = format!("it belongs to the module of {}", layer.config);
+    let name = |parameter| format!("{}.linear.{parameter}", layer.prefix);
+    let shape = [layer.outputs, layer.inputs];
+    let weight = net.weight_or(&[name("weight")], &shape, Some(&help));
+    let bias = layer.bias.then(|| net.weight_or(&[name("bias")], &shape[..1], Some(&help)));
+    let product = net.builder.linear("embedding.dense", x, weight, bias)?;
+    match layer.function {
+        Some(function) => net.builder.unary("embedding.dense.act", function, product),
+        None => Ok(product),
+    }
 }
 
 fn pool<E>(draft: &mut Draft<'_, E>, kind: PoolKind) -> Built {
@@ -245,5 +281,9 @@ fn pool<E>(draft: &mut Draft<'_, E>, kind: PoolKind) -> Built {
         PoolKind::Mean => builder.reduce(name, ReduceFn::Mean, last, 0),
         PoolKind::Max => builder.reduce(name, ReduceFn::Max, last, 0),
         PoolKind::Cls => builder.op(name, Op::Select { axis: 0, index: 0 }, &[last]),
+        // These need the number of rows, which no simpler op knows.
+        PoolKind::MeanSqrtLen | PoolKind::WeightedMean | PoolKind::Last => {
+            builder.op(name, Op::Pool { kind, normalize: None }, &[last])
+        }
     }
 }

@@ -28,7 +28,7 @@ pub mod t5;
 pub mod task;
 pub mod tiny;
 
-use bytec_ir::attrs::PoolKind;
+use bytec_ir::attrs::{PoolKind, UnaryFn};
 use bytec_ir::graph::Graph;
 
 pub use checkpoint::{Checkpoint, TensorInfo};
@@ -77,12 +77,50 @@ pub struct Request {
 }
 
 /// How the rows of a sample become its embedding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pooling {
     /// How rows become one.
     pub kind: PoolKind,
-    /// Whether the result is divided by its L2 norm.
-    pub normalize: bool,
+    /// What then becomes of it, in order.
+    pub steps: Vec<Step>,
+}
+
+impl Pooling {
+    /// Rows become one in this way, which is then divided by its L2 norm if `normalize` is set.
+    pub fn new(kind: PoolKind, normalize: bool) -> Self {
+        Self { kind, steps: if normalize { vec![Step::Normalize] } else { Vec::new() } }
+    }
+
+    /// Whether the result is divided by its L2 norm at the end.
+    pub fn normalizes(&self) -> bool {
+        self.steps.last() == Some(&Step::Normalize)
+    }
+}
+
+/// What becomes of a pooled row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is divided by its L2 norm.
+    Normalize,
+    /// It goes through a linear layer.
+    Dense(Dense),
+}
+
+/// `act(W x + b)`, of a module beside the encoder with tensors of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dense {
+    /// The module's config, which errors name.
+    pub config: String,
+    /// What the checkpoint puts before the names of its tensors `linear.weight` and `linear.bias`, without a dot.
+    pub prefix: String,
+    /// Columns of x.
+    pub inputs: u64,
+    /// Columns of the result.
+    pub outputs: u64,
+    /// Whether there is a bias.
+    pub bias: bool,
+    /// The activation, if there is one.
+    pub function: Option<UnaryFn>,
 }
 
 /// What a family makes of a config and a checkpoint.
@@ -98,7 +136,7 @@ pub struct Model {
     pub labels: Vec<String>,
     /// The inputs that a tokenizer feeds, if the model reads text.
     pub text: Option<TextInputs>,
-    /// The extent of `embedding`, or of a row of the encoder's result.
+    /// The extent of a row of the encoder's result.
     pub width: u64,
     /// Tensors found under another name than today's.
     pub aliases: Vec<Alias>,

@@ -19,7 +19,7 @@ fn model(tiny: &TinyBert, request: &Request) -> Model {
 #[test]
 fn the_forward_pass_reads_like_the_model() {
     let tiny = TinyBert { layers: 1, prefix: true, ..TinyBert::default() };
-    let pooling = Pooling { kind: PoolKind::Mean, normalize: true };
+    let pooling = Pooling::new(PoolKind::Mean, true);
     let request = Request { architecture: None, pooling: Some(pooling) };
     expect![[r#"
         bytec 1

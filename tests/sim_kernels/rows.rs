@@ -132,7 +132,15 @@ fn embed_agrees_alone_and_beside_nan() {
 
 #[test]
 fn pool_agrees_alone_and_beside_nan() {
-    let kinds = [PoolKind::Mean, PoolKind::Sum, PoolKind::Cls, PoolKind::Max];
+    let kinds = [
+        PoolKind::Mean,
+        PoolKind::Sum,
+        PoolKind::Cls,
+        PoolKind::Max,
+        PoolKind::MeanSqrtLen,
+        PoolKind::WeightedMean,
+        PoolKind::Last,
+    ];
     for (width, pooling, normalize) in
         WIDTHS.iter().flat_map(|w| kinds.map(|k| [(*w, k, false), (*w, k, true)])).flatten()
     {
@@ -158,12 +166,19 @@ fn pool_agrees_alone_and_beside_nan() {
 }
 
 fn pool(pooling: PoolKind, rows: &[f64], width: usize, column: usize) -> f64 {
+    let count = rows.len() / width;
     let mut numbers = rows.iter().skip(column).step_by(width).copied();
     match pooling {
-        PoolKind::Mean => numbers.clone().sum::<f64>() / (rows.len() / width) as f64,
+        PoolKind::Mean => numbers.clone().sum::<f64>() / count as f64,
         PoolKind::Sum => numbers.sum(),
         PoolKind::Cls => numbers.next().unwrap_or(f64::NAN),
         PoolKind::Max => numbers.fold(f64::NEG_INFINITY, f64::max),
+        PoolKind::MeanSqrtLen => numbers.sum::<f64>() / (count as f64).sqrt(),
+        PoolKind::WeightedMean => {
+            let sum: f64 = numbers.zip(1..=count).map(|(x, weight)| weight as f64 * x).sum();
+            sum / (1..=count).sum::<usize>() as f64
+        }
+        PoolKind::Last => numbers.last().unwrap_or(f64::NAN),
     }
 }
 

@@ -115,6 +115,15 @@ pub(crate) enum Pooling {
     Cls,
     /// The elementwise maximum.
     Max,
+    /// The sum of all rows, divided by the square root of their number.
+    #[value(name = "mean_sqrt_len_tokens")]
+    MeanSqrtLen,
+    /// The mean of all rows, each weighted by its place, counted from 1.
+    #[value(name = "weightedmean")]
+    WeightedMean,
+    /// The last row.
+    #[value(name = "lasttoken")]
+    Last,
     /// No embedding.
     None,
 }

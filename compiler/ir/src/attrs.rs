@@ -148,6 +148,12 @@ named_enum! {
         Cls = "cls",
         /// The elementwise maximum of all rows.
         Max = "max",
+        /// The sum of all rows, divided by the square root of their number.
+        MeanSqrtLen = "mean_sqrt_len_tokens",
+        /// The mean of all rows, the first counted once, the second twice, and so on.
+        WeightedMean = "weightedmean",
+        /// The last row.
+        Last = "lasttoken",
     }
 }
 

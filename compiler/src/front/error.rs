@@ -50,6 +50,18 @@ pub enum FrontError {
         /// What was expected and found.
         problem: String,
     },
+    /// A tensor that goes by the name which one of another file is to have.
+    #[error(
+        "{file}: holds `{name}`, the name under which the tensor of {other} is read; rename one of the two"
+    )]
+    TwoTensors {
+        /// The file.
+        file: String,
+        /// The name.
+        name: String,
+        /// The other file.
+        other: String,
+    },
     /// A file that should hold JSON and doesn't.
     #[error("{file}: expected {expected}, found {found}")]
     Json {

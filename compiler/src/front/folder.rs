@@ -45,12 +45,17 @@ impl Folder {
 
     /// Opens the weights.
     pub(super) fn weights(&self) -> Result<Weights, FrontError> {
-        if is_index(&self.weights.to_string_lossy()) {
-            Weights::open_index(&self.weights)
-        } else {
-            Weights::open(&self.weights)
-        }
+        open(&self.weights)
     }
+}
+
+/// Opens the weights in a module's own folder.
+pub(super) fn open_in(folder: &Path) -> Result<Weights, FrontError> {
+    open(&weights_in(folder)?)
+}
+
+fn open(file: &Path) -> Result<Weights, FrontError> {
+    if is_index(&file.to_string_lossy()) { Weights::open_index(file) } else { Weights::open(file) }
 }
 
 fn is_index(name: &str) -> bool {

@@ -7,6 +7,7 @@
 //! nothing is read but the source, files beside it and the files that options name.
 
 pub mod config;
+mod dense;
 pub mod error;
 mod folder;
 pub mod graph_file;
@@ -142,7 +143,7 @@ fn load_graph(
 }
 
 fn load_model(
-    weights: Weights,
+    mut weights: Weights,
     folder: &Folder,
     options: &FrontOptions,
 ) -> Result<Loaded, FrontError> {
@@ -150,8 +151,11 @@ fn load_model(
     let found = sentence::pooling(folder.modules.as_ref(), options)?;
     let request = Request {
         architecture: options.architecture.clone(),
-        pooling: found.as_ref().map(|found| found.pooling),
+        pooling: found.as_ref().map(|found| found.pooling.clone()),
     };
+    for (prefix, module) in found.iter().flat_map(|found| &found.dense) {
+        weights.join(prefix, folder::open_in(module)?)?;
+    }
     let model = bytec_models::build(&config, &weights.checkpoint(), &request)?;
     if let Some(found) = &found {
         found.check_width(model.width)?;
@@ -201,8 +205,11 @@ fn pooling_spec(found: &Found) -> PoolingSpec {
         PoolKind::Mean => Planned::Mean,
         PoolKind::Cls => Planned::Cls,
         PoolKind::Max => Planned::Max,
+        PoolKind::MeanSqrtLen => Planned::MeanSqrtLen,
+        PoolKind::WeightedMean => Planned::WeightedMean,
+        PoolKind::Last => Planned::Last,
     };
-    PoolingSpec { kind, normalize: found.pooling.normalize, from: found.from }
+    PoolingSpec { kind, normalize: found.pooling.normalizes(), from: found.from }
 }
 
 fn notes(model: &Model, from_texts: Vec<String>) -> Vec<String> {

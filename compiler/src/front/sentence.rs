@@ -3,22 +3,26 @@
 use std::path::{Component, Path, PathBuf};
 
 use bytec_ir::attrs::PoolKind;
-use bytec_models::{Config, FieldError, Pooling};
+use bytec_models::{Config, FieldError, Pooling, Step};
 use bytec_plan::manifest::PoolingSource;
 use serde_json::Value;
 
 use super::error::FrontError;
-use super::{FrontOptions, PoolingChoice, json};
+use super::{FrontOptions, PoolingChoice, dense, json};
 
 const LIST: &str = "modules.json";
-const EXPECTED: &str = "Transformer, then Pooling, then Normalize if at all";
-const HELP: &str = "pass --pooling mean, cls, max or none";
+const EXPECTED: &str = "Transformer, then Pooling, then Dense and Normalize if at all";
+const HELP: &str =
+    "pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none";
 
 /// The pooling modes that are built: both forms' names for each.
 const MODES: &[(&str, &str, PoolKind)] = &[
     ("mean", "pooling_mode_mean_tokens", PoolKind::Mean),
     ("cls", "pooling_mode_cls_token", PoolKind::Cls),
     ("max", "pooling_mode_max_tokens", PoolKind::Max),
+    ("mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens", PoolKind::MeanSqrtLen),
+    ("weightedmean", "pooling_mode_weightedmean_tokens", PoolKind::WeightedMean),
+    ("lasttoken", "pooling_mode_lasttoken", PoolKind::Last),
 ];
 
 /// What `modules.json` lists.
@@ -31,6 +35,8 @@ pub(super) struct Modules {
 #[derive(Debug)]
 struct Module {
     kind: String,
+    /// As the list has it, relative to the list's own folder.
+    path: String,
     folder: PathBuf,
 }
 
@@ -39,6 +45,8 @@ struct Module {
 pub(super) struct Found {
     pub(super) pooling: Pooling,
     pub(super) from: PoolingSource,
+    /// The folders of the dense modules, by the prefix of their tensors.
+    pub(super) dense: Vec<(String, PathBuf)>,
     /// The pooling module's own config, when it was read.
     fields: Option<Config>,
 }
@@ -71,7 +79,7 @@ impl Modules {
             if !plain {
                 return Err(fields.error("path", "a folder inside this one", "").into());
             }
-            items.push(Module { kind, folder: folder.join(inside) });
+            items.push(Module { kind, path: inside.to_owned(), folder: folder.join(inside) });
         }
         Ok(Some(Self { file, items }))
     }
@@ -82,11 +90,15 @@ impl Modules {
         first.map_or_else(|| root.to_owned(), |module| module.folder.clone())
     }
 
-    /// The pooling module, and whether a normalisation follows.
-    fn chain(&self) -> Result<(Option<&Module>, bool), FrontError> {
-        let order = ["Transformer", "Pooling", "Normalize"];
+    /// The pooling module, and those that follow.
+    fn chain(&self) -> Result<(Option<&Module>, &[Module]), FrontError> {
         for (index, module) in self.items.iter().enumerate() {
-            if module.class() != order.get(index).copied() || index >= order.len() {
+            let expected: &[&str] = match index {
+                0 => &["Transformer"],
+                1 => &["Pooling"],
+                _ => &["Dense", "Normalize"],
+            };
+            if !module.class().is_some_and(|class| expected.contains(&class)) {
                 return Err(FrontError::SentenceModule {
                     file: self.file.clone(),
                     index,
@@ -95,7 +107,7 @@ impl Modules {
                 });
             }
         }
-        Ok((self.items.get(1), self.items.len() == order.len()))
+        Ok((self.items.get(1), self.items.get(2..).unwrap_or_default()))
     }
 }
 
@@ -118,22 +130,39 @@ pub(super) fn pooling(
         ))),
         (_, found) => Ok(found),
     };
-    let chain = || modules.map_or(Ok((None, false)), Modules::chain);
-    let (kind, normalize, fields) = match options.pooling {
+    let chain = || modules.map_or(Ok((None, &[][..])), Modules::chain);
+    let (kind, modules, fields) = match options.pooling {
         Some(PoolingChoice::None) => return unpooled(None),
         Some(PoolingChoice::Kind(kind)) => (kind, chain()?.1, None),
         None => match chain()? {
             (None, _) => return unpooled(None),
-            (Some(module), normalize) => {
+            (Some(module), modules) => {
                 let fields = pooling_config(&module.folder)?;
-                (mode(&fields)?, normalize, Some(fields))
+                (mode(&fields)?, modules, Some(fields))
             }
         },
     };
+    let mut steps = Vec::new();
+    let mut dense = Vec::new();
+    for module in modules {
+        if module.class() == Some("Dense") {
+            steps.push(Step::Dense(dense::read(&module.folder, &module.path)?));
+            dense.push((module.path.clone(), module.folder.clone()));
+        } else {
+            steps.push(Step::Normalize);
+        }
+    }
+    if let Some(normalize) = options.normalize {
+        while steps.last() == Some(&Step::Normalize) {
+            steps.pop();
+        }
+        steps.extend(normalize.then_some(Step::Normalize));
+    }
     let asked = options.pooling.is_some() || options.normalize.is_some();
     Ok(Some(Found {
-        pooling: Pooling { kind, normalize: options.normalize.unwrap_or(normalize) },
+        pooling: Pooling { kind, steps },
         from: if asked { PoolingSource::Option } else { PoolingSource::Folder },
+        dense,
         fields,
     }))
 }
@@ -158,7 +187,7 @@ fn mode(fields: &Config) -> Result<PoolKind, FieldError> {
     const NEW: &str = "pooling_mode";
     let old = old_mode(fields)?;
     let Some(value) = fields.get(NEW) else {
-        let expected = "\"mean\", \"cls\" or \"max\", or given as one pooling_mode_.. that is true";
+        let expected = format!("one of {}, or given as one pooling_mode_.. that is true", modes());
         return old.ok_or_else(|| fields.error(NEW, expected, ""));
     };
     let name = match value {
@@ -166,13 +195,18 @@ fn mode(fields: &Config) -> Result<PoolKind, FieldError> {
         other => other.as_str(),
     };
     let known = MODES.iter().find(|(mode, ..)| Some(*mode) == name).map(|(.., kind)| *kind);
-    let new = known.ok_or_else(|| fields.error(NEW, "one of \"mean\", \"cls\", \"max\"", ""))?;
+    let new = known.ok_or_else(|| fields.error(NEW, format!("one of {}", modes()), ""))?;
     match old {
         Some(old) if old != new => {
             Err(fields.error(NEW, format!("{old}, as the pooling_mode_.. fields say"), ""))
         }
         _ => Ok(new),
     }
+}
+
+/// The modes, as an error lists them.
+fn modes() -> String {
+    MODES.iter().map(|(mode, ..)| format!("\"{mode}\"")).collect::<Vec<_>>().join(", ")
 }
 
 /// The old form: one boolean for each mode.
@@ -187,7 +221,7 @@ fn old_mode(fields: &Config) -> Result<Option<PoolKind>, FieldError> {
         [] => Ok(None),
         [name] => {
             let known = MODES.iter().find(|(_, old, _)| *old == name).map(|(.., kind)| *kind);
-            let expected = "false: only mean, cls and max are built";
+            let expected = format!("false: only {} are built", modes());
             known.map(Some).ok_or_else(|| fields.error(name, expected, ""))
         }
         [first, second, ..] => {

@@ -103,6 +103,28 @@ impl Weights {
         Ok(weights)
     }
 
+    /// Adds the tensors of another source, with `prefix` and a dot before their names. Its metadata is left out.
+    ///
+    /// # Errors
+    /// There is a tensor of such a name already.
+    pub fn join(&mut self, prefix: &str, mut other: Weights) -> Result<(), FrontError> {
+        let first = self.files.len();
+        for (name, mut place) in other.tensors {
+            let name = format!("{prefix}.{name}");
+            if self.tensors.contains_key(&name) {
+                return Err(FrontError::TwoTensors {
+                    file: self.source.clone(),
+                    name,
+                    other: other.source,
+                });
+            }
+            place.file += first;
+            self.tensors.insert(name, place);
+        }
+        self.files.append(&mut other.files);
+        Ok(())
+    }
+
     fn empty(source: &Path) -> Self {
         Self {
             source: source.display().to_string(),

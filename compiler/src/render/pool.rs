@@ -38,14 +38,18 @@ pub(super) fn params(
     let x = site.operand(0)?;
     let vec = rows::access(site.dtype, &[x, site.output]);
     let lanes = width.div_ceil(vec).clamp(32, 128).next_power_of_two();
-    // The first row needs no second group.
-    let groups = if pooling == PoolKind::Cls { 1 } else { THREADS / lanes };
+    // One row needs no second group.
+    let one = matches!(pooling, PoolKind::Cls | PoolKind::Last);
+    let groups = if one { 1 } else { THREADS / lanes };
     let pool = Pool {
         pooling: match pooling {
             PoolKind::Mean => "PoolMean",
             PoolKind::Sum => "PoolSum",
             PoolKind::Cls => "PoolCls",
             PoolKind::Max => "PoolMax",
+            PoolKind::MeanSqrtLen => "PoolMeanSqrtLen",
+            PoolKind::WeightedMean => "PoolWeightedMean",
+            PoolKind::Last => "PoolLast",
         },
         width,
         normalize: normalize.is_some(),
@@ -81,7 +85,10 @@ impl Params for Pool {
             "PoolMean" => "mean",
             "PoolSum" => "sum",
             "PoolCls" => "cls",
-            _ => "max",
+            "PoolMax" => "max",
+            "PoolMeanSqrtLen" => "mean_sqrt_len",
+            "PoolWeightedMean" => "weighted_mean",
+            _ => "last",
         };
         let normalize = if self.normalize { "_normalize" } else { "" };
         format!("pool_{pooling}{normalize}_{}", self.width)

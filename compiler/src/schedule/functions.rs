@@ -43,6 +43,9 @@ pub(crate) fn pooling(kind: PoolKind) -> plan::PoolKind {
         PoolKind::Mean => plan::PoolKind::Mean,
         PoolKind::Cls => plan::PoolKind::Cls,
         PoolKind::Max => plan::PoolKind::Max,
+        PoolKind::MeanSqrtLen => plan::PoolKind::MeanSqrtLen,
+        PoolKind::WeightedMean => plan::PoolKind::WeightedMean,
+        PoolKind::Last => plan::PoolKind::Last,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod bad_configs;
 mod bad_weights;
+mod dense;
 mod folder;
 mod golden;
 mod graphs;

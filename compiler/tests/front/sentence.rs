@@ -14,7 +14,15 @@ use crate::folder::{Folder, architecture};
 
 fn old(on: &str) -> Value {
     let mut fields = json!({"word_embedding_dimension": 24});
-    for mode in ["cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens"] {
+    let modes = [
+        "cls_token",
+        "mean_tokens",
+        "max_tokens",
+        "mean_sqrt_len_tokens",
+        "weightedmean_tokens",
+        "lasttoken",
+    ];
+    for mode in modes {
         fields[format!("pooling_mode_{mode}")] = json!(mode == on);
     }
     fields
@@ -47,6 +55,12 @@ fn embedding(rows: &Tensor, kind: PoolKind, normalize: bool) -> Vec<f64> {
             PoolKind::Mean => column(i).sum::<f64>() / rows.len() as f64,
             PoolKind::Max => column(i).fold(f64::NEG_INFINITY, f64::max),
             PoolKind::Cls => rows[0][i],
+            PoolKind::MeanSqrtLen => column(i).sum::<f64>() / (rows.len() as f64).sqrt(),
+            PoolKind::WeightedMean => {
+                let weighted = column(i).zip([1.0, 2.0, 3.0, 4.0]).map(|(x, weight)| weight * x);
+                weighted.sum::<f64>() / 10.0
+            }
+            PoolKind::Last => rows[rows.len() - 1][i],
         })
         .collect();
     if normalize {
@@ -61,6 +75,9 @@ fn check(loaded: &Loaded, kind: PoolKind, normalized: bool, from: PoolingSource)
         PoolKind::Mean => Planned::Mean,
         PoolKind::Cls => Planned::Cls,
         PoolKind::Max => Planned::Max,
+        PoolKind::MeanSqrtLen => Planned::MeanSqrtLen,
+        PoolKind::WeightedMean => Planned::WeightedMean,
+        PoolKind::Last => Planned::Last,
     };
     assert_eq!(loaded.pooling, Some(PoolingSpec { kind: planned, normalize: normalized, from }));
     assert_eq!(loaded.architecture, "BertModel");
@@ -80,6 +97,9 @@ fn both_forms_of_every_mode_are_read() {
         ("mean", "mean_tokens", PoolKind::Mean),
         ("cls", "cls_token", PoolKind::Cls),
         ("max", "max_tokens", PoolKind::Max),
+        ("mean_sqrt_len_tokens", "mean_sqrt_len_tokens", PoolKind::MeanSqrtLen),
+        ("weightedmean", "weightedmean_tokens", PoolKind::WeightedMean),
+        ("lasttoken", "lasttoken", PoolKind::Last),
     ];
     for (new, old_name, kind) in modes {
         let forms = [
@@ -157,9 +177,9 @@ fn a_plain_folder_is_pooled_only_on_request() {
 #[test]
 fn an_unknown_module_is_left_out_only_on_request() {
     let folder = Folder::sentence(&old("mean_tokens"));
-    folder.modules(&["Transformer", "Pooling", "Dense", "Normalize"]);
+    folder.modules(&["Transformer", "Pooling", "WordWeights", "Normalize"]);
     folder.load(&unpooled()).unwrap();
-    expect!["DIR/modules.json: module 2 is \"sentence_transformers.models.Dense\", expected Transformer, then Pooling, then Normalize if at all; to compile the encoder alone, pass --pooling none"]
+    expect![[r#"DIR/modules.json: module 2 is "sentence_transformers.models.WordWeights", expected Transformer, then Pooling, then Dense and Normalize if at all; to compile the encoder alone, pass --pooling none"#]]
         .assert_eq(&folder.error(&choose(PoolKind::Mean)));
 }
 
@@ -175,9 +195,8 @@ fn wrong_sentence_folders_are_refused_by_name() {
             refuse(what, &Folder::sentence(&fields), &FrontOptions::default());
         };
     pooling("no mode", old(""), &mut refuse);
-    pooling("mean_sqrt_len", old("mean_sqrt_len_tokens"), &mut refuse);
-    pooling("weightedmean", json!({"pooling_mode_weightedmean_tokens": true}), &mut refuse);
-    pooling("lasttoken", json!({"pooling_mode": "lasttoken"}), &mut refuse);
+    pooling("old median", json!({"pooling_mode_median_tokens": true}), &mut refuse);
+    pooling("new median", json!({"pooling_mode": "median"}), &mut refuse);
     pooling("two new", json!({"pooling_mode": ["cls", "mean"]}), &mut refuse);
     pooling("mode is a number", json!({"pooling_mode": 1}), &mut refuse);
     pooling("bool is text", json!({"pooling_mode_cls_token": "true"}), &mut refuse);
@@ -219,27 +238,26 @@ fn wrong_sentence_folders_are_refused_by_name() {
     folder.remove("modules.json");
     refuse("normalise what", &folder, &normalize(true));
     expect![[r#"
-        no mode: DIR/1_Pooling/config.json: `pooling_mode` must be "mean", "cls" or "max", or given as one pooling_mode_.. that is true, found nothing; pass --pooling mean, cls, max or none
-        mean_sqrt_len: DIR/1_Pooling/config.json: `pooling_mode_mean_sqrt_len_tokens` must be false: only mean, cls and max are built, found true; pass --pooling mean, cls, max or none
-        weightedmean: DIR/1_Pooling/config.json: `pooling_mode_weightedmean_tokens` must be false: only mean, cls and max are built, found true; pass --pooling mean, cls, max or none
-        lasttoken: DIR/1_Pooling/config.json: `pooling_mode` must be one of "mean", "cls", "max", found "lasttoken"; pass --pooling mean, cls, max or none
-        two new: DIR/1_Pooling/config.json: `pooling_mode` must be one of "mean", "cls", "max", found ["cls","mean"]; pass --pooling mean, cls, max or none
-        mode is a number: DIR/1_Pooling/config.json: `pooling_mode` must be one of "mean", "cls", "max", found 1; pass --pooling mean, cls, max or none
-        bool is text: DIR/1_Pooling/config.json: `pooling_mode_cls_token` must be true or false, found "true"; pass --pooling mean, cls, max or none
-        forms disagree: DIR/1_Pooling/config.json: `pooling_mode` must be mean, as the pooling_mode_.. fields say, found "cls"; pass --pooling mean, cls, max or none
-        two old: DIR/1_Pooling/config.json: `pooling_mode_mean_tokens` must be false, since pooling_mode_cls_token is true: only one mode at a time is built, found true; pass --pooling mean, cls, max or none
-        old width: DIR/1_Pooling/config.json: `word_embedding_dimension` must be the model's width, 24, found 25; pass --pooling mean, cls, max or none
-        new width: DIR/1_Pooling/config.json: `embedding_dimension` must be the model's width, 24, found "24"; pass --pooling mean, cls, max or none
+        no mode: DIR/1_Pooling/config.json: `pooling_mode` must be one of "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", or given as one pooling_mode_.. that is true, found nothing; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
+        old median: DIR/1_Pooling/config.json: `pooling_mode_median_tokens` must be false: only "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken" are built, found true; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
+        new median: DIR/1_Pooling/config.json: `pooling_mode` must be one of "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", found "median"; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
+        two new: DIR/1_Pooling/config.json: `pooling_mode` must be one of "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", found ["cls","mean"]; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
+        mode is a number: DIR/1_Pooling/config.json: `pooling_mode` must be one of "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", found 1; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
+        bool is text: DIR/1_Pooling/config.json: `pooling_mode_cls_token` must be true or false, found "true"; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
+        forms disagree: DIR/1_Pooling/config.json: `pooling_mode` must be mean, as the pooling_mode_.. fields say, found "cls"; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
+        two old: DIR/1_Pooling/config.json: `pooling_mode_mean_tokens` must be false, since pooling_mode_cls_token is true: only one mode at a time is built, found true; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
+        old width: DIR/1_Pooling/config.json: `word_embedding_dimension` must be the model's width, 24, found 25; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
+        new width: DIR/1_Pooling/config.json: `embedding_dimension` must be the model's width, 24, found "24"; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
         not an object: DIR/1_Pooling/config.json: expected a JSON object, found a list
         pooling and head: --architecture BertForMaskedLM and a sentence embedding (cls pooling) exclude each other; pass --pooling none, or leave --architecture out
-        no pooling config: DIR/1_Pooling/config.json: `pooling_mode` must be given in this file, which modules.json asks for, found no such file; pass --pooling mean, cls, max or none
-        Dense: DIR/modules.json: module 1 is "sentence_transformers.models.Dense", expected Transformer, then Pooling, then Normalize if at all; to compile the encoder alone, pass --pooling none
-        order: DIR/modules.json: module 0 is "sentence_transformers.models.Pooling", expected Transformer, then Pooling, then Normalize if at all; to compile the encoder alone, pass --pooling none
-        own code: DIR/modules.json: module 0 is "my_code.Transformer", expected Transformer, then Pooling, then Normalize if at all; to compile the encoder alone, pass --pooling none
+        no pooling config: DIR/1_Pooling/config.json: `pooling_mode` must be given in this file, which modules.json asks for, found no such file; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
+        Dense: DIR/modules.json: module 1 is "sentence_transformers.models.Dense", expected Transformer, then Pooling, then Dense and Normalize if at all; to compile the encoder alone, pass --pooling none
+        order: DIR/modules.json: module 0 is "sentence_transformers.models.Pooling", expected Transformer, then Pooling, then Dense and Normalize if at all; to compile the encoder alone, pass --pooling none
+        own code: DIR/modules.json: module 0 is "my_code.Transformer", expected Transformer, then Pooling, then Dense and Normalize if at all; to compile the encoder alone, pass --pooling none
         outside: DIR/modules.json, module 0: `path` must be a folder inside this one, found "../other"; correct the file
         no objects: DIR/modules.json: expected a list of objects, found "Transformer" at position 0
         no type: DIR/modules.json, module 0: `type` must be the name of a module class, found nothing; correct the file
         no JSON: DIR/modules.json: expected a JSON list, found EOF while parsing an object at line 1 column 2
-        normalise what: --normalize needs a sentence embedding, but nothing is pooled; pass --pooling mean, cls, max or none
+        normalise what: --normalize needs a sentence embedding, but nothing is pooled; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
     "#]].assert_eq(&found);
 }

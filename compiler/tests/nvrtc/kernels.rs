@@ -61,7 +61,15 @@ fn usual(width: u32) -> Vec<Kernel> {
 /// Forms that differ in more than their width.
 fn unusual() -> Vec<Kernel> {
     let width = 20;
-    let pools = [PoolKind::Mean, PoolKind::Sum, PoolKind::Cls, PoolKind::Max];
+    let pools = [
+        PoolKind::Mean,
+        PoolKind::Sum,
+        PoolKind::Cls,
+        PoolKind::Max,
+        PoolKind::MeanSqrtLen,
+        PoolKind::WeightedMean,
+        PoolKind::Last,
+    ];
     let mut kernels: Vec<_> = pools
         .into_iter()
         .flat_map(|pooling| [(pooling, None), (pooling, Some(1e-12))])

@@ -77,6 +77,12 @@ pub enum PoolKind {
     Cls,
     /// The elementwise maximum; NaN if any is.
     Max,
+    /// The sum of all rows, divided by the square root of their number.
+    MeanSqrtLen,
+    /// `sum_i i x_i / sum_i i`, the rows counted from 1.
+    WeightedMean,
+    /// The last row.
+    Last,
 }
 
 /// Where the ids of one embedding table come from.
@@ -277,7 +283,7 @@ kernel_table! {
     RmsNorm = "rms_norm": "each row divided by its root mean square, times gamma",
     L2Normalize = "l2_normalize": "each row divided by its L2 norm",
     Softmax = "softmax": "softmax of each row",
-    Pool = "pool": "mean, sum, first or maximum of a sample's rows, L2-normalised if asked",
+    Pool = "pool": "mean, sum, first, last or maximum of a sample's rows, L2-normalised if asked",
     Unfold = "unfold": "neighbouring rows of a sample side by side",
     Pointwise = "pointwise": "a generated chain of elementwise functions",
 }

@@ -31,7 +31,7 @@ impl Body for Samples<'_, '_> {
     type Output = ();
 
     /// Each column takes the sample's rows in ascending order. Of no rows, the sum is zero, the maximum minus infinity,
-    /// and the mean and the first row are NaN.
+    /// and the means and the first and last row are NaN.
     #[inline(always)]
     fn run<V: Simd>(self) {
         let Samples { x, offsets, kind, normalize, block } = self;
@@ -40,10 +40,13 @@ impl Body for Samples<'_, '_> {
             let rows = offsets.range(sample);
             let count = rows.len();
             match kind {
-                PoolKind::Cls => match rows.clone().next() {
-                    Some(first) => out.copy_from_slice(x.row(first)),
-                    None => out.fill(f32::NAN),
-                },
+                PoolKind::Cls | PoolKind::Last => {
+                    let row = if kind == PoolKind::Cls { rows.clone().next() } else { rows.last() };
+                    match row {
+                        Some(row) => out.copy_from_slice(x.row(row)),
+                        None => out.fill(f32::NAN),
+                    }
+                }
                 PoolKind::Max => {
                     out.fill(f32::NEG_INFINITY);
                     for r in rows {
@@ -52,23 +55,41 @@ impl Body for Samples<'_, '_> {
                         }
                     }
                 }
-                PoolKind::Mean | PoolKind::Sum => {
+                PoolKind::Mean | PoolKind::Sum | PoolKind::MeanSqrtLen => {
                     out.fill(0.0);
                     for r in rows {
                         for (out, x) in out.iter_mut().zip(x.row(r)) {
                             *out += *x;
                         }
                     }
-                    if kind == PoolKind::Mean {
-                        for out in out.iter_mut() {
-                            *out /= count as f32;
+                    match kind {
+                        PoolKind::Mean => divide(out, count as f32),
+                        PoolKind::MeanSqrtLen => divide(out, (count as f32).sqrt()),
+                        _ => {}
+                    }
+                }
+                PoolKind::WeightedMean => {
+                    out.fill(0.0);
+                    for (i, r) in rows.enumerate() {
+                        let weight = (i + 1) as f32;
+                        for (out, x) in out.iter_mut().zip(x.row(r)) {
+                            *out += weight * *x;
                         }
                     }
+                    let count = count as f32;
+                    divide(out, 0.5 * count * (count + 1.0));
                 }
             }
             if let Some(eps) = normalize {
                 l2_normalize::row(out, eps);
             }
         }
+    }
+}
+
+#[inline(always)]
+fn divide(row: &mut [f32], divisor: f32) {
+    for x in row {
+        *x /= divisor;
     }
 }

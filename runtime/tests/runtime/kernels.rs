@@ -341,7 +341,16 @@ fn softmax_and_l2_normalize() {
 #[test]
 fn pool() {
     let width = 70u64;
-    for kind in [PoolKind::Mean, PoolKind::Sum, PoolKind::Cls, PoolKind::Max] {
+    let kinds = [
+        PoolKind::Mean,
+        PoolKind::Sum,
+        PoolKind::Cls,
+        PoolKind::Max,
+        PoolKind::MeanSqrtLen,
+        PoolKind::WeightedMean,
+        PoolKind::Last,
+    ];
+    for kind in kinds {
         for normalize in [None, Some(1e-12)] {
             let mut build = Build::new(false);
             let x = build.input("x", L, width);
@@ -360,6 +369,16 @@ fn pool() {
                             PoolKind::Sum => column.sum(),
                             PoolKind::Cls => rows[0][c],
                             PoolKind::Max => column.fold(f64::NEG_INFINITY, f64::max),
+                            PoolKind::MeanSqrtLen => {
+                                column.sum::<f64>() / (rows.len() as f64).sqrt()
+                            }
+                            PoolKind::WeightedMean => {
+                                let weights = 1..=rows.len();
+                                let sum: f64 =
+                                    column.zip(weights.clone()).map(|(x, w)| w as f64 * x).sum();
+                                sum / weights.sum::<usize>() as f64
+                            }
+                            PoolKind::Last => rows[rows.len() - 1][c],
                         }
                     })
                     .collect();

@@ -146,6 +146,16 @@ fn computed(
                 PoolKind::Mean => reduce(ReduceFn::Mean, xs[0], 0, total),
                 PoolKind::Max => reduce(ReduceFn::Max, xs[0], 0, total),
                 PoolKind::Cls => floats(xs[0])[..total].to_vec(),
+                PoolKind::MeanSqrtLen => {
+                    let root = (xs[0].shape[0] as f64).sqrt();
+                    let sums = reduce(ReduceFn::Sum, xs[0], 0, total);
+                    sums.into_iter().map(|sum| sum / root).collect()
+                }
+                PoolKind::WeightedMean => weighted_mean(floats(xs[0]), total),
+                PoolKind::Last => {
+                    let x = floats(xs[0]);
+                    x[x.len() - total..].to_vec()
+                }
             };
             if let Some(eps) = normalize {
                 l2_normalize(&mut row, *eps);
@@ -317,6 +327,19 @@ fn reduce(f: ReduceFn, x: &Tensor, axis: usize, total: usize) -> Vec<f64> {
             }
         })
         .collect()
+}
+
+/// `sum_i i x_i / sum_i i`, the rows counted from 1.
+fn weighted_mean(x: &[f64], width: usize) -> Vec<f64> {
+    let mut out = vec![0.0; width];
+    let mut weights = 0.0;
+    for (i, row) in x.chunks(width).enumerate() {
+        let weight = (i + 1) as f64;
+        weights += weight;
+        out.iter_mut().zip(row).for_each(|(sum, x)| *sum += weight * x);
+    }
+    out.iter_mut().for_each(|sum| *sum /= weights);
+    out
 }
 
 /// `x / sqrt(mean(x^2) + eps) * gamma`

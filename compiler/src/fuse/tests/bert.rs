@@ -43,7 +43,7 @@ fn kinds(graph: &Graph) -> BTreeMap<&'static str, usize> {
 fn an_encoder_is_four_linears_one_attention_and_two_norms_a_layer() {
     for layers in [1, 3] {
         let tiny = TinyBert { layers, pooler: false, ..TinyBert::default() };
-        let pooling = Pooling { kind: PoolKind::Mean, normalize: true };
+        let pooling = Pooling::new(PoolKind::Mean, true);
         let after = fused(&bert(&tiny, Some(pooling)), "encoder");
         let expected = BTreeMap::from([
             ("add_layer_norm", 2 * layers),

@@ -108,6 +108,10 @@ fn ops_that_reduce() {
     assert_eq!(pool(PoolKind::Cls, None), f(&[3], &[1., 5., 3.]));
     assert_eq!(pool(PoolKind::Max, None), f(&[3], &[4., 5., 6.]));
     assert_eq!(pool(PoolKind::Mean, None), f(&[3], &[2.5, 3.5, 4.5]));
+    let root = 2f64.sqrt();
+    close(&pool(PoolKind::MeanSqrtLen, None), &f(&[3], &[5. / root, 7. / root, 9. / root]));
+    assert_eq!(pool(PoolKind::WeightedMean, None), f(&[3], &[3., 3., 5.]));
+    assert_eq!(pool(PoolKind::Last, None), f(&[3], &[4., 2., 6.]));
     let norm = (2.5f64 * 2.5 + 3.5 * 3.5 + 4.5 * 4.5).sqrt();
     let expected = f(&[3], &[2.5 / norm, 3.5 / norm, 4.5 / norm]);
     close(&pool(PoolKind::Mean, Some(Real(1e-12))), &expected);
