@@ -133,6 +133,16 @@ fn wrong_dense_modules_are_refused_by_name() {
         refuse(field, &folder(&config));
     }
     let folder = folder(&config());
+    let class = |class| format!("sentence_transformers.models.{class}");
+    let twice = json!([
+        {"path": "", "type": class("Transformer")},
+        {"path": "1_Pooling", "type": class("Pooling")},
+        {"path": "2_Dense", "type": class("Dense")},
+        {"path": "2_Dense", "type": class("Dense")},
+    ]);
+    folder.json("modules.json", &twice);
+    refuse("twice", &folder);
+    folder.modules(&["Transformer", "Pooling", "Dense", "Normalize"]);
     folder.write("2_Dense/pytorch_model.bin", "");
     folder.remove("2_Dense/model.safetensors");
     refuse("no weights", &folder);
@@ -150,6 +160,7 @@ fn wrong_dense_modules_are_refused_by_name() {
         activation_function: DIR/2_Dense/config.json: `activation_function` must be a class of torch.nn, one of Identity, Tanh, ReLU, GELU, SiLU, Sigmoid, ReLU6, LeakyReLU, Mish, found "mine.Tanh"; correct the file
         module_input_name: DIR/2_Dense/config.json: `module_input_name` must be "sentence_embedding", found "token_embeddings"; correct the file
         dropout: DIR/2_Dense/config.json: `dropout` must be left out: a dense module has the fields in_features, out_features, bias, activation_function, module_input_name, module_output_name, found 0.5; correct the file
+        twice: DIR/model.safetensors: holds `2_Dense.linear.bias`, the name under which the tensor of DIR/2_Dense/model.safetensors is read; rename one of the two
         no weights: DIR/2_Dense: no weights, expected model.safetensors or model.safetensors.index.json, found config.json, pytorch_model.bin; convert the weights to safetensors
         no config: DIR/2_Dense/config.json: can't be read: No such file or directory (os error 2)
     "#]].assert_eq(&found);

@@ -1,9 +1,10 @@
-// The rows of a sample as one row: their mean, sum, maximum, or the first; then divided by its L2 norm if asked.
+// The rows of a sample as one row: a mean of them, their sum or maximum, the first or the last; then divided by its L2
+// norm if asked.
 //
 // A block reads a sample's rows once. Its threads are kGroups groups of kLanes: a group takes every kGroups-th row,
 // each lane one vector of columns, in ascending order; then the groups' results are put together in ascending order
 // through shared memory, and written a vector at a time. The bits depend on the sample alone. Of no rows the sum is
-// zero, the maximum minus infinity, and the mean and the first row are NaN.
+// zero, the maximum minus infinity, and the means and the first and last row are NaN.
 // Launch: one block a sample, kLanes * kGroups threads. Dynamic shared memory: the groups' vectors, and the pooled row
 // where its norm is needed.
 
@@ -27,9 +28,12 @@ constexpr int kPerThread = (kColumns + kThreads - 1) / kThreads;
 // Numbers of one part of a group's vectors; the pad keeps the reads by column free of bank conflicts.
 constexpr int kPitch = kLanes + 32 / kVec;
 
-// What becomes of a column's numbers: `take` rows of `count`, put together from `none`, then finished.
+// What becomes of a column's numbers: the rows from `skip` to `take` of `count`, each number with its weight, put together
+// from `none`, then finished.
 struct PoolSum {
+    static __device__ int skip(int) { return 0; }
     static __device__ int take(int count) { return count; }
+    static __device__ float weighted(float x, int) { return x; }
     static __device__ float none() { return 0.0f; }
     static __device__ float combine(float a, float b) { return a + b; }
     static __device__ float finish(float total, int) { return total; }
@@ -37,6 +41,18 @@ struct PoolSum {
 
 struct PoolMean : PoolSum {
     static __device__ float finish(float total, int count) { return total / (float)count; }
+};
+
+struct PoolMeanSqrtLen : PoolSum {
+    static __device__ float finish(float total, int count) { return total / sqrtf((float)count); }
+};
+
+// Row i, counted from 1, weighs i.
+struct PoolWeightedMean : PoolSum {
+    static __device__ float weighted(float x, int row) { return (float)(row + 1) * x; }
+    static __device__ float finish(float total, int count) {
+        return total / (0.5f * (float)count * ((float)count + 1.0f));
+    }
 };
 
 struct PoolMax : PoolSum {
@@ -49,6 +65,11 @@ struct PoolCls : PoolSum {
     static __device__ int take(int count) { return count < 1 ? count : 1; }
     static __device__ float none() { return __uint_as_float(0x7fc00000u); }
     static __device__ float combine(float, float b) { return b; }
+};
+
+struct PoolLast : PoolCls {
+    static __device__ int skip(int count) { return count < 1 ? 0 : count - 1; }
+    static __device__ int take(int count) { return count; }
 };
 
 using Pooling = PoolCls;
@@ -86,6 +107,7 @@ pool_cls_24_f16(Element* __restrict__ out, const Element* __restrict__ x, const 
     const int group = threadIdx.x / kLanes;
     const int first = offsets[sample];
     const int count = offsets[sample + 1] - first;
+    const int skip = Pooling::skip(count);
     const int take = Pooling::take(count);
     out += (size_t)sample * kOutStride;
 
@@ -95,20 +117,20 @@ pool_cls_24_f16(Element* __restrict__ out, const Element* __restrict__ x, const 
 #pragma unroll
         for (int i = 0; i < kVec; ++i) { total[i] = Pooling::none(); }
         if (column + kVec <= kWidth) {
-            for (int row = group; row < take; row += kGroups) {
+            for (int row = skip + group; row < take; row += kGroups) {
                 float v[kVec];
                 load(x + (size_t)(first + row) * kXStride + column, v);
 #pragma unroll
-                for (int i = 0; i < kVec; ++i) { total[i] = Pooling::combine(total[i], v[i]); }
+                for (int i = 0; i < kVec; ++i) { total[i] = Pooling::combine(total[i], Pooling::weighted(v[i], row)); }
             }
         } else if (kWidth % kVec != 0 && column < kWidth) {
             // The row's end cuts this vector.
-            for (int row = group; row < take; row += kGroups) {
+            for (int row = skip + group; row < take; row += kGroups) {
 #pragma unroll
                 for (int i = 0; i < kVec; ++i) {
                     if (column + i < kWidth) {
                         const float v = to_float(x[(size_t)(first + row) * kXStride + column + i]);
-                        total[i] = Pooling::combine(total[i], v);
+                        total[i] = Pooling::combine(total[i], Pooling::weighted(v, row));
                     }
                 }
             }
