@@ -304,8 +304,8 @@ constexpr int kPerThread = (kColumns + kThreads - 1) / kThreads;
 // Numbers of one part of a group's vectors; the pad keeps the reads by column free of bank conflicts.
 constexpr int kPitch = kLanes + 32 / kVec;
 
-// What becomes of a column's numbers: the rows from `skip` to `take` of `count`, each number with its weight, put together
-// from `none`, then finished.
+// What becomes of a column's numbers: the rows from `skip` to `take` of `count`, each number with its weight, put
+// together from `none`, then finished.
 struct PoolSum {
     static __device__ int skip(int) { return 0; }
     static __device__ int take(int count) { return count; }
