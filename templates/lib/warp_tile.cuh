@@ -91,9 +91,7 @@ struct WarpTile {
         }
         __syncthreads();
 #pragma unroll 4
-        for (int i = 0; i < (kCount + kThreads - 1) / kThreads; ++i) {
-            const unsigned at = threadIdx.x + i * kThreads;
-            if (kCount % kThreads != 0 && at >= kCount) { break; }
+        for (unsigned at = threadIdx.x; at < kCount; at += kThreads) {
             const unsigned row = at / kMoves;
             const unsigned byte = at % kMoves * kMove;
             if ((int)row < rows && (int)byte / 2 < columns) {

@@ -146,8 +146,8 @@ pub(super) fn rows() -> Vec<Row> {
         broken("modules.json of numbers", |scene| scene.write("model/modules.json", "[3]"), &[list, "3 at position 0"]),
         broken(
             "an unknown module",
-            |scene| modules(scene, &["Transformer", "Pooling", "Dense"]),
-            &[list, "module 2", "models.Dense", "--pooling none"],
+            |scene| modules(scene, &["Transformer", "Pooling", "LSTM"]),
+            &[list, "module 2", "models.LSTM", "--pooling none"],
         ),
         broken(
             "a module outside the folder",

@@ -85,7 +85,7 @@ pub(super) fn rows() -> Vec<Row> {
             "a reference that holds inputs",
             "verify good.plan --inputs in.safetensors --reference in.safetensors",
         )
-        .fails(2, ["in.safetensors: ", "expected an output of the plan", "`input_ids`"]),
+        .fails(2, ["in.safetensors: ", "expected outputs of the plan", "found input_ids"]),
         Row::new("an unknown device", "run good.plan --text a --device tpu")
             .fails(2, ["--device", "tpu", "cpu, cuda, sim"]),
         Row::new("a device that is too old", format!("{COMPILE} --target sm_70:f16"))
