@@ -90,8 +90,11 @@ struct WarpTile {
             }
         }
         __syncthreads();
-#pragma unroll 4
-        for (unsigned at = threadIdx.x; at < kCount; at += kThreads) {
+        // Unrolled, lanes past the last column would part from their warp for several moves, and meet others' banks.
+#pragma unroll 1
+        for (int i = 0; i < (kCount + kThreads - 1) / kThreads; ++i) {
+            const unsigned at = threadIdx.x + i * kThreads;
+            if (kCount % kThreads != 0 && at >= kCount) { break; }
             const unsigned row = at / kMoves;
             const unsigned byte = at % kMoves * kMove;
             if ((int)row < rows && (int)byte / 2 < columns) {
