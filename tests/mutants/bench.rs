@@ -144,7 +144,9 @@ impl Bench {
     /// The line of CUDA that a line of the PTX comes from.
     pub(crate) fn cuda(&self, line: usize) -> &str {
         let line = reasons::cuda_line(&self.ptx, line);
-        line.and_then(|line| self.source.text.lines().nth(line - 1)).unwrap_or_default()
+        // Line 0 is code that comes from no line.
+        let above = line.and_then(|line| line.checked_sub(1));
+        above.and_then(|above| self.source.text.lines().nth(above)).unwrap_or_default()
     }
 
     /// How often warps execute a line of the unmutated PTX, in all batches.
