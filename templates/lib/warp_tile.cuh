@@ -90,7 +90,7 @@ struct WarpTile {
             }
         }
         __syncthreads();
-        // Unrolled, lanes past the last column would part from their warp for several moves, and meet others' banks.
+        // Unrolled by four, the simulated GPU counts bank conflicts here for heads of 136 columns; as a loop, none.
 #pragma unroll 1
         for (int i = 0; i < (kCount + kThreads - 1) / kThreads; ++i) {
             const unsigned at = threadIdx.x + i * kThreads;

@@ -1,6 +1,5 @@
 //! The simulator's own fixtures of our kernels: its benchmark and its tests run them without a compiler.
 
-use std::path::PathBuf;
 use std::{env, fs};
 
 use bytec_compiler::nvrtc::Arch;
@@ -26,20 +25,24 @@ fn attention() -> Source {
     super::render(&site)
 }
 
+/// The first line of a fixture: which CUDA text its PTX was compiled from.
+fn first_line(source: &Source) -> String {
+    format!("// from CUDA text with BLAKE3 {}\n", blake3::hash(source.text.as_bytes()).to_hex())
+}
+
 #[test]
 fn are_what_the_templates_give() {
     let bless = env::var_os("UPDATE_EXPECT").is_some_and(|value| value == "1");
     for (name, source) in [("linear", linear()), ("attention", attention())] {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        let file = folder.join("../runtime/sim/tests/fixtures").join(name);
-        let cuda = file.with_extension("cu");
+        let folder = bytec_tests::root().join("runtime/sim/tests/fixtures");
+        let file = folder.join(name).with_extension("ptx");
+        let from = first_line(&source);
         if bless && let Some(nvrtc) = bytec_tests::nvrtc::nvrtc() {
             let ptx =
                 nvrtc.compile(&[(&source, Arch::SM_80)], None, &|_| {}).unwrap().remove(0).ptx;
-            fs::write(&cuda, &source.text).unwrap();
-            fs::write(file.with_extension("ptx"), ptx).unwrap();
+            fs::write(&file, from.clone() + &ptx).unwrap();
         }
-        let same = fs::read_to_string(&cuda).is_ok_and(|text| text == source.text);
+        let same = fs::read_to_string(&file).is_ok_and(|text| text.starts_with(&from));
         assert!(
             same,
             "{name}: its text has changed; run with UPDATE_EXPECT=1, which compiles it again"
