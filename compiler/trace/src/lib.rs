@@ -1,0 +1,13 @@
+//! Traced programs: what a tensor library did in one forward pass of a padded batch.
+//!
+//! Both front ends that watch another library (torch.export archives, candle models) write a [`Trace`]: a list of plain
+//! tensor ops in the semantics of PyTorch, over tensors whose extents are dimensions of the symbols of the batch. A trace
+//! still has a batch axis, masks made of comparisons, tables of positions and heads moved about by permutations.
+
+pub mod constant;
+pub mod op;
+pub mod program;
+
+pub use constant::{Constant, Values};
+pub use op::{BinaryOp, Op, ReduceOp, UnaryOp};
+pub use program::{Kind, Node, Source, Trace, TraceError, Type, ValueId};
