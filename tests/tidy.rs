@@ -7,7 +7,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(folder).expect("the folder can be listed");
     for entry in entries.map(|entry| entry.expect("the entry can be read")) {
         let name = entry.file_name();
-        let skipped = ["target", ".git", ".cache", "fuzz"].iter().any(|skip| name == *skip);
+        let skipped = ["target", ".git", ".cache"].iter().any(|skip| name == *skip);
         if entry.path().is_dir() && !skipped {
             files(&entry.path(), found);
         } else if entry.path().is_file() {

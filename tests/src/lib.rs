@@ -2,6 +2,7 @@
 //! batches run and compared.
 
 pub mod batches;
+pub mod families;
 pub mod golden;
 pub mod interpreter;
 pub mod minilm;
