@@ -26,8 +26,11 @@ trait Subject {
     fn read(&self, input: &[u8]) -> bool;
 }
 
-/// All readers by name.
-const READERS: &[(&str, fn() -> Box<dyn Subject>)] =
+/// A reader's name, and its subject.
+type Reader = (&'static str, fn() -> Box<dyn Subject>);
+
+/// All readers.
+const READERS: &[Reader] =
     &[("graph", || Box::new(graph::Graphs::new())), ("ptx", || Box::new(ptx::Texts))];
 
 /// What came of a run that found nothing.
