@@ -5,8 +5,12 @@
 //! still has a batch axis, masks made of comparisons, tables of positions and heads moved about by permutations.
 
 pub mod constant;
+pub mod eval;
 pub mod op;
+pub mod origin;
 pub mod program;
+#[cfg(test)]
+mod sketch;
 
 pub use constant::{Constant, Values};
 pub use op::{BinaryOp, Op, ReduceOp, UnaryOp};

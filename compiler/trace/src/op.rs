@@ -205,7 +205,8 @@ pub enum Op {
         /// The axis.
         axis: usize,
     },
-    /// Layer normalisation over the last `axes` axes; operands x, and gamma, and beta if there are three.
+    /// Layer normalisation over the last `axes` axes; operands x, gamma if there are two,
+    /// and beta if there are three.
     LayerNorm {
         /// How many of the last axes.
         axes: usize,
@@ -233,6 +234,35 @@ pub enum Op {
 }
 
 impl Op {
+    /// The fewest and the most operands it has.
+    pub fn arity(&self) -> (usize, usize) {
+        match self {
+            Op::Input { .. } | Op::Weight { .. } | Op::Constant(_) | Op::Arange { .. } => (0, 0),
+            Op::Full
+            | Op::Unary(_)
+            | Op::Cast
+            | Op::Reshape
+            | Op::Permute { .. }
+            | Op::Expand
+            | Op::Repeat
+            | Op::Slice { .. }
+            | Op::Select { .. }
+            | Op::Flip { .. }
+            | Op::Reduce { .. }
+            | Op::CumSum { .. }
+            | Op::Diff { .. }
+            | Op::Softmax { .. } => (1, 1),
+            Op::Binary(_) | Op::Gather { .. } | Op::IndexSelect { .. } | Op::MatMul => (2, 2),
+            Op::RmsNorm { .. } => (2, 2),
+            Op::Where | Op::Rope { .. } => (3, 3),
+            Op::Linear | Op::Conv { .. } => (2, 3),
+            Op::LayerNorm { .. } => (1, 3),
+            Op::Attention { .. } => (3, 4),
+            Op::Concat { .. } => (1, usize::MAX),
+            Op::Index => (2, usize::MAX),
+        }
+    }
+
     /// What an error calls it.
     pub fn name(&self) -> &'static str {
         match self {

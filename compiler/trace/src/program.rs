@@ -78,6 +78,21 @@ pub struct Node {
     pub source: Source,
 }
 
+impl Node {
+    /// The op as the library calls it, its value and its module: `aten.gelu.default gelu_3 in encoder.layer.0`.
+    pub fn place(&self) -> String {
+        let Source { op, module, name } = &self.source;
+        let mut place = if op.is_empty() { self.op.name().to_owned() } else { op.clone() };
+        if !name.is_empty() {
+            place.push_str(&format!(" {name}"));
+        }
+        if !module.is_empty() {
+            place.push_str(&format!(" in {module}"));
+        }
+        place
+    }
+}
+
 /// A node that can't be part of a trace.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TraceError {
