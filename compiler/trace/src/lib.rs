@@ -4,14 +4,19 @@
 //! tensor ops in the semantics of PyTorch, over tensors whose extents are dimensions of the symbols of the batch. A trace
 //! still has a batch axis, masks made of comparisons, tables of positions and heads moved about by permutations.
 
+pub mod batch;
 pub mod constant;
+mod dims;
 pub mod eval;
 pub mod op;
 pub mod origin;
 pub mod program;
+pub mod refusal;
 #[cfg(test)]
 mod sketch;
 
+pub use batch::erase_batch;
 pub use constant::{Constant, Values};
 pub use op::{BinaryOp, Op, ReduceOp, UnaryOp};
 pub use program::{Kind, Node, Source, Trace, TraceError, Type, ValueId};
+pub use refusal::{Refusal, Refusals};
