@@ -148,6 +148,11 @@ impl Device {
         }
     }
 
+    /// A device of the Hopper family: 227 KiB of shared memory a block.
+    pub fn sm_90() -> Self {
+        Self { shared_limit: 227 * 1024, ..Self::sm_80() }
+    }
+
     /// Allocates uninitialised memory. The name is for messages.
     ///
     /// # Errors

@@ -199,6 +199,47 @@ pub enum FaultKind {
         /// The lane that issued the copy.
         owner_lane: u32,
     },
+    /// Memory that an asynchronous operation still reads or writes.
+    #[error("{access} of memory that {owner} still {}: no wait for its end was seen", verb(*other))]
+    Unfinished {
+        /// This access.
+        access: AccessKind,
+        /// What the operation does with it.
+        other: AccessKind,
+        /// The operation.
+        owner: String,
+    },
+    /// An asynchronous operation reads what an ordinary store wrote, and no fence was between them.
+    #[error(
+        "an asynchronous read of what warp {other_warp} lane {other_lane} stored: expected a fence.proxy.async of that \
+         lane after the store"
+    )]
+    ProxyFence {
+        /// The warp of the store.
+        other_warp: u32,
+        /// The lane of the store.
+        other_lane: u32,
+    },
+    /// An ordinary access to the bytes of an mbarrier.
+    #[error("{access} of bytes that belong to an mbarrier")]
+    MbarrierAccess {
+        /// This access.
+        access: AccessKind,
+    },
+    /// An operation on an mbarrier that it doesn't take.
+    #[error("mbarrier: {0}")]
+    Mbarrier(String),
+    /// A tensor copy whose map is none, or not one of its kind.
+    #[error("expected a tensor map that suits the copy, found {0}")]
+    TensorMap(String),
+    /// More mbarriers and issuers of copies than the race checks can tell apart.
+    #[error(
+        "expected at most {most} warps, mbarriers and issuers of asynchronous operations in a block, found more"
+    )]
+    Agents {
+        /// How many there may be.
+        most: usize,
+    },
     /// Global memory that a copy in flight reads.
     #[error(
         "{access} of memory that cp.async of warp {owner_warp} lane {owner_lane} may still read: no wait of the owner was seen"
@@ -250,6 +291,13 @@ pub enum FaultKind {
     /// More branches than the limit.
     #[error("a warp took {0} branches without end; the kernel seems to loop for ever")]
     Endless(u64),
+}
+
+fn verb(access: AccessKind) -> &'static str {
+    match access {
+        AccessKind::Read => "reads",
+        AccessKind::Write | AccessKind::Atomic => "writes",
+    }
 }
 
 /// A fault on its way out of a warp, before block and line are known.

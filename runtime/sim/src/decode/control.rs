@@ -15,6 +15,9 @@ impl Form<'_, '_, '_> {
             "bar" => self.bar(),
             "barrier" => self.barrier(),
             "membar" | "fence" => self.fence(),
+            "mbarrier" => self.mbarrier(),
+            "setmaxnreg" => self.registers(),
+            "griddepcontrol" => self.dependent_launch(),
             "nanosleep" | "pmevent" => {
                 self.opcode.take("u32");
                 Ok((Op::Nop, Class::Control))
@@ -62,11 +65,36 @@ impl Form<'_, '_, '_> {
         Ok((Op::BarSync { id, count }, Class::Barrier))
     }
 
+    /// Registers are the assembler's business; only the form is checked.
+    fn registers(&mut self) -> Decoded {
+        let changes = self.opcode.take("inc") || self.opcode.take("dec");
+        let all =
+            self.opcode.take("sync") && self.opcode.take("aligned") && self.opcode.take("u32");
+        self.require(changes && all, "it is `setmaxnreg.inc` or `.dec`, `.sync.aligned.u32`")?;
+        self.count(1..=1)?;
+        let count = self.literal(0, 256)?;
+        let right = count >= 24 && count % 8 == 0;
+        self.require(right, "it takes a multiple of 8 from 24 to 256")?;
+        Ok((Op::BarWarp { members: self.decoder.narrow_const(u32::MAX) }, Class::Control))
+    }
+
+    /// Launches run one after the other.
+    fn dependent_launch(&mut self) -> Decoded {
+        let known = self.opcode.take("launch_dependents") || self.opcode.take("wait");
+        self.require(known, "it is `.launch_dependents` or `.wait`")?;
+        self.count(0..=0)?;
+        Ok((Op::Nop, Class::Control))
+    }
+
     fn fence(&mut self) -> Decoded {
+        if let Some(op) = self.proxy_fence()? {
+            return Ok((op, Class::Barrier));
+        }
         while self
             .opcode
             .take_if(|part| {
-                let known = matches!(part, "sc" | "acq_rel" | "cta" | "gl" | "sys" | "gpu");
+                let known =
+                    matches!(part, "sc" | "acq_rel" | "cta" | "cluster" | "gl" | "sys" | "gpu");
                 known.then_some(())
             })
             .is_some()

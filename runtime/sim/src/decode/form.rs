@@ -50,9 +50,11 @@ impl<'a, 'k, 'd> Form<'a, 'k, 'd> {
             "ld" | "ldu" | "st" | "atom" | "red" | "cp" | "prefetch" | "prefetchu" | "discard"
             | "applypriority" => self.memory(),
             "ldmatrix" | "movmatrix" | "mma" => self.matrix(),
-            "shfl" | "vote" | "match" | "redux" | "activemask" => self.warp(),
+            "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => self.warp(),
             "bra" | "ret" | "exit" | "trap" | "bar" | "barrier" | "membar" | "fence"
-            | "nanosleep" | "pmevent" => self.control(),
+            | "nanosleep" | "pmevent" | "mbarrier" | "setmaxnreg" | "griddepcontrol" => {
+                self.control()
+            }
             "setp" | "set" | "selp" | "slct" | "testp" => self.compare(),
             "bfe" | "bfi" | "bfind" | "brev" | "clz" | "cnot" | "dp4a" | "lop3" | "mad"
             | "mad24" | "mul24" | "not" | "or" | "and" | "popc" | "prmt" | "rem" | "sad"
@@ -270,8 +272,32 @@ impl<'a, 'k, 'd> Form<'a, 'k, 'd> {
         let Operand::Address(base, offset) = operand else {
             return Err(self.wrong(index, "an address in brackets", operand.show()));
         };
-        let offset = *offset;
-        let (base, wide) = match &**base {
+        self.address_of(base, *offset, index)
+    }
+
+    /// A tensor map's address, and so many coordinates.
+    pub(super) fn tensor(
+        &mut self,
+        index: usize,
+        rank: usize,
+    ) -> Result<(Address, Box<[Col]>), ParseError> {
+        let operand = self.operand(index)?;
+        let Operand::Tensor(base, coordinates) = operand else {
+            return Err(self.wrong(index, "a map and coordinates in brackets", operand.show()));
+        };
+        self.same_count(index, coordinates.len(), rank)?;
+        let coordinates = coordinates.iter().map(|item| self.source_of(item, index, Ty::S32));
+        let coordinates = coordinates.collect::<Result<_, _>>()?;
+        Ok((self.address_of(base, 0, index)?, coordinates))
+    }
+
+    fn address_of(
+        &mut self,
+        base: &Operand<'a>,
+        offset: i64,
+        index: usize,
+    ) -> Result<Address, ParseError> {
+        let (base, wide) = match base {
             Operand::Name(name, _) => match self.find(name)? {
                 Entity::Register { file: File::Wide, index, .. } => (index, true),
                 Entity::Register { file: File::Narrow, index, ty: Ty::B32 | Ty::U32 | Ty::S32 } => {

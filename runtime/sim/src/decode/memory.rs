@@ -1,7 +1,7 @@
 //! Loads, stores, atomics and asynchronous copies.
 
 use super::form::{Decoded, Form};
-use crate::inst::{Access, Atom, AtomOp, Class, CpAsync, Guard, Op, Space, Ty};
+use crate::inst::{Access, Atom, AtomOp, Class, CpAsync, Far, Guard, Op, Space, Transfer, Ty};
 use crate::parse::ParseError;
 use crate::parse::syntax::{Entity, File, Operand};
 
@@ -37,6 +37,12 @@ impl Form<'_, '_, '_> {
     }
 
     fn hint(&mut self) -> Decoded {
+        if self.opcode.take("tensormap") {
+            self.opcode.space();
+            self.count(1..=1)?;
+            self.address(0)?;
+            return Ok((Op::Nop, Class::Control));
+        }
         self.opcode.space();
         self.hints();
         for level in ["L1", "L2"] {
@@ -114,7 +120,66 @@ impl Form<'_, '_, '_> {
         if !self.opcode.take("async") {
             return None;
         }
+        if self.opcode.take("bulk") {
+            return Some(self.cp_bulk());
+        }
         Some(self.cp_async())
+    }
+
+    fn cp_bulk(&mut self) -> Decoded {
+        if self.opcode.take("commit_group") {
+            self.count(0..=0)?;
+            return Ok((Op::TransferCommit, Class::AsyncCopy));
+        }
+        if self.opcode.take("wait_group") {
+            let reads = self.opcode.take("read");
+            self.count(1..=1)?;
+            let pending = self.literal(0, 1 << 20)? as u32;
+            return Ok((Op::TransferWait { pending, reads }, Class::AsyncCopy));
+        }
+        let rank = if self.opcode.take("tensor") {
+            let ranks = ["1d", "2d", "3d", "4d", "5d"].into_iter().zip(1..);
+            let rank =
+                ranks.into_iter().find_map(|(name, rank)| self.opcode.take(name).then_some(rank));
+            self.opcode.take("tile");
+            rank.ok_or_else(|| self.unknown("it needs `.1d` to `.5d`"))?
+        } else {
+            0
+        };
+        let hint = self.opcode.take("L2::cache_hint");
+        // The spaces stand in the order of target and source.
+        let first = self.opcode.take_if(|part| {
+            Some(match part {
+                "shared" | "shared::cta" | "shared::cluster" => Space::Shared,
+                "global" => Space::Global,
+                _ => return None,
+            })
+        });
+        let second = self.opcode.space();
+        let load = match (first, second) {
+            (Some(Space::Shared), Space::Global) => true,
+            (Some(Space::Global), Space::Shared) => false,
+            _ => return Err(self.unknown("it copies between global and shared memory")),
+        };
+        let ends =
+            self.opcode.take(if load { "mbarrier::complete_tx::bytes" } else { "bulk_group" });
+        self.require(ends, "loads complete on an mbarrier, stores belong to groups")?;
+        let operands = 2 + usize::from(rank == 0) + usize::from(load) + usize::from(hint);
+        self.count(operands..=operands)?;
+        let (near, far) = (usize::from(!load), usize::from(load));
+        let shared = self.address(near)?;
+        let far = if rank > 0 {
+            let (map, coordinates) = self.tensor(far, rank)?;
+            Far::Tensor { map, coordinates }
+        } else {
+            Far::Bytes { address: self.address(far)?, bytes: self.source(2, Ty::U32)? }
+        };
+        let at = 2 + usize::from(rank == 0);
+        let mbarrier = if load { Some(self.address(at)?) } else { None };
+        if hint {
+            self.source(operands - 1, Ty::B64)?;
+        }
+        Ok((Op::Transfer(Transfer { far, shared, mbarrier }), Class::AsyncCopy))
     }
 
     fn cp_async(&mut self) -> Decoded {

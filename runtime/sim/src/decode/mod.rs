@@ -4,6 +4,7 @@
 //! before a block starts, so that every operand is a column.
 
 mod arith;
+mod barrier;
 mod control;
 mod convert;
 mod float;

@@ -57,7 +57,7 @@ impl<'a> Opcode<'a> {
         self.take_if(|part| {
             Some(match part {
                 "global" => Space::Global,
-                "shared" | "shared::cta" => Space::Shared,
+                "shared" | "shared::cta" | "shared::cluster" => Space::Shared,
                 "local" => Space::Local,
                 "param" | "param::entry" => Space::Param,
                 "const" => Space::Const,

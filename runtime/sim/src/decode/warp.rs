@@ -14,6 +14,7 @@ impl Form<'_, '_, '_> {
             "match" => self.match_lanes(),
             "redux" => self.redux(),
             "activemask" => self.active_mask(),
+            "elect" => self.elect(),
             _ => return None,
         })
     }
@@ -114,6 +115,21 @@ impl Form<'_, '_, '_> {
         let d = self.target(0, ty)?;
         let (a, members) = (self.source(1, ty)?, self.source(2, Ty::B32)?);
         Ok((Op::Redux { op, ty, d, a, members }, Class::Warp))
+    }
+
+    fn elect(&mut self) -> Decoded {
+        self.sync()?;
+        self.count(2..=2)?;
+        let (d, leader) = match self.operand(0)? {
+            Operand::Pair("_", p) => (None, self.pred_target(p, 0)?),
+            Operand::Pair(d, p) => {
+                let d = self.target_of(&Operand::Name(d, 0), 0, false)?;
+                (Some(d), self.pred_target(p, 0)?)
+            }
+            _ => (None, None),
+        };
+        let leader = leader.ok_or_else(|| self.wrong_operand(0, "a register|predicate pair"))?;
+        Ok((Op::Elect { d, leader, members: self.source(1, Ty::B32)? }, Class::Warp))
     }
 
     fn active_mask(&mut self) -> Decoded {

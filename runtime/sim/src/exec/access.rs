@@ -6,7 +6,7 @@ use super::warp::{Warp, lanes};
 use crate::device::Buffer;
 use crate::fault::{AccessKind, FaultKind, Place, Trap};
 use crate::inst::{Access, Address, Space};
-use crate::memory::shadow::Who;
+use crate::memory::shadow::{Seen, Who};
 use crate::memory::shared::read_le;
 use crate::memory::{
     CONST_WINDOW, LOCAL_WINDOW, OFFSET_BITS, PARAM_WINDOW, SHARED_WINDOW, WINDOW_MASK, banks,
@@ -55,6 +55,27 @@ pub(super) struct Reach {
     pub(super) bytes: u64,
     /// What the address must be a multiple of.
     pub(super) align: u64,
+}
+
+/// Who accesses memory: a warp, or an agent at a clock that it has set to work.
+#[derive(Clone, Copy)]
+pub(super) struct By {
+    pub(super) warp: u32,
+    pub(super) agent: Option<(u32, u32)>,
+    /// Reads see only what a proxy fence has shown to the async proxy.
+    pub(super) proxy: bool,
+}
+
+impl By {
+    fn who<'a>(self, lane: usize, known: &'a [Vec<Seen>], fenced: &'a [Vec<Seen>]) -> Who<'a> {
+        let warp = self.warp as usize;
+        let mut who = Who::lane(self.warp, lane as u32, &known[warp]);
+        if let Some((agent, clock)) = self.agent {
+            (who.agent, who.clock) = (agent, clock);
+        }
+        who.fenced = self.proxy.then_some(&fenced[warp]);
+        who
+    }
 }
 
 impl Cta<'_> {
@@ -128,12 +149,20 @@ impl Cta<'_> {
 
     /// The checks of one lane's read or write of global or shared memory.
     pub(super) fn check(&mut self, warp: u32, target: Target, reach: Reach) -> Step<()> {
+        self.check_by(By { warp, agent: None, proxy: false }, target, reach)
+    }
+
+    /// The same of an access by an agent that a lane has set to work.
+    pub(super) fn check_by(&mut self, by: By, target: Target, reach: Reach) -> Step<()> {
         let checks = self.launch.checks;
         let Reach { lane, access, bytes, .. } = reach;
-        let who = Who { warp, lane: lane as u32, known: &self.known[warp as usize] };
+        let who = by.who(lane, &self.known, &self.fenced);
         let uninitialised = FaultKind::Uninitialised { bytes };
         let reads = access != AccessKind::Write;
         let failed = match target {
+            Target::Shared(offset) if self.mbarrier_in(offset, bytes) => {
+                Some(FaultKind::MbarrierAccess { access })
+            }
             Target::Shared(offset) => {
                 let race = match (checks.races, access) {
                     (false, _) => Ok(()),
@@ -153,7 +182,7 @@ impl Cta<'_> {
                     }
                     None => true,
                 };
-                let race = if checks.races { self.touch(index, offset, warp, reach) } else { None };
+                let race = if checks.races { self.touch(index, offset, by, reach) } else { None };
                 let unwritten = reads && checks.uninitialised && !written(self.launch.allocations);
                 race.or(unwritten.then_some(uninitialised))
             }
@@ -161,16 +190,15 @@ impl Cta<'_> {
         };
         match failed {
             None => Ok(()),
-            Some(kind) => Err(self.trap(kind, lane, target)),
+            Some(kind) => Err(self.trap(self.named(kind), lane, target)),
         }
     }
 
-    fn touch(&mut self, index: usize, offset: u64, warp: u32, reach: Reach) -> Option<FaultKind> {
+    fn touch(&mut self, index: usize, offset: u64, by: By, reach: Reach) -> Option<FaultKind> {
         let page_bytes = crate::memory::global::PAGE;
         let key = (index as u32, (offset / page_bytes) as u32);
-        let warps = self.known.len();
         let merged = self.launch.in_order.then_some(&*self.launch.merged);
-        let page = self.pages.page(key, warps, merged);
+        let page = self.pages.page(key, merged);
         let offset = offset % page_bytes;
         let Reach { lane, access, bytes, .. } = reach;
         if page.touch(offset, bytes, access) {
@@ -182,7 +210,7 @@ impl Cta<'_> {
             let (owner_warp, owner_lane) = (copy.warp, copy.lane);
             return Some(FaultKind::AsyncSource { access, owner_warp, owner_lane });
         }
-        let who = Who { warp, lane: lane as u32, known: &self.known[warp as usize] };
+        let who = by.who(lane, &self.known, &self.fenced);
         match access {
             AccessKind::Read => page.shadow.read(offset, bytes, who),
             AccessKind::Write => page.shadow.write(offset, bytes, who),

@@ -2,8 +2,9 @@
 
 use super::Cta;
 use super::control::Stop;
-use super::warp::Warp;
+use super::warp::{Waiting, Warp};
 use crate::fault::{Fault, FaultKind, Trap};
+use crate::memory::shadow::{Seen, learn};
 
 /// One of a block's sixteen barriers.
 #[derive(Debug, Default)]
@@ -14,27 +15,41 @@ pub(super) struct Barrier {
     arrived: u32,
     /// The number of threads that the first arrival named.
     count: Option<u32>,
-    /// The highest clocks of all that arrived.
-    clocks: Vec<u32>,
+    /// What those that arrived knew.
+    known: Vec<Seen>,
+    fenced: Vec<Seen>,
 }
 
 /// Where a warp is between its turns.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Ready,
-    At { id: usize, pc: u32 },
+    At {
+        id: usize,
+        pc: u32,
+    },
+    /// Waits for an mbarrier, none of which had changed so often when it last looked.
+    Polling {
+        changes: u64,
+    },
     Done,
 }
+
+/// Turns that warps may give up one after the other while no mbarrier changes.
+const IDLE_LIMIT: u32 = 1 << 16;
 
 impl Cta<'_> {
     /// Runs all warps to their ends.
     pub(super) fn run(&mut self, warps: &mut [Warp]) -> Result<(), Box<Fault>> {
         let mut states = vec![State::Ready; warps.len()];
+        let (mut idle, mut idle_since) = (0, 0);
         while states.iter().any(|state| *state != State::Done) {
             let mut moved = false;
             for at in 0..warps.len() {
-                if states[at] != State::Ready {
-                    continue;
+                match states[at] {
+                    State::Ready => {}
+                    State::Polling { changes } if changes != self.changes => warps[at].look_again(),
+                    State::Polling { .. } | State::At { .. } | State::Done => continue,
                 }
                 moved = true;
                 let checked = self.launch.checks.any();
@@ -45,6 +60,12 @@ impl Cta<'_> {
                 };
                 match stop {
                     Stop::Done => states[at] = State::Done,
+                    Stop::Polling => states[at] = State::Polling { changes: self.changes },
+                    Stop::Turn => {
+                        idle = if idle_since == self.changes { idle + 1 } else { 0 };
+                        idle_since = self.changes;
+                        states[at] = State::Ready;
+                    }
                     Stop::Barrier { id, count, pc } => {
                         self.arrive(at, id, count)
                             .map_err(|trap| self.fault(*trap, at as u32, pc))?;
@@ -56,8 +77,8 @@ impl Cta<'_> {
                     self.release(id, &mut states);
                 }
             }
-            if !moved {
-                return Err(self.stuck(&states));
+            if !moved || idle > IDLE_LIMIT {
+                return Err(self.stuck(&states, warps));
             }
         }
         Ok(())
@@ -83,7 +104,8 @@ impl Cta<'_> {
         let fresh = barrier.waiting.is_empty() && barrier.arrived == 0;
         if fresh {
             barrier.count = count;
-            barrier.clocks = vec![0; self.known.len()];
+            barrier.known.clear();
+            barrier.fenced.clear();
         } else if barrier.count != count {
             let show =
                 |count: Option<u32>| count.map_or("all threads".to_owned(), |n| n.to_string());
@@ -94,11 +116,10 @@ impl Cta<'_> {
             );
             return Err(Trap::new(FaultKind::Barrier(text)));
         }
-        let own = &mut self.known[warp];
-        own[warp] = (own[warp] + 1).min(crate::memory::shadow::LAST_CLOCK);
-        for (clock, own) in barrier.clocks.iter_mut().zip(own) {
-            *clock = (*clock).max(*own);
-        }
+        self.tick(warp as u32);
+        let barrier = &mut self.barriers[id];
+        learn(&mut barrier.known, &self.known[warp]);
+        learn(&mut barrier.fenced, &self.fenced[warp]);
         Ok(())
     }
 
@@ -126,13 +147,12 @@ impl Cta<'_> {
         let barrier = std::mem::take(barrier);
         for warp in &barrier.waiting {
             states[*warp] = State::Ready;
-            for (known, clock) in self.known[*warp].iter_mut().zip(&barrier.clocks) {
-                *known = (*known).max(*clock);
-            }
+            learn(&mut self.known[*warp], &barrier.known);
+            learn(&mut self.fenced[*warp], &barrier.fenced);
         }
     }
 
-    fn stuck(&self, states: &[State]) -> Box<Fault> {
+    fn stuck(&self, states: &[State], warps: &[Warp]) -> Box<Fault> {
         let mut texts = Vec::new();
         let mut first = None;
         for (warp, state) in states.iter().enumerate() {
@@ -142,6 +162,14 @@ impl Cta<'_> {
                 let count = self.barriers[*id].count;
                 let count = count.map_or(String::new(), |count| format!(" for {count} threads"));
                 texts.push(format!("warp {warp} waits at barrier {id}{count}, PTX line {line}"));
+            }
+            for part in &warps[warp].parts {
+                if let Waiting::Mbarrier(offset) = part.waiting {
+                    first.get_or_insert((warp as u32, part.pc));
+                    let line = self.launch.program.code[part.pc as usize].line;
+                    let lacking = self.lacking(offset);
+                    texts.push(format!("warp {warp} waits at {lacking}, PTX line {line}"));
+                }
             }
         }
         let done = states.iter().filter(|state| **state == State::Done).count();

@@ -3,12 +3,16 @@
 use super::Cta;
 use super::warp::{Part, Waiting, Warp};
 use crate::fault::{Fault, FaultKind, Trap};
-use crate::inst::{Inst, Op};
+use crate::inst::{Inst, Mbarriers, Op};
 
 /// Why a warp gives up its turn.
 pub(super) enum Stop {
     /// All lanes have returned.
     Done,
+    /// All lanes that could go on wait for an mbarrier.
+    Polling,
+    /// It goes on, after the others.
+    Turn,
     /// At a barrier, with the place of its instruction.
     Barrier { id: usize, count: Option<u32>, pc: u32 },
 }
@@ -32,6 +36,9 @@ impl Cta<'_> {
                 return Ok(Stop::Done);
             }
             let Some(at) = warp.parts.iter().position(|part| part.waiting == Waiting::No) else {
+                if warp.parts.iter().any(|part| matches!(part.waiting, Waiting::Mbarrier(_))) {
+                    return Ok(Stop::Polling);
+                }
                 return Err(self.divergent(warp));
             };
             let mut part = warp.parts.remove(at);
@@ -124,6 +131,9 @@ impl Cta<'_> {
                 Ok(Flow::Leave)
             }
             Op::Exit => {
+                if self.launch.checks.races {
+                    self.transfers_read(warp, mask)?;
+                }
                 warp.live &= !mask;
                 part.mask &= !mask;
                 // Whoever waited for these lanes may look again.
@@ -155,6 +165,31 @@ impl Cta<'_> {
                 self.arrive_only(warp.index as usize, id, count)?;
                 Ok(Flow::Next)
             }
+            Op::Mbarrier(op) => {
+                let Mbarriers::Wait { blocking, done, phase } = op.kind else {
+                    self.mbarrier(warp, mask, op)?;
+                    return Ok(Flow::Next);
+                };
+                match self.wait(warp, mask, op, phase)? {
+                    Some(offset) if blocking => {
+                        if part.mask != mask {
+                            // The guarded lanes wait apart from the others.
+                            let rest = part.mask & !mask;
+                            join(warp, Part { pc: part.pc, mask: rest, waiting: Waiting::No });
+                        }
+                        join(warp, Part { pc, mask, waiting: Waiting::Mbarrier(offset) });
+                        Ok(Flow::Leave)
+                    }
+                    missing => {
+                        let bits = if missing.is_none() { u32::MAX } else { 0 };
+                        warp.set_pred(mask, done, bits);
+                        if self.launch.tracked {
+                            super::taint::propagate(warp, inst, mask);
+                        }
+                        Ok(if missing.is_none() { Flow::Next } else { Flow::Stop(Stop::Turn) })
+                    }
+                }
+            }
             op => {
                 let needed = match op.members() {
                     None => warp.live,
@@ -180,7 +215,7 @@ impl Cta<'_> {
         let part = warp.parts[0];
         let kind = match part.waiting {
             Waiting::Members(members) => FaultKind::MissingLanes { members, found: part.mask },
-            Waiting::Lanes | Waiting::No => {
+            Waiting::Lanes | Waiting::No | Waiting::Mbarrier(_) => {
                 FaultKind::DivergentBarrier { expected: warp.live, found: part.mask }
             }
         };
@@ -262,6 +297,8 @@ impl Op {
                 | Op::BarSync { .. }
                 | Op::BarArrive { .. }
                 | Op::BarWarp { .. }
+                | Op::Mbarrier(_)
+                | Op::Elect { .. }
                 | Op::Shfl(_)
                 | Op::Vote { .. }
                 | Op::MatchAny { .. }
@@ -280,6 +317,7 @@ impl Op {
         match self {
             Op::BarWarp { members }
             | Op::Vote { members, .. }
+            | Op::Elect { members, .. }
             | Op::MatchAny { members, .. }
             | Op::MatchAll { members, .. }
             | Op::Redux { members, .. } => Some(*members),

@@ -77,13 +77,10 @@ impl Cta<'_> {
             }
             let Target::Shared(offset) = target else { continue };
             if CHECK && self.launch.checks.races {
-                let who = Who {
-                    warp: warp.index,
-                    lane: lane as u32,
-                    known: &self.known[warp.index as usize],
-                };
+                let known = &self.known[warp.index as usize];
+                let who = Who::lane(warp.index, lane as u32, known);
                 if let Err(kind) = self.shared.shadow.own(offset, bytes, who) {
-                    return Err(self.trap(kind, lane, target));
+                    return Err(self.trap(self.named(kind), lane, target));
                 }
                 let group = warp.committed[lane];
                 let lane = lane as u32;
@@ -127,7 +124,7 @@ impl Cta<'_> {
                     copy.group.saturating_add(pending) < committed[copy.lane as usize]
                 });
             if done {
-                let who = Who { warp: index, lane: copy.lane, known };
+                let who = Who::lane(index, copy.lane, known);
                 shadow.release(copy.offset, copy.bytes, who);
                 if let Some(source) = &copy.source {
                     pages.end_copy(source, known);

@@ -1,6 +1,7 @@
 //! Execution: one block at a time on one thread, its warps in turn up to their next barrier.
 
 mod access;
+mod agent;
 mod barrier;
 mod bulk;
 mod control;
@@ -9,9 +10,11 @@ mod copy;
 mod float;
 mod int;
 mod matrix;
+mod mbarrier;
 mod shuffle;
 mod step;
 mod taint;
+mod transfer;
 mod warp;
 
 use std::sync::{Arc, Mutex};
@@ -22,9 +25,12 @@ use crate::decode::{Program, Special, WideConst};
 use crate::fault::{Fault, FaultKind, Trap};
 use crate::memory::blockrace::{BlockPages, Merged};
 use crate::memory::global::{Allocation, Undo};
+use crate::memory::shadow::{AGENTS, LAST_CLOCK, Seen, before, clock_of, lanes_at};
 use crate::memory::shared::Shared;
 use crate::profile::Profile;
+use agent::Agent;
 use barrier::Barrier;
+use mbarrier::Mbarrier;
 use warp::{Part, Waiting, Warp};
 
 /// Which checks a launch makes. Bounds and alignment are always checked.
@@ -89,7 +95,14 @@ pub(crate) struct Cta<'l> {
     index: [u32; 3],
     shared: Shared,
     /// For each warp, what it knows of every warp's clock; see `memory::shadow`.
-    known: Vec<Vec<u32>>,
+    known: Vec<Vec<Seen>>,
+    /// For each warp, which writes of every warp a proxy fence has shown to the async proxy, as far as it knows.
+    fenced: Vec<Vec<Seen>>,
+    /// What works on beside the warps, numbered after them.
+    agents: Vec<Agent>,
+    mbarriers: Vec<Mbarrier>,
+    /// How often an mbarrier has changed: a warp that waits for one need not look again before.
+    changes: u64,
     pages: BlockPages,
     barriers: Vec<Barrier>,
     profile: Profile,
@@ -106,8 +119,12 @@ pub(crate) fn run_block(launch: &Launch<'_>, index: [u32; 3]) -> Result<Ran, Box
     let mut cta = Cta {
         launch,
         index,
-        shared: Shared::new(launch.shared_bytes as usize, warps, launch.tracked),
-        known: vec![vec![1; warps]; warps],
+        shared: Shared::new(launch.shared_bytes as usize, launch.tracked),
+        known: vec![vec![before(1); warps]; warps],
+        fenced: vec![vec![before(0); warps]; warps],
+        agents: Vec::new(),
+        mbarriers: Vec::new(),
+        changes: 0,
         pages: BlockPages::default(),
         barriers: (0..16).map(|_| Barrier::default()).collect(),
         profile: Profile::default(),
@@ -156,6 +173,8 @@ impl Cta<'_> {
             parts: vec![Part { pc: 0, mask: live, waiting: Waiting::No }],
             committed: [0; 32],
             in_flight: Vec::new(),
+            bulk_groups: [0; 32],
+            bulk_last: [0; 32],
             local: vec![0xcd; local],
             local_written: vec![false; local],
             local_taint: vec![0; if tracked { local } else { 0 }],
@@ -211,7 +230,47 @@ impl Cta<'_> {
     /// A warp-wide synchronisation: what the warp did before is ordered before what it does after.
     fn tick(&mut self, warp: u32) {
         let own = &mut self.known[warp as usize][warp as usize];
-        *own = (*own + 1).min(crate::memory::shadow::LAST_CLOCK);
+        *own = before((clock_of(*own) + 1).min(LAST_CLOCK));
+    }
+
+    /// What a warp knows, for others to learn: some of its lanes publish what they did.
+    fn published(&mut self, warp: &Warp, mask: u32) -> Vec<Seen> {
+        let index = warp.index as usize;
+        if mask == warp.live {
+            self.tick(warp.index);
+            return self.known[index].clone();
+        }
+        let mut known = self.known[index].clone();
+        known[index] = lanes_at(known[index], mask);
+        known
+    }
+
+    /// The number of an agent, which is new if nothing has used it yet.
+    fn agent(&mut self, agent: Agent) -> Result<u32, Box<Trap>> {
+        let warps = self.known.len();
+        let known = self.agents.iter().position(|other| *other == agent);
+        let at = known.unwrap_or_else(|| {
+            self.agents.push(agent);
+            self.agents.len() - 1
+        });
+        match u32::try_from(warps + at) {
+            Ok(number) if warps + at < AGENTS => Ok(number),
+            _ => Err(Trap::new(FaultKind::Agents { most: AGENTS })),
+        }
+    }
+
+    /// A fault with the name of what works beside the warps, if one of those is to blame.
+    fn named(&self, kind: FaultKind) -> FaultKind {
+        match kind {
+            FaultKind::Race { access, other, other_warp, .. }
+                if other_warp as usize >= self.known.len() =>
+            {
+                let agent = self.agents.get(other_warp as usize - self.known.len());
+                let owner = agent.map_or_else(String::new, Agent::to_string);
+                FaultKind::Unfinished { access, other, owner }
+            }
+            kind => kind,
+        }
     }
 
     fn endless(&self) -> Option<FaultKind> {

@@ -87,7 +87,19 @@ impl Cta<'_> {
                 self.mma(warp, mma);
             }
             Op::ActiveMask { d } => warp.set_narrow(mask, *d, &[mask; 32]),
+            Op::Transfer(transfer) => return self.transfer::<CHECK>(warp, mask, transfer),
+            Op::TransferCommit => {
+                for lane in lanes(mask) {
+                    warp.bulk_groups[lane] += 1;
+                }
+            }
+            Op::TransferWait { pending, reads } => {
+                return self.transfer_wait(warp, mask, *pending, *reads);
+            }
+            Op::ProxyFence { mbarriers } => self.proxy_fence(warp, mask, *mbarriers),
             Op::Shfl(_)
+            | Op::Mbarrier(_)
+            | Op::Elect { .. }
             | Op::Vote { .. }
             | Op::MatchAny { .. }
             | Op::MatchAll { .. }
@@ -112,6 +124,13 @@ impl Cta<'_> {
             Op::MatchAny { wide, d, a, .. } => shuffle::match_any(warp, mask, *wide, *d, *a),
             Op::MatchAll { wide, d, all, a, .. } => {
                 shuffle::match_all(warp, mask, *wide, *d, *all, *a);
+            }
+            Op::Elect { d, leader, .. } => {
+                let first = mask & mask.wrapping_neg();
+                if let Some(d) = d {
+                    warp.set_narrow(mask, *d, &[first.trailing_zeros(); 32]);
+                }
+                warp.set_pred(mask, *leader, first);
             }
             Op::Redux { op, ty, d, a, .. } => shuffle::redux(warp, mask, *op, *ty, *d, *a),
             _ => {}

@@ -51,6 +51,7 @@ impl Warp {
 pub(super) fn propagate(warp: &mut Warp, inst: &Inst, mask: u32) {
     match &inst.op {
         Op::Load(_) | Op::Store(_) | Op::Atom(_) | Op::CpAsync(_) | Op::LdMatrix { .. } => return,
+        Op::Transfer(_) => return,
         _ => {}
     }
     if inst.sources.iter().all(|slot| warp.column_is_clean(*slot)) {
@@ -78,6 +79,7 @@ pub(super) fn propagate(warp: &mut Warp, inst: &Inst, mask: u32) {
             }
             return;
         }
+        Op::Elect { .. } => {}
         Op::Vote { .. } | Op::MatchAny { .. } | Op::MatchAll { .. } | Op::Redux { .. } => {
             for target in &inst.targets {
                 for lane in lanes(mask) {

@@ -20,6 +20,8 @@ pub(crate) enum Waiting {
     Members(u32),
     /// For the warp's other lanes, before a barrier.
     Lanes,
+    /// For the mbarrier at an offset in shared memory to complete a phase.
+    Mbarrier(u64),
 }
 
 /// Lanes at one place in the code.
@@ -58,6 +60,10 @@ pub(crate) struct Warp {
     /// Groups of `cp.async` that each lane has committed.
     pub(crate) committed: [u32; 32],
     pub(crate) in_flight: Vec<InFlight>,
+    /// Groups of bulk copies that each lane has committed.
+    pub(crate) bulk_groups: [u32; 32],
+    /// The group of each lane's last bulk copy to global memory, counted from one.
+    pub(crate) bulk_last: [u32; 32],
     pub(crate) local: Vec<u8>,
     pub(crate) local_written: Vec<bool>,
     pub(crate) local_taint: Vec<u8>,
@@ -68,6 +74,15 @@ pub(crate) struct Warp {
 }
 
 impl Warp {
+    /// Lets parts that wait for an mbarrier try it again.
+    pub(crate) fn look_again(&mut self) {
+        for part in &mut self.parts {
+            if matches!(part.waiting, Waiting::Mbarrier(_)) {
+                part.waiting = Waiting::No;
+            }
+        }
+    }
+
     /// Sets a narrow column in the lanes of a mask.
     pub(crate) fn set_narrow(&mut self, mask: u32, d: Col, values: &[u32; 32]) {
         set(&mut self.narrow[d as usize], mask, values);

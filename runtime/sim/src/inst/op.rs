@@ -300,10 +300,76 @@ pub(crate) struct Shfl {
     pub(crate) members: Col,
 }
 
+/// What is waited for at an mbarrier.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Phase {
+    /// The current phase or the one before, whichever has this parity.
+    Parity(Col),
+    /// The phase that an arrival has named.
+    State(Col),
+}
+
+/// The operations on mbarriers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mbarriers {
+    Init {
+        count: Col,
+    },
+    Inval,
+    Arrive {
+        /// Gets the number of the phase.
+        state: Option<Col>,
+        /// One if not given.
+        count: Option<Col>,
+        /// Bytes that the phase waits for from now on.
+        expect: Option<Col>,
+        /// Later phases expect so many fewer.
+        drop: bool,
+    },
+    /// More bytes, or fewer, that the phase waits for.
+    Transactions {
+        bytes: Col,
+        complete: bool,
+    },
+    Wait {
+        /// `try_wait`, which here waits until it can say yes.
+        blocking: bool,
+        done: Col,
+        phase: Phase,
+    },
+}
+
+/// An operation on one mbarrier.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MbarrierOp {
+    pub(crate) kind: Mbarriers,
+    pub(crate) space: Space,
+    pub(crate) address: Address,
+}
+
+/// The side of a bulk copy that lies in global memory.
+#[derive(Clone, Debug)]
+pub(crate) enum Far {
+    /// So many bytes from an address on.
+    Bytes { address: Address, bytes: Col },
+    /// The box of a tensor that begins at these coordinates, the innermost first.
+    Tensor { map: Address, coordinates: Box<[Col]> },
+}
+
+/// `cp.async.bulk` and `cp.async.bulk.tensor`.
+#[derive(Clone, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) far: Far,
+    pub(crate) shared: Address,
+    /// Copies to shared memory complete on an mbarrier there; those to global memory belong to groups.
+    pub(crate) mbarrier: Option<Address>,
+}
+
 /// What an instruction does.
 #[derive(Debug)]
 pub(crate) enum Op {
-    /// Has no effect on values: hints, and fences (blocks don't run side by side in time).
+    /// Has no effect on values: hints, fences (blocks don't run side by side in time), the number of registers, and the
+    /// order of launches, which run one after the other.
     Nop,
     Mov {
         wide: bool,
@@ -470,6 +536,13 @@ pub(crate) enum Op {
         pending: u32,
     },
     CpWaitAll,
+    Transfer(Transfer),
+    TransferCommit,
+    /// Waits until at most so many of the newest groups of bulk copies are in flight, or still read their sources.
+    TransferWait {
+        pending: u32,
+        reads: bool,
+    },
     LdMatrix {
         d: Box<[Col]>,
         transposed: bool,
@@ -520,6 +593,16 @@ pub(crate) enum Op {
         count: Col,
     },
     BarWarp {
+        members: Col,
+    },
+    Mbarrier(MbarrierOp),
+    /// Makes writes visible to the async proxy; or only that mbarriers were initialised.
+    ProxyFence {
+        mbarriers: bool,
+    },
+    Elect {
+        d: Option<Col>,
+        leader: Col,
         members: Col,
     },
     Bra {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::global::PAGE;
-use super::shadow::{Shadow, Who};
+use super::shadow::{Seen, Shadow, Who};
 use crate::fault::AccessKind;
 
 const WORDS: usize = PAGE as usize / 64;
@@ -137,12 +137,7 @@ pub(crate) struct BlockPages {
 
 impl BlockPages {
     /// The page of a key, made at its first use. With `merged`, conflicts show at once.
-    pub(crate) fn page(
-        &mut self,
-        key: PageKey,
-        warps: usize,
-        merged: Option<&Merged>,
-    ) -> &mut BlockPage {
+    pub(crate) fn page(&mut self, key: PageKey, merged: Option<&Merged>) -> &mut BlockPage {
         if let Some((last, index)) = self.last
             && last == key
         {
@@ -152,7 +147,7 @@ impl BlockPages {
             self.pages.push(BlockPage {
                 own: Touched::new(),
                 others: merged.and_then(|merged| merged.page(key)),
-                shadow: Shadow::new(PAGE as usize, warps),
+                shadow: Shadow::new(PAGE as usize),
                 sources: Vec::new(),
             });
             self.pages.len() - 1
@@ -169,13 +164,13 @@ impl BlockPages {
     }
 
     /// Its issuer has waited: it reads no more. The last read of its source was now.
-    pub(crate) fn end_copy(&mut self, source: &Source, known: &[u32]) {
+    pub(crate) fn end_copy(&mut self, source: &Source, known: &[Seen]) {
         let Some(index) = self.index.get(&source.page) else { return };
         let page = &mut self.pages[*index];
         if let Some(at) = page.sources.iter().position(|other| other == source) {
             page.sources.remove(at);
         }
-        let who = Who { warp: source.warp, lane: source.lane, known };
+        let who = Who::lane(source.warp, source.lane, known);
         // Nothing was written since the issue, or that write was a fault: so this is none.
         let _ = page.shadow.read(source.offset, source.bytes, who);
     }

@@ -14,12 +14,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(bytes: usize, warps: usize, tracked: bool) -> Self {
+    pub(crate) fn new(bytes: usize, tracked: bool) -> Self {
         Self {
             // Shared memory begins with whatever the last block left; a pattern stands for it.
             data: vec![0xcd; bytes],
             written: vec![0; bytes.div_ceil(32)],
-            shadow: Shadow::new(bytes, warps),
+            shadow: Shadow::new(bytes),
             taint: vec![0; if tracked { bytes } else { 0 }],
         }
     }

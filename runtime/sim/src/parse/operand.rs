@@ -55,6 +55,14 @@ fn address<'a>(cursor: &mut Cursor<'a>) -> Result<Operand<'a>, ParseError> {
         _ => return Err(cursor.unexpected("a register, a symbol or a number in an address")),
     };
     let offset = offset(cursor)?;
+    if offset == 0 && cursor.eat(',') {
+        let coordinates = match vector(cursor)? {
+            Operand::Vector(coordinates) => coordinates,
+            _ => Vec::new(),
+        };
+        cursor.expect(']')?;
+        return Ok(Operand::Tensor(Box::new(base), coordinates));
+    }
     cursor.expect(']')?;
     Ok(Operand::Address(Box::new(base), offset))
 }

@@ -92,6 +92,8 @@ pub(crate) enum Operand<'a> {
     Vector(Vec<Operand<'a>>),
     /// `[base+offset]`.
     Address(Box<Operand<'a>>, i64),
+    /// `[map, {x, y}]`.
+    Tensor(Box<Operand<'a>>, Vec<Operand<'a>>),
     /// `a|b`.
     Pair(&'a str, &'a str),
 }
@@ -108,6 +110,9 @@ impl Operand<'_> {
             Operand::F64(bits) => format!("0d{bits:016X}"),
             Operand::Vector(items) => format!("a vector of {}", items.len()),
             Operand::Address(..) => "an address".to_owned(),
+            Operand::Tensor(_, coordinates) => {
+                format!("a place in a tensor by {} coordinates", coordinates.len())
+            }
             Operand::Pair(a, b) => format!("`{a}|{b}`"),
         }
     }

@@ -3,11 +3,14 @@
 mod checks;
 mod driver;
 mod floats;
+mod hopper;
 mod instructions;
 mod kernels;
 mod malformed;
+mod mbarrier;
 mod mutants;
 mod products;
 mod streams;
 mod support;
+mod transfer;
 mod warp;
