@@ -6,6 +6,7 @@ use bytec_models::{FieldError, ModelError, TensorProblems};
 use thiserror::Error;
 
 use super::header::HeaderError;
+use super::pt2::Pt2Error;
 
 /// Why a model can't be read.
 #[derive(Debug, Error)]
@@ -41,6 +42,14 @@ pub enum FrontError {
         file: PathBuf,
         /// The rule.
         source: HeaderError,
+    },
+    /// An archive of `torch.export` that can't be read.
+    #[error("{}: {source}", file.display())]
+    Archive {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: Box<Pt2Error>,
     },
     /// A shard index that can't be followed.
     #[error("{}: {problem}", file.display())]

@@ -13,6 +13,7 @@ mod folder;
 pub mod graph_file;
 pub mod header;
 mod json;
+pub mod pt2;
 mod sentence;
 mod texts;
 pub mod weights;

@@ -1,4 +1,4 @@
-//! The tensors of a safetensors file, or of the shards that an index names, mapped into memory.
+//! The tensors of a safetensors file, of the shards that an index names, or of an archive, mapped into memory.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::error::FrontError;
 use super::header::{self, Entry};
 use super::json;
+use super::pt2::Entries;
 
 /// Where a tensor is.
 #[derive(Debug)]
@@ -23,11 +24,29 @@ struct Place {
     entry: Entry,
 }
 
+/// Memory that tensors are ranges of.
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Mmap),
+    /// Copied together from a file that doesn't hold it in order.
+    Copied(Vec<u8>),
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Mapped(map) => map,
+            Bytes::Copied(bytes) => bytes,
+        }
+    }
+}
+
 /// Named tensors in mapped files. Nothing is read before it is asked for.
 #[derive(Debug)]
 pub struct Weights {
     source: String,
-    files: Vec<Mmap>,
+    files: Vec<Bytes>,
     tensors: BTreeMap<String, Place>,
     metadata: BTreeMap<String, String>,
 }
@@ -42,7 +61,7 @@ impl Weights {
         let map = map(file)?;
         let header = header::parse(&map)
             .map_err(|source| FrontError::Header { file: file.to_owned(), source })?;
-        weights.files.push(map);
+        weights.files.push(Bytes::Mapped(map));
         weights.metadata = header.metadata;
         weights.tensors = header
             .tensors
@@ -101,6 +120,17 @@ impl Weights {
             weights.metadata.append(&mut shard.metadata);
         }
         Ok(weights)
+    }
+
+    /// The tensors of an archive, which is the whole of `map`.
+    pub(super) fn of_archive(file: &Path, map: Mmap, entries: Entries) -> Self {
+        let mut weights = Self::empty(file);
+        weights.files = vec![Bytes::Mapped(map), Bytes::Copied(entries.copied)];
+        for (file, held) in [entries.in_place, entries.gathered].into_iter().enumerate() {
+            let places = held.into_iter().map(|(name, entry)| (name, Place { file, entry }));
+            weights.tensors.extend(places);
+        }
+        weights
     }
 
     /// Adds the tensors of another source, with `prefix` and a dot before their names. Its metadata is left out.
@@ -169,10 +199,11 @@ impl Weights {
         Ok((&place.entry.dtype, &self.files[place.file][place.entry.bytes.clone()]))
     }
 
-    /// A tensor's elements as f32, in row-major order: the file's own memory where it is f32 and aligned.
+    /// A tensor's elements as f32, in row-major order: the file's own memory where it is f32 and aligned. Those of an
+    /// F64, which only archives may hold as weights, are rounded.
     ///
     /// # Errors
-    /// No such tensor, or an element type other than F32, F16 and BF16.
+    /// No such tensor, or an element type other than F32, F16, BF16 and F64.
     pub fn f32(&self, name: &str) -> Result<Cow<'_, [f32]>, FrontError> {
         let (dtype, bytes) = self.stored(name)?;
         match dtype {
@@ -183,6 +214,7 @@ impl Weights {
             "F32" => Ok(Cow::Owned(converted(bytes, f32::from_le_bytes))),
             "F16" => Ok(Cow::Owned(converted(bytes, |b| f16::from_le_bytes(b).to_f32()))),
             "BF16" => Ok(Cow::Owned(converted(bytes, |b| bf16::from_le_bytes(b).to_f32()))),
+            "F64" => Ok(Cow::Owned(converted(bytes, |b| f64::from_le_bytes(b) as f32))),
             _ => Err(FrontError::WeightDType {
                 file: self.source.clone(),
                 name: name.to_owned(),
@@ -233,7 +265,8 @@ fn is_plain_name(name: &str) -> bool {
     matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
 }
 
-fn map(file: &Path) -> Result<Mmap, FrontError> {
+/// Maps a whole file.
+pub(super) fn map(file: &Path) -> Result<Mmap, FrontError> {
     let read = |source| FrontError::Read { file: PathBuf::from(file), source };
     let handle = File::open(file).map_err(read)?;
     if handle.metadata().map_err(read)?.is_dir() {

@@ -10,4 +10,5 @@ mod golden;
 mod graphs;
 mod heads;
 mod loading;
+mod pt2;
 mod sentence;

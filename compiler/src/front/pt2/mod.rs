@@ -1,0 +1,88 @@
+//! The third front end: archives of `torch.export` (`.pt2`).
+//!
+//! An archive is a zip file with the program as JSON and the tensors as raw bytes. The [zip] reader checks the container,
+//! [archive] what it holds; every node of the program becomes nodes of a [`Trace`] by the table of ops, and
+//! [`bytec_trace`] finds the graph of one sample in it. No Python is needed, and nothing of the file runs.
+
+pub mod archive;
+pub mod error;
+mod expr;
+mod lower;
+mod schema;
+pub mod zip;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytec_trace::Trace;
+
+pub use archive::Archive;
+use archive::Element;
+pub use error::Pt2Error;
+
+use super::error::FrontError;
+use super::header::Entry;
+use super::weights::{self, Weights};
+
+/// The program of the archive at `path`, its outputs under these names, and the tensors of its checkpoint.
+///
+/// # Errors
+/// The file can't be read, or isn't an archive that a plan can be made of.
+pub fn open(path: &Path, outputs: &[String]) -> Result<(Trace, Weights), FrontError> {
+    let wrong = |source| FrontError::Archive { file: path.to_owned(), source: Box::new(source) };
+    let map = weights::map(path)?;
+    let archive = Archive::parse(&map).map_err(wrong)?;
+    let trace = archive.trace(&map, outputs).map_err(wrong)?;
+    let entries = archive.entries(&map).map_err(wrong)?;
+    Ok((trace, Weights::of_archive(path, map, entries)))
+}
+
+impl Archive {
+    /// The archive's program, which is the whole of `file`, as a trace. Its outputs get the names of `outputs`, else
+    /// `output.0`, `output.1` and so on.
+    ///
+    /// # Errors
+    /// Everything in the program that no plan can do: all unknown ops at once, else the first node that can't be read.
+    pub fn trace(&self, file: &[u8], outputs: &[String]) -> Result<Trace, Pt2Error> {
+        lower::lower(self, file, outputs)
+    }
+
+    /// Where the float tensors of the checkpoint are in `file`. Those that don't lie there in order are copied behind
+    /// each other into the buffer that comes with them; their ranges are of it.
+    pub(super) fn entries(&self, file: &[u8]) -> Result<Entries, Pt2Error> {
+        let mut entries = Entries::default();
+        for name in self.weights() {
+            let Ok(stored) = self.stored(name) else { continue };
+            let dtype = match stored.element {
+                Element::F16 => "F16",
+                Element::Bf16 => "BF16",
+                Element::F32 => "F32",
+                Element::F64 => "F64",
+                _ => continue,
+            };
+            let (held, bytes) = match stored.contiguous() {
+                Some(bytes) => (&mut entries.in_place, bytes),
+                None => {
+                    let start = entries.copied.len();
+                    entries.copied.extend(stored.gathered(file));
+                    (&mut entries.gathered, start..entries.copied.len())
+                }
+            };
+            held.insert(
+                name.to_owned(),
+                Entry { dtype: dtype.to_owned(), shape: stored.shape, bytes },
+            );
+        }
+        Ok(entries)
+    }
+}
+
+/// The float tensors of a checkpoint by name.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    /// Those whose bytes are ranges of the file.
+    pub(super) in_place: BTreeMap<String, Entry>,
+    /// Those whose bytes are ranges of `copied`.
+    pub(super) gathered: BTreeMap<String, Entry>,
+    pub(super) copied: Vec<u8>,
+}
