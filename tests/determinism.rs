@@ -48,7 +48,7 @@ fn every_architecture_compiles_to_the_same_bytes() {
 #[test]
 fn every_pooling_compiles_to_the_same_bytes() {
     for &kind in PoolKind::ALL {
-        let pooling = Some(PoolingChoice::Kind(kind));
+        let pooling = Some(PoolingChoice::Kinds(vec![kind]));
         let front = FrontOptions { pooling, normalize: Some(true), ..FrontOptions::default() };
         let other = TinyBert { seed: 2, ..TinyBert::default() };
         check(&TinyBert::default().checkpoint(), &other.checkpoint(), front);

@@ -195,7 +195,7 @@ fn stages(folder: &Path) -> Result<Stages> {
     match (fields.get("tiny"), fields.get("config"), fields.get("tensors")) {
         (Some(Value::Object(knobs)), None, None) => {
             let front = FrontOptions {
-                pooling: pooling.map(PoolingChoice::Kind),
+                pooling: pooling.map(|kind| PoolingChoice::Kinds(vec![kind])),
                 normalize,
                 ..FrontOptions::default()
             };

@@ -130,7 +130,7 @@ fn check(architecture: &'static str, front: FrontOptions) {
 fn check_pooling(kind: PoolKind) {
     for normalize in [false, true] {
         let front = FrontOptions {
-            pooling: Some(PoolingChoice::Kind(kind)),
+            pooling: Some(PoolingChoice::Kinds(vec![kind])),
             normalize: Some(normalize),
             ..FrontOptions::default()
         };

@@ -28,8 +28,11 @@ fn front_options(family: &Family, architecture: &str, seed: u64) -> FrontOptions
     if architecture != (family.architectures)()[0] || random.below(2) == 0 {
         return FrontOptions::default();
     }
+    let mut kind = || kinds[random.below(kinds.len() as u64) as usize];
+    // Several side by side for every other seed.
+    let pooling = (0..1 + seed % 2).map(|_| kind()).collect();
     FrontOptions {
-        pooling: Some(PoolingChoice::Kind(kinds[random.below(kinds.len() as u64) as usize])),
+        pooling: Some(PoolingChoice::Kinds(pooling)),
         normalize: Some(random.below(2) == 0),
         ..FrontOptions::default()
     }

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 const WIDTH: usize = 24;
 const OUTPUTS: usize = 10;
 
-/// Writes a folder that pools in `mode`, goes through a dense module with this activation and normalises.
-fn write(folder: &std::path::Path, mode: &str, activation: &str, bias: bool) {
+/// Writes a folder that pools in these modes, goes through a dense module with this activation and normalises.
+fn write(folder: &std::path::Path, modes: &[&str], activation: &str, bias: bool) {
     plans::write_folder(&TinyBert::default(), folder).unwrap();
     let module = |path: &str, class: &str| json!({"path": path, "type": format!("sentence_transformers.models.{class}")});
     let modules = json!([
@@ -27,14 +27,15 @@ fn write(folder: &std::path::Path, mode: &str, activation: &str, bias: bool) {
     ]);
     fs::write(folder.join("modules.json"), modules.to_string()).unwrap();
     fs::create_dir(folder.join("1_Pooling")).unwrap();
-    let pooling = json!({"word_embedding_dimension": WIDTH, "pooling_mode": mode});
+    let pooling = json!({"word_embedding_dimension": WIDTH, "pooling_mode": modes});
     fs::write(folder.join("1_Pooling/config.json"), pooling.to_string()).unwrap();
+    let inputs = modes.len() * WIDTH;
     let config = json!({
-        "in_features": WIDTH, "out_features": OUTPUTS, "bias": bias,
+        "in_features": inputs, "out_features": OUTPUTS, "bias": bias,
         "activation_function": format!("torch.nn.modules.{activation}"),
     });
     let numbers = |count: usize| (0..count).map(|i| (i * 7 % 11) as f32 / 8.0 - 0.6).collect();
-    let weight = TinyTensor { shape: vec![OUTPUTS, WIDTH], values: numbers(OUTPUTS * WIDTH) };
+    let weight = TinyTensor { shape: vec![OUTPUTS, inputs], values: numbers(OUTPUTS * inputs) };
     let mut tensors = BTreeMap::from([("linear.weight".to_owned(), weight)]);
     if bias {
         let bias = TinyTensor { shape: vec![OUTPUTS], values: numbers(OUTPUTS) };
@@ -48,14 +49,16 @@ fn write(folder: &std::path::Path, mode: &str, activation: &str, bias: bool) {
 
 #[test]
 fn a_dense_module_agrees_with_the_interpreter() {
-    for (mode, activation, bias) in [
-        ("mean", "activation.Tanh", true),
-        ("mean_sqrt_len_tokens", "linear.Identity", false),
-        ("weightedmean", "activation.GELU", true),
-        ("lasttoken", "activation.ReLU", false),
+    for (modes, activation, bias) in [
+        (&["mean"][..], "activation.Tanh", true),
+        (&["mean_sqrt_len_tokens"], "linear.Identity", false),
+        (&["weightedmean"], "activation.GELU", true),
+        (&["lasttoken"], "activation.ReLU", false),
+        (&["cls", "mean", "max"], "activation.Tanh", true),
     ] {
+        let mode = &modes.join(",");
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), mode, activation, bias);
+        write(folder.path(), modes, activation, bias);
         let loaded = front::load(folder.path(), &FrontOptions::default()).unwrap();
         let path = folder.path().join("model.plan");
         let options = Options { threads: Some(1), ..Options::default() };

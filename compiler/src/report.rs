@@ -22,7 +22,7 @@ pub(crate) fn manifest(model: &Loaded) -> Manifest {
         family: model.family.clone(),
         architecture: model.architecture.clone(),
         text: model.text.clone(),
-        pooling: model.pooling,
+        pooling: model.pooling.clone(),
         labels: model.labels.clone(),
         task: model.task,
         report: Report::default(),

@@ -175,7 +175,7 @@ fn head<E: Encoder>(fields: &Config, request: &Request) -> Result<&'static Head<
         (Some(name), Some(pooling)) if !is_base(name) => {
             return Err(ModelError::PoolingWithHead {
                 architecture: name.clone(),
-                pooling: pooling.kind.name().to_owned(),
+                pooling: pooling.names(),
             });
         }
         (Some(name), _) => ("--architecture", name.as_str()),
@@ -233,8 +233,8 @@ fn sentence_embedding<E: Encoder>(
     pooling: &Pooling,
 ) -> Result<(), ModelError> {
     draft.net.builder.output("last_hidden_state", draft.last);
-    let mut row = pool(draft, pooling.kind)?;
-    let mut width = draft.encoder.width();
+    let mut row = pooled(draft, &pooling.kinds)?;
+    let mut width = draft.encoder.width() * pooling.kinds.len() as u64;
     for step in &pooling.steps {
         row = match step {
             Step::Normalize => {
@@ -274,8 +274,18 @@ fn dense(net: &mut Net<'_>, layer: &Dense, x: NodeId) -> Built {
     }
 }
 
-fn pool<E>(draft: &mut Draft<'_, E>, kind: PoolKind) -> Built {
-    let name = "embedding.pooled";
+/// What each way makes of the rows, side by side.
+fn pooled<E>(draft: &mut Draft<'_, E>, kinds: &[PoolKind]) -> Built {
+    const NAME: &str = "embedding.pooled";
+    if let [kind] = kinds {
+        return pool(draft, NAME, *kind);
+    }
+    let one = |kind: &PoolKind| pool(draft, &format!("embedding.{}", kind.name()), *kind);
+    let rows = kinds.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+    draft.net.builder.op(NAME, Op::Concat { axis: 0 }, &rows)
+}
+
+fn pool<E>(draft: &mut Draft<'_, E>, name: &str, kind: PoolKind) -> Built {
     let (builder, last) = (&mut draft.net.builder, draft.last);
     match kind {
         PoolKind::Mean => builder.reduce(name, ReduceFn::Mean, last, 0),

@@ -79,8 +79,8 @@ pub struct Request {
 /// How the rows of a sample become its embedding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pooling {
-    /// How rows become one.
-    pub kind: PoolKind,
+    /// How rows become one; the results of several ways are put side by side, in this order.
+    pub kinds: Vec<PoolKind>,
     /// What then becomes of it, in order.
     pub steps: Vec<Step>,
 }
@@ -88,12 +88,15 @@ pub struct Pooling {
 impl Pooling {
     /// Rows become one in this way, which is then divided by its L2 norm if `normalize` is set.
     pub fn new(kind: PoolKind, normalize: bool) -> Self {
-        Self { kind, steps: if normalize { vec![Step::Normalize] } else { Vec::new() } }
+        Self {
+            kinds: vec![kind],
+            steps: if normalize { vec![Step::Normalize] } else { Vec::new() },
+        }
     }
 
-    /// Whether the result is divided by its L2 norm at the end.
-    pub fn normalizes(&self) -> bool {
-        self.steps.last() == Some(&Step::Normalize)
+    /// The ways in which rows become one, as an option names them: `cls,mean`.
+    pub fn names(&self) -> String {
+        self.kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")
     }
 }
 

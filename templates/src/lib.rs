@@ -22,6 +22,7 @@ macro_rules! files {
 pub const KERNELS: &[File] = files! {
     "kernels/attention.cu.tera",
     "kernels/attention_f32.cu.tera",
+    "kernels/concat.cu.tera",
     "kernels/embed.cu.tera",
     "kernels/l2_normalize.cu.tera",
     "kernels/layer_norm.cu.tera",

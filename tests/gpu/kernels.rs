@@ -58,6 +58,8 @@ pub(crate) fn all() -> Result<Vec<KernelCase>, BuildError> {
     }
     cases.pool(Op::Select { axis: 0, index: 0 }, "cls", 72, false)?;
     cases.pool(Op::Reduce { f: ReduceFn::Mean, axis: 0 }, "mean", 384, true)?;
+    cases.concat([40, 16, 24])?;
+    cases.concat([7, 300, 1])?;
     for f in UnaryFn::ALL {
         cases.function(*f)?;
     }
@@ -218,6 +220,17 @@ impl Cases {
             shape += ", normalised";
         }
         self.push("pool", &shape, lengths(width), making, y);
+        Ok(())
+    }
+
+    /// Columns of a buffer, an input and a buffer side by side.
+    fn concat(&mut self, [a, b, c]: [u64; 3]) -> Result<(), BuildError> {
+        let mut making = Making::new();
+        let (x, other) = (making.input("x", a + c), making.input("other", b));
+        let x = making.builder.unary("negative", UnaryFn::Neg, x)?;
+        let (first, last) = (making.columns(x, 0, a)?, making.columns(x, a, c)?);
+        let y = making.builder.op("y", Op::Concat { axis: 1 }, &[last, other, first])?;
+        self.push("concat", &format!("{c}, {b} and {a}"), lengths(a + b + c), making, y);
         Ok(())
     }
 

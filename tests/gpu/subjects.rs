@@ -96,7 +96,7 @@ fn real(name: String, minilm: &Path, sources: &Path) -> Result<Subject> {
     let mut config: Value = read_json(&minilm.join("config.json"))?;
     config["vocab_size"] = words.len().into();
     write_json(&folder.join("config.json"), &config)?;
-    let pooling = Some(PoolingChoice::Kind(PoolKind::Mean));
+    let pooling = Some(PoolingChoice::Kinds(vec![PoolKind::Mean]));
     let front = FrontOptions { pooling, normalize: Some(true), ..FrontOptions::default() };
     let targets = MINILM_TARGETS.map(str::to_owned).to_vec();
     Ok(Subject { front, targets, ..model(name, folder, samples, Vec::new()) })

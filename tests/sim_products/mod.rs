@@ -1,9 +1,10 @@
-//! Linear layers, attention and what goes by a row's place, on the simulated GPU, with all its checks, against f64.
+//! Linear layers, attention, what goes by a row's place and what puts columns side by side, on the simulated GPU, with all its checks, against f64.
 //!
 //! Kernels are rendered and compiled as for a plan, and launched as a plan's launches say. Samples are ragged; where a
 //! test says so, other samples are NaN. Buffers have no room beyond their rows, so that a stray access is out of bounds.
 
 mod attention;
+mod concat;
 mod device;
 mod fixtures;
 mod linear;

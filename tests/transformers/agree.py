@@ -315,7 +315,7 @@ def main():
     families = json.loads(bytec(args.bytec, "list", "models", "--json"))
     heads, missing = [], []
     for family in families:
-        for head in re.search(r"\(([^()]*)\)$", family["about"])[1].split(", "):
+        for head in family["architectures"]:
             kept = heads if hasattr(transformers, head) else missing
             kept.append((family["name"], head))
     counted, wrong, largest = 0, [], [0.0, 0.0]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bytec_compiler::front::PoolingChoice;
 use clap::builder::{PathBufValueParser, RangedI64ValueParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
@@ -86,9 +87,10 @@ pub(crate) struct CompileArgs {
 pub(crate) struct ModelArgs {
     /// A folder in Hugging Face layout, or a .safetensors file.
     pub(crate) source: PathBuf,
-    /// How token rows become a sentence embedding; `none` leaves the folder's pooling out.
-    #[arg(long)]
-    pub(crate) pooling: Option<Pooling>,
+    /// How token rows become a sentence embedding: mean, cls, max, mean_sqrt_len_tokens, weightedmean or lasttoken, or
+    /// several with commas between, put side by side; `none` leaves the folder's pooling out.
+    #[arg(long, value_name = "MODES", value_parser = pooling)]
+    pub(crate) pooling: Option<PoolingChoice>,
     /// Whether the embedding is divided by its L2 norm; by default as the folder says.
     #[arg(long, value_name = "BOOL")]
     pub(crate) normalize: Option<bool>,
@@ -106,28 +108,6 @@ pub(crate) struct ModelArgs {
     pub(crate) graph: Option<PathBuf>,
 }
 
-/// How token rows become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Pooling {
-    /// The mean of all rows.
-    Mean,
-    /// The first row.
-    Cls,
-    /// The elementwise maximum.
-    Max,
-    /// The sum of all rows, divided by the square root of their number.
-    #[value(name = "mean_sqrt_len_tokens")]
-    MeanSqrtLen,
-    /// The mean of all rows, each weighted by its place, counted from 1.
-    #[value(name = "weightedmean")]
-    WeightedMean,
-    /// The last row.
-    #[value(name = "lasttoken")]
-    Last,
-    /// No embedding.
-    None,
-}
-
 /// More threads than any machine has would only take its memory.
 fn threads() -> RangedI64ValueParser<u16> {
     RangedI64ValueParser::new().range(1..=1024)
@@ -142,6 +122,14 @@ fn output() -> impl TypedValueParser<Value = PathBuf> {
             Ok(path)
         }
     })
+}
+
+fn pooling(text: &str) -> Result<PoolingChoice, String> {
+    if text == "none" {
+        return Ok(PoolingChoice::None);
+    }
+    let kinds: Result<_, _> = text.split(',').map(PoolingChoice::kind).collect();
+    Ok(PoolingChoice::Kinds(kinds?))
 }
 
 fn field(text: &str) -> Result<(String, String), String> {

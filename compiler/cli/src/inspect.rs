@@ -5,7 +5,7 @@ use std::io::{self, Write, stdout};
 
 use bytec_compiler::schedule::memory::arena_expression;
 use bytec_plan::device::{Image, ModuleSpec};
-use bytec_plan::manifest::{Manifest, RuleReport};
+use bytec_plan::manifest::{Manifest, PoolingSource, PoolingSpec, PoolingStep, RuleReport};
 use bytec_plan::program::Program;
 use bytec_plan::reader::PlanIndex;
 use serde::Serialize;
@@ -85,12 +85,11 @@ fn source(out: &mut impl Write, index: &PlanIndex) -> io::Result<()> {
         writeln!(out, "  texts      cut to {} tokens ({})", text.max_tokens, text.max_tokens_from)?;
     }
     if let Some(pooling) = &manifest.pooling {
-        let normalized = if pooling.normalize { ", L2-normalised" } else { "" };
         let from = match pooling.from {
-            bytec_plan::manifest::PoolingSource::Folder => "the folder's modules.json",
-            bytec_plan::manifest::PoolingSource::Option => "--pooling",
+            PoolingSource::Folder => "the folder's modules.json",
+            PoolingSource::Option => "--pooling",
         };
-        writeln!(out, "  embedding  {:?}{normalized} ({from})", pooling.kind)?;
+        writeln!(out, "  embedding  {} ({from})", embedding(pooling))?;
     }
     if !manifest.labels.is_empty() {
         writeln!(out, "  labels     {}", manifest.labels.join(", "))?;
@@ -108,6 +107,21 @@ fn source(out: &mut impl Write, index: &PlanIndex) -> io::Result<()> {
         writeln!(out, "  note       {note}")?;
     }
     Ok(())
+}
+
+/// How an embedding comes about: `Cls and Mean, Dense to 10 with Tanh, L2-normalised`.
+fn embedding(pooling: &PoolingSpec) -> String {
+    let kinds: Vec<_> = pooling.kinds.iter().map(|kind| format!("{kind:?}")).collect();
+    let mut parts = vec![kinds.join(" and ")];
+    parts.extend(pooling.steps.iter().map(|step| match step {
+        PoolingStep::Normalize => "L2-normalised".to_owned(),
+        PoolingStep::Dense { outputs, bias, function } => {
+            let bias = if *bias { "" } else { " without bias" };
+            let function = function.map_or(String::new(), |f| format!(", then {f:?}"));
+            format!("Dense to {outputs}{bias}{function}")
+        }
+    }));
+    parts.join(", ")
 }
 
 fn ops(out: &mut impl Write, manifest: &Manifest) -> io::Result<()> {

@@ -15,6 +15,9 @@ use crate::failure::Failure;
 struct Item {
     name: String,
     about: String,
+    /// A model family's architectures, by their names in a config.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    architectures: Vec<&'static str>,
 }
 
 pub(crate) fn list(args: &ListArgs) -> Outcome {
@@ -36,6 +39,7 @@ fn items(what: Listing) -> Vec<Item> {
     let item = |name: &str, about: &str| Item {
         name: name.to_owned(),
         about: about.split_whitespace().collect::<Vec<_>>().join(" "),
+        architectures: Vec::new(),
     };
     match what {
         Listing::Ops => bytec_ir::ops::TABLE
@@ -49,8 +53,9 @@ fn items(what: Listing) -> Vec<Item> {
         Listing::Models => MODELS
             .iter()
             .map(|family| {
-                let about = format!("{} ({})", family.summary, (family.architectures)().join(", "));
-                item(family.name, &about)
+                let architectures = (family.architectures)();
+                let about = format!("{} ({})", family.summary, architectures.join(", "));
+                Item { architectures, ..item(family.name, &about) }
             })
             .collect(),
     }

@@ -3,11 +3,9 @@
 use std::path::Path;
 
 use bytec_compiler::FrontOptions;
-use bytec_compiler::front::PoolingChoice;
-use bytec_ir::PoolKind;
 
 use crate::Outcome;
-use crate::args::{ModelArgs, Pooling};
+use crate::args::ModelArgs;
 use crate::outputs;
 
 impl ModelArgs {
@@ -18,15 +16,7 @@ impl ModelArgs {
             set: self.set.clone(),
             architecture: self.architecture.clone(),
             graph: self.graph.clone(),
-            pooling: self.pooling.map(|pooling| match pooling {
-                Pooling::Mean => PoolingChoice::Kind(PoolKind::Mean),
-                Pooling::Cls => PoolingChoice::Kind(PoolKind::Cls),
-                Pooling::Max => PoolingChoice::Kind(PoolKind::Max),
-                Pooling::MeanSqrtLen => PoolingChoice::Kind(PoolKind::MeanSqrtLen),
-                Pooling::WeightedMean => PoolingChoice::Kind(PoolKind::WeightedMean),
-                Pooling::Last => PoolingChoice::Kind(PoolKind::Last),
-                Pooling::None => PoolingChoice::None,
-            }),
+            pooling: self.pooling.clone(),
             normalize: self.normalize,
         }
     }

@@ -23,8 +23,10 @@ use std::path::{Path, PathBuf};
 
 use bytec_ir::attrs::PoolKind;
 use bytec_ir::graph::Graph;
-use bytec_models::{Model, Request, Tied};
-use bytec_plan::manifest::{PoolingSpec, Task, TextSpec};
+use bytec_models::{Model, Request, Step, Tied};
+use bytec_plan::manifest::{PoolingSpec, PoolingStep, Task, TextSpec};
+
+use crate::schedule::functions::{pooling, unary};
 
 pub use error::FrontError;
 use folder::Folder;
@@ -50,12 +52,24 @@ pub struct FrontOptions {
 }
 
 /// A choice of pooling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolingChoice {
-    /// Rows become one in this way.
-    Kind(PoolKind),
+    /// Rows become one in these ways, at least one; the results are put side by side in this order.
+    Kinds(Vec<PoolKind>),
     /// No sentence embedding, whatever the folder says.
     None,
+}
+
+impl PoolingChoice {
+    /// The way of this name, which is that of sentence-transformers: `mean`, `lasttoken`.
+    ///
+    /// # Errors
+    /// The names there are.
+    pub fn kind(name: &str) -> Result<PoolKind, String> {
+        sentence::kind(name).ok_or_else(|| {
+            format!("expected ways to pool ({}) or none, found {name:?}", sentence::modes())
+        })
+    }
 }
 
 /// A model, ready to be compiled.
@@ -109,7 +123,7 @@ fn load_graph(
     folder: &Folder,
     options: &FrontOptions,
 ) -> Result<Loaded, FrontError> {
-    let pooled = matches!(options.pooling, Some(PoolingChoice::Kind(_)));
+    let pooled = matches!(options.pooling, Some(PoolingChoice::Kinds(_)));
     let given = [
         ("--config", options.config.is_some()),
         ("--set", !options.set.is_empty()),
@@ -201,16 +215,19 @@ fn planned_task(task: bytec_models::Task) -> Task {
 }
 
 fn pooling_spec(found: &Found) -> PoolingSpec {
-    use bytec_plan::kernel::PoolKind as Planned;
-    let kind = match found.pooling.kind {
-        PoolKind::Mean => Planned::Mean,
-        PoolKind::Cls => Planned::Cls,
-        PoolKind::Max => Planned::Max,
-        PoolKind::MeanSqrtLen => Planned::MeanSqrtLen,
-        PoolKind::WeightedMean => Planned::WeightedMean,
-        PoolKind::Last => Planned::Last,
+    let step = |step: &Step| match step {
+        Step::Normalize => PoolingStep::Normalize,
+        Step::Dense(layer) => PoolingStep::Dense {
+            outputs: layer.outputs,
+            bias: layer.bias,
+            function: layer.function.map(unary),
+        },
     };
-    PoolingSpec { kind, normalize: found.pooling.normalizes(), from: found.from }
+    PoolingSpec {
+        kinds: found.pooling.kinds.iter().copied().map(pooling).collect(),
+        steps: found.pooling.steps.iter().map(step).collect(),
+        from: found.from,
+    }
 }
 
 fn notes(model: &Model, from_texts: Vec<String>) -> Vec<String> {

@@ -12,14 +12,13 @@ use super::{FrontOptions, PoolingChoice, dense, json};
 
 const LIST: &str = "modules.json";
 const EXPECTED: &str = "Transformer, then Pooling, then Dense and Normalize if at all";
-const HELP: &str =
-    "pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none";
+const HELP: &str = "pass --pooling with one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken, or none";
 
-/// The pooling modes that are built: both forms' names for each.
+/// The pooling modes: both forms' names for each, in the order in which the old form puts several side by side.
 const MODES: &[(&str, &str, PoolKind)] = &[
-    ("mean", "pooling_mode_mean_tokens", PoolKind::Mean),
     ("cls", "pooling_mode_cls_token", PoolKind::Cls),
     ("max", "pooling_mode_max_tokens", PoolKind::Max),
+    ("mean", "pooling_mode_mean_tokens", PoolKind::Mean),
     ("mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens", PoolKind::MeanSqrtLen),
     ("weightedmean", "pooling_mode_weightedmean_tokens", PoolKind::WeightedMean),
     ("lasttoken", "pooling_mode_lasttoken", PoolKind::Last),
@@ -131,14 +130,18 @@ pub(super) fn pooling(
         (_, found) => Ok(found),
     };
     let chain = || modules.map_or(Ok((None, &[][..])), Modules::chain);
-    let (kind, modules, fields) = match options.pooling {
+    let (kinds, modules, fields) = match &options.pooling {
         Some(PoolingChoice::None) => return unpooled(None),
-        Some(PoolingChoice::Kind(kind)) => (kind, chain()?.1, None),
+        Some(PoolingChoice::Kinds(kinds)) if kinds.is_empty() => {
+            let why = format!("a choice of pooling names no way to pool; {HELP}");
+            return Err(FrontError::Options(why));
+        }
+        Some(PoolingChoice::Kinds(kinds)) => (kinds.clone(), chain()?.1, None),
         None => match chain()? {
             (None, _) => return unpooled(None),
             (Some(module), modules) => {
                 let fields = pooling_config(&module.folder)?;
-                (mode(&fields)?, modules, Some(fields))
+                (kinds(&fields)?, modules, Some(fields))
             }
         },
     };
@@ -160,7 +163,7 @@ pub(super) fn pooling(
     }
     let asked = options.pooling.is_some() || options.normalize.is_some();
     Ok(Some(Found {
-        pooling: Pooling { kind, steps },
+        pooling: Pooling { kinds, steps },
         from: if asked { PoolingSource::Option } else { PoolingSource::Folder },
         dense,
         fields,
@@ -182,58 +185,58 @@ fn pooling_config(folder: &Path) -> Result<Config, FrontError> {
     Ok(Config::new(file.display().to_string(), json::object(&file)?).with_help(HELP))
 }
 
-/// The one mode that is switched on, in either form. If a file has both forms, they have to agree.
-fn mode(fields: &Config) -> Result<PoolKind, FieldError> {
+/// The modes that are switched on, in either form. If a file has both forms, they have to agree; the new one says the
+/// order.
+fn kinds(fields: &Config) -> Result<Vec<PoolKind>, FieldError> {
     const NEW: &str = "pooling_mode";
-    let old = old_mode(fields)?;
+    let old = old_kinds(fields)?;
+    let expected = format!("one or several of {}", modes());
     let Some(value) = fields.get(NEW) else {
-        let expected = format!("one of {}, or given as one pooling_mode_.. that is true", modes());
-        return old.ok_or_else(|| fields.error(NEW, expected, ""));
+        let expected = format!("{expected}, or given as pooling_mode_.. fields that are true");
+        return if old.is_empty() { Err(fields.error(NEW, expected, "")) } else { Ok(old) };
     };
-    let name = match value {
-        Value::Array(names) if names.len() == 1 => names[0].as_str(),
-        other => other.as_str(),
+    let named = |name: &Value| name.as_str().and_then(kind);
+    let new: Option<Vec<_>> = match value {
+        Value::Array(names) => names.iter().map(named).collect(),
+        name => named(name).map(|kind| vec![kind]),
     };
-    let known = MODES.iter().find(|(mode, ..)| Some(*mode) == name).map(|(.., kind)| *kind);
-    let new = known.ok_or_else(|| fields.error(NEW, format!("one of {}", modes()), ""))?;
-    match old {
-        Some(old) if old != new => {
-            Err(fields.error(NEW, format!("{old}, as the pooling_mode_.. fields say"), ""))
-        }
-        _ => Ok(new),
+    let new = new.filter(|kinds| !kinds.is_empty());
+    let new = new.ok_or_else(|| fields.error(NEW, expected, ""))?;
+    let same = |kinds: &[PoolKind], other: &[PoolKind]| kinds.iter().all(|x| other.contains(x));
+    let agrees = old.is_empty() || same(&old, &new) && same(&new, &old);
+    if !agrees {
+        let names: Vec<_> = old.iter().map(|kind| kind.name()).collect();
+        let expected = format!("{}, as the pooling_mode_.. fields say", names.join(" and "));
+        return Err(fields.error(NEW, expected, ""));
     }
+    Ok(new)
+}
+
+/// The mode of this name.
+pub(super) fn kind(name: &str) -> Option<PoolKind> {
+    MODES.iter().find(|(mode, ..)| *mode == name).map(|(.., kind)| *kind)
 }
 
 /// The modes, as an error lists them.
-fn modes() -> String {
-    MODES.iter().map(|(mode, ..)| format!("\"{mode}\"")).collect::<Vec<_>>().join(", ")
+pub(super) fn modes() -> String {
+    MODES.iter().map(|(mode, ..)| *mode).collect::<Vec<_>>().join(", ")
 }
 
-/// The old form: one boolean for each mode.
-fn old_mode(fields: &Config) -> Result<Option<PoolKind>, FieldError> {
+/// The old form: one boolean for each mode. Several are put side by side in the order of [`MODES`], whatever theirs.
+fn old_kinds(fields: &Config) -> Result<Vec<PoolKind>, FieldError> {
     let mut on = Vec::new();
     for name in fields.names().filter(|name| name.starts_with("pooling_mode_")) {
         if fields.flag(name, false)? {
-            on.push(name);
-        }
-    }
-    match on[..] {
-        [] => Ok(None),
-        [name] => {
-            let known = MODES.iter().find(|(_, old, _)| *old == name).map(|(.., kind)| *kind);
+            let known = MODES.iter().any(|(_, old, _)| *old == name);
             let expected = format!("false: only {} are built", modes());
-            known.map(Some).ok_or_else(|| fields.error(name, expected, ""))
-        }
-        [first, second, ..] => {
-            let expected =
-                format!("false, since {first} is true: only one mode at a time is built");
-            Err(fields.error(second, expected, ""))
+            on.push(known.then_some(name).ok_or_else(|| fields.error(name, expected, ""))?);
         }
     }
+    Ok(MODES.iter().filter(|(_, old, _)| on.contains(old)).map(|(.., kind)| *kind).collect())
 }
 
 impl Found {
-    /// Checks the width that the pooling module was made for.
+    /// Checks the width of a row that the pooling module was made for.
     pub(super) fn check_width(&self, width: u64) -> Result<(), FieldError> {
         let Some(fields) = &self.fields else { return Ok(()) };
         for name in ["word_embedding_dimension", "embedding_dimension"] {

@@ -6,6 +6,7 @@
 
 mod attention;
 mod attention_options;
+mod concat;
 mod embed;
 mod functions;
 mod l2_normalize;
@@ -191,6 +192,9 @@ impl Renderer {
             }
             Kernel::RmsNorm { width, eps } => {
                 self.add(site, &rms_norm::params(site, *width, *eps)?)
+            }
+            Kernel::Concat { groups, parts } => {
+                self.add(site, &concat::params(site, *groups, parts)?)
             }
             Kernel::Unfold { width, size, before } => {
                 self.add(site, &unfold::params(site, *width, *size, *before)?)

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use bytec_plan::attention::{Band, Bias, Pairs, Rotary};
-use bytec_plan::kernel::{Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn};
+use bytec_plan::kernel::{Broadcast, IdSource, Instr, Kernel, Part, PoolKind, UnaryFn};
 use serde::Serialize;
 
 use super::template::Templates;
 use super::{Float, Matrix, Params, RenderError, Renderer, Site};
 use super::{
-    Options, attention, embed, l2_normalize, layer_norm, linear, pointwise, pool, rms_norm, rotary,
-    softmax, unfold,
+    Options, attention, concat, embed, l2_normalize, layer_norm, linear, pointwise, pool, rms_norm,
+    rotary, softmax, unfold,
 };
 
 /// Fails unless the template's variables are the struct's fields, `symbol` and `element`.
@@ -41,6 +41,8 @@ fn templates_use_exactly_the_fields_of_their_params() {
     };
     same_names(&rms_norm::params(&site, 8, 1e-12).unwrap());
     same_names(&rotary::params(&site, 1, 8, turns).unwrap());
+    let parts = [Part { columns: 4, weight: false }, Part { columns: 4, weight: true }];
+    same_names(&concat::params(&site, 1, &parts).unwrap());
     same_names(&unfold::params(&site, 8, 1, 0).unwrap());
     same_names(&attention::Mma(heads()));
     same_names(&attention::Fma(heads()));

@@ -3,7 +3,7 @@
 //! [`order`] fixes the order, [`select`] gives every op its kernel and says why, [`memory`] lays the values out in the
 //! arena. What comes out is a program without its weights' bytes: [`crate::emit`] adds those.
 
-mod functions;
+pub(crate) mod functions;
 pub mod memory;
 pub mod order;
 pub mod select;

@@ -65,7 +65,7 @@ fn a_graph_may_travel_in_the_metadata() {
 fn unused_tensors_of_a_graph_are_named() {
     let (folder, _) = folder();
     let pooled = FrontOptions {
-        pooling: Some(PoolingChoice::Kind(PoolKind::Mean)),
+        pooling: Some(PoolingChoice::Kinds(vec![PoolKind::Mean])),
         ..FrontOptions::default()
     };
     folder.write(GRAPH, folder.load(&pooled).unwrap().graph.to_string());
@@ -109,7 +109,7 @@ fn options_that_shape_a_model_do_not_apply_to_a_graph() {
         FrontOptions { config: Some(folder.file("config.json")), ..base() },
         FrontOptions { set: vec![("a".to_owned(), "1".to_owned())], ..base() },
         FrontOptions { architecture: Some("BertModel".to_owned()), ..base() },
-        FrontOptions { pooling: Some(PoolingChoice::Kind(PoolKind::Mean)), ..base() },
+        FrontOptions { pooling: Some(PoolingChoice::Kinds(vec![PoolKind::Mean])), ..base() },
         FrontOptions { normalize: Some(true), ..base() },
     ];
     for options in &cases {

@@ -6,7 +6,7 @@ use bytec_compiler::front::{FrontOptions, Loaded, PoolingChoice};
 use bytec_ir::attrs::PoolKind;
 use bytec_ir::eval::{Rounding, Tensor, eval};
 use bytec_plan::kernel::PoolKind as Planned;
-use bytec_plan::manifest::{PoolingSource, PoolingSpec};
+use bytec_plan::manifest::{PoolingSource, PoolingSpec, PoolingStep};
 use expect_test::expect;
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ fn old(on: &str) -> Value {
 }
 
 fn choose(kind: PoolKind) -> FrontOptions {
-    FrontOptions { pooling: Some(PoolingChoice::Kind(kind)), ..FrontOptions::default() }
+    FrontOptions { pooling: Some(PoolingChoice::Kinds(vec![kind])), ..FrontOptions::default() }
 }
 
 fn unpooled() -> FrontOptions {
@@ -47,10 +47,19 @@ fn run(loaded: &Loaded) -> BTreeMap<String, Tensor> {
 }
 
 /// The embedding by hand from the rows.
-fn embedding(rows: &Tensor, kind: PoolKind, normalize: bool) -> Vec<f64> {
+fn embedding(rows: &Tensor, kinds: &[PoolKind], normalize: bool) -> Vec<f64> {
+    let mut row: Vec<_> = kinds.iter().flat_map(|kind| pooled(rows, *kind)).collect();
+    if normalize {
+        let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt();
+        row.iter_mut().for_each(|x| *x /= norm);
+    }
+    row
+}
+
+fn pooled(rows: &Tensor, kind: PoolKind) -> Vec<f64> {
     let rows: Vec<&[f64]> = rows.as_floats().unwrap().chunks(24).collect();
     let column = |i: usize| rows.iter().map(move |row| row[i]);
-    let mut row: Vec<f64> = (0..24)
+    (0..24)
         .map(|i| match kind {
             PoolKind::Mean => column(i).sum::<f64>() / rows.len() as f64,
             PoolKind::Max => column(i).fold(f64::NEG_INFINITY, f64::max),
@@ -62,16 +71,15 @@ fn embedding(rows: &Tensor, kind: PoolKind, normalize: bool) -> Vec<f64> {
             }
             PoolKind::Last => rows[rows.len() - 1][i],
         })
-        .collect();
-    if normalize {
-        let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt();
-        row.iter_mut().for_each(|x| *x /= norm);
-    }
-    row
+        .collect()
 }
 
 fn check(loaded: &Loaded, kind: PoolKind, normalized: bool, from: PoolingSource) {
-    let planned = match kind {
+    check_all(loaded, &[kind], normalized, from);
+}
+
+fn check_all(loaded: &Loaded, kinds: &[PoolKind], normalized: bool, from: PoolingSource) {
+    let planned = |kind: &PoolKind| match kind {
         PoolKind::Mean => Planned::Mean,
         PoolKind::Cls => Planned::Cls,
         PoolKind::Max => Planned::Max,
@@ -79,11 +87,13 @@ fn check(loaded: &Loaded, kind: PoolKind, normalized: bool, from: PoolingSource)
         PoolKind::WeightedMean => Planned::WeightedMean,
         PoolKind::Last => Planned::Last,
     };
-    assert_eq!(loaded.pooling, Some(PoolingSpec { kind: planned, normalize: normalized, from }));
+    let kinds_planned = kinds.iter().map(planned).collect();
+    let steps = if normalized { vec![PoolingStep::Normalize] } else { vec![] };
+    assert_eq!(loaded.pooling, Some(PoolingSpec { kinds: kinds_planned, steps, from }));
     assert_eq!(loaded.architecture, "BertModel");
     let outputs = run(loaded);
     assert_eq!(outputs.keys().collect::<Vec<_>>(), ["embedding", "last_hidden_state"]);
-    let expected = embedding(&outputs["last_hidden_state"], kind, normalized);
+    let expected = embedding(&outputs["last_hidden_state"], kinds, normalized);
     let found = outputs["embedding"].as_floats().unwrap();
     assert_eq!(found.len(), expected.len());
     for (a, b) in found.iter().zip(expected) {
@@ -112,6 +122,41 @@ fn both_forms_of_every_mode_are_read() {
             let loaded = Folder::sentence(&form).load(&FrontOptions::default()).unwrap();
             check(&loaded, kind, true, PoolingSource::Folder);
         }
+    }
+}
+
+/// The old form has one order, whatever that of its fields; the new form says its own.
+#[test]
+fn several_modes_are_put_side_by_side() {
+    let mut all = old("");
+    let names = all.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    for name in names.iter().filter(|name| name.starts_with("pooling_mode_")) {
+        all[name] = json!(true);
+    }
+    let order = [
+        PoolKind::Cls,
+        PoolKind::Max,
+        PoolKind::Mean,
+        PoolKind::MeanSqrtLen,
+        PoolKind::WeightedMean,
+        PoolKind::Last,
+    ];
+    let folder = Folder::sentence(&all);
+    let loaded = folder.load(&FrontOptions::default()).unwrap();
+    check_all(&loaded, &order, true, PoolingSource::Folder);
+    let chosen = [PoolKind::Last, PoolKind::Cls];
+    let options = FrontOptions {
+        pooling: Some(PoolingChoice::Kinds(chosen.to_vec())),
+        ..FrontOptions::default()
+    };
+    check_all(&folder.load(&options).unwrap(), &chosen, true, PoolingSource::Option);
+    let mut both = old("cls_token");
+    both["pooling_mode_mean_tokens"] = json!(true);
+    both["pooling_mode"] = json!(["mean", "cls"]);
+    for form in [both, json!({"pooling_mode": ["mean", "cls"]})] {
+        let loaded = Folder::sentence(&form).load(&FrontOptions::default()).unwrap();
+        let kinds = [PoolKind::Mean, PoolKind::Cls];
+        check_all(&loaded, &kinds, true, PoolingSource::Folder);
     }
 }
 
@@ -197,7 +242,8 @@ fn wrong_sentence_folders_are_refused_by_name() {
     pooling("no mode", old(""), &mut refuse);
     pooling("old median", json!({"pooling_mode_median_tokens": true}), &mut refuse);
     pooling("new median", json!({"pooling_mode": "median"}), &mut refuse);
-    pooling("two new", json!({"pooling_mode": ["cls", "mean"]}), &mut refuse);
+    pooling("none new", json!({"pooling_mode": []}), &mut refuse);
+    pooling("one unknown", json!({"pooling_mode": ["cls", "median"]}), &mut refuse);
     pooling("mode is a number", json!({"pooling_mode": 1}), &mut refuse);
     pooling("bool is text", json!({"pooling_mode_cls_token": "true"}), &mut refuse);
     pooling(
@@ -207,7 +253,8 @@ fn wrong_sentence_folders_are_refused_by_name() {
     );
     let mut two = old("cls_token");
     two["pooling_mode_mean_tokens"] = json!(true);
-    pooling("two old", two, &mut refuse);
+    two["pooling_mode"] = json!(["cls", "max"]);
+    pooling("two disagree", two, &mut refuse);
     let mut wide = old("cls_token");
     wide["word_embedding_dimension"] = json!(25);
     pooling("old width", wide, &mut refuse);
@@ -238,19 +285,20 @@ fn wrong_sentence_folders_are_refused_by_name() {
     folder.remove("modules.json");
     refuse("normalise what", &folder, &normalize(true));
     expect![[r#"
-        no mode: DIR/1_Pooling/config.json: `pooling_mode` must be one of "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", or given as one pooling_mode_.. that is true, found nothing; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
-        old median: DIR/1_Pooling/config.json: `pooling_mode_median_tokens` must be false: only "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken" are built, found true; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
-        new median: DIR/1_Pooling/config.json: `pooling_mode` must be one of "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", found "median"; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
-        two new: DIR/1_Pooling/config.json: `pooling_mode` must be one of "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", found ["cls","mean"]; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
-        mode is a number: DIR/1_Pooling/config.json: `pooling_mode` must be one of "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", found 1; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
-        bool is text: DIR/1_Pooling/config.json: `pooling_mode_cls_token` must be true or false, found "true"; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
-        forms disagree: DIR/1_Pooling/config.json: `pooling_mode` must be mean, as the pooling_mode_.. fields say, found "cls"; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
-        two old: DIR/1_Pooling/config.json: `pooling_mode_mean_tokens` must be false, since pooling_mode_cls_token is true: only one mode at a time is built, found true; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
-        old width: DIR/1_Pooling/config.json: `word_embedding_dimension` must be the model's width, 24, found 25; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
-        new width: DIR/1_Pooling/config.json: `embedding_dimension` must be the model's width, 24, found "24"; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
+        no mode: DIR/1_Pooling/config.json: `pooling_mode` must be one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken, or given as pooling_mode_.. fields that are true, found nothing; pass --pooling with one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken, or none
+        old median: DIR/1_Pooling/config.json: `pooling_mode_median_tokens` must be false: only cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken are built, found true; pass --pooling with one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken, or none
+        new median: DIR/1_Pooling/config.json: `pooling_mode` must be one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken, found "median"; pass --pooling with one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken, or none
+        none new: DIR/1_Pooling/config.json: `pooling_mode` must be one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken, found []; pass --pooling with one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken, or none
+        one unknown: DIR/1_Pooling/config.json: `pooling_mode` must be one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken, found ["cls","median"]; pass --pooling with one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken, or none
+        mode is a number: DIR/1_Pooling/config.json: `pooling_mode` must be one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken, found 1; pass --pooling with one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken, or none
+        bool is text: DIR/1_Pooling/config.json: `pooling_mode_cls_token` must be true or false, found "true"; pass --pooling with one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken, or none
+        forms disagree: DIR/1_Pooling/config.json: `pooling_mode` must be mean, as the pooling_mode_.. fields say, found "cls"; pass --pooling with one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken, or none
+        two disagree: DIR/1_Pooling/config.json: `pooling_mode` must be cls and mean, as the pooling_mode_.. fields say, found ["cls","max"]; pass --pooling with one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken, or none
+        old width: DIR/1_Pooling/config.json: `word_embedding_dimension` must be the model's width, 24, found 25; pass --pooling with one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken, or none
+        new width: DIR/1_Pooling/config.json: `embedding_dimension` must be the model's width, 24, found "24"; pass --pooling with one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken, or none
         not an object: DIR/1_Pooling/config.json: expected a JSON object, found a list
         pooling and head: --architecture BertForMaskedLM and a sentence embedding (cls pooling) exclude each other; pass --pooling none, or leave --architecture out
-        no pooling config: DIR/1_Pooling/config.json: `pooling_mode` must be given in this file, which modules.json asks for, found no such file; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
+        no pooling config: DIR/1_Pooling/config.json: `pooling_mode` must be given in this file, which modules.json asks for, found no such file; pass --pooling with one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken, or none
         Dense: DIR/modules.json: module 1 is "sentence_transformers.models.Dense", expected Transformer, then Pooling, then Dense and Normalize if at all; to compile the encoder alone, pass --pooling none
         order: DIR/modules.json: module 0 is "sentence_transformers.models.Pooling", expected Transformer, then Pooling, then Dense and Normalize if at all; to compile the encoder alone, pass --pooling none
         own code: DIR/modules.json: module 0 is "my_code.Transformer", expected Transformer, then Pooling, then Dense and Normalize if at all; to compile the encoder alone, pass --pooling none
@@ -258,6 +306,6 @@ fn wrong_sentence_folders_are_refused_by_name() {
         no objects: DIR/modules.json: expected a list of objects, found "Transformer" at position 0
         no type: DIR/modules.json, module 0: `type` must be the name of a module class, found nothing; correct the file
         no JSON: DIR/modules.json: expected a JSON list, found EOF while parsing an object at line 1 column 2
-        normalise what: --normalize needs a sentence embedding, but nothing is pooled; pass --pooling mean, cls, max, mean_sqrt_len_tokens, weightedmean, lasttoken or none
+        normalise what: --normalize needs a sentence embedding, but nothing is pooled; pass --pooling with one or several of cls, max, mean, mean_sqrt_len_tokens, weightedmean and lasttoken, or none
     "#]].assert_eq(&found);
 }

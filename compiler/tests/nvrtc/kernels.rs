@@ -5,7 +5,7 @@ use std::path::Path;
 use bytec_compiler::nvrtc::{Arch, Cache};
 use bytec_compiler::render::{Float, Matrix, Site, Source};
 use bytec_plan::attention::{Pairs, Rotary};
-use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn};
+use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, Part, PoolKind, UnaryFn};
 
 const DTYPES: [Float; 3] = [Float::F32, Float::F16, Float::Bf16];
 
@@ -95,6 +95,10 @@ fn unusual() -> Vec<Kernel> {
         kernels.push(Kernel::Rotary { heads: 2, head_size: 10, rotary });
     }
     kernels.push(Kernel::Unfold { width: 5, size: 4, before: 1 });
+    let parts = [(3, false), (1, true), (1, false)];
+    let parts = parts.map(|(columns, weight)| Part { columns, weight }).to_vec();
+    kernels.push(Kernel::Concat { groups: 4, parts });
+    kernels.push(Kernel::Concat { groups: 1, parts: vec![Part { columns: 20, weight: false }] });
     kernels.push(Kernel::Embed { sources, width, eps: None });
     kernels.push(Kernel::Embed { sources: vec![IdSource::Input], width, eps: None });
     kernels

@@ -112,6 +112,15 @@ pub enum Broadcast {
     Sample,
 }
 
+/// One operand of a concatenation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Part {
+    /// Its columns in one group.
+    pub columns: u32,
+    /// Whether it is a weight, the same for every row.
+    pub weight: bool,
+}
+
 /// One instruction of a pointwise kernel; it defines the value of its own index.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -237,6 +246,17 @@ pub enum Kernel {
         /// How many of them before the row itself; less than `size`.
         before: u32,
     },
+    /// Columns of several operands side by side: a row of the output is `groups` times the next columns of each operand, in
+    /// order.
+    ///
+    /// Operands: as many as `parts`, each with `groups * columns` columns: a weight of that many elements, or the output's
+    /// rows.
+    Concat {
+        /// How often the operands take turns; once where whole rows are put side by side.
+        groups: u32,
+        /// What each operand gives.
+        parts: Vec<Part>,
+    },
     /// A generated elementwise chain; the last instruction is the result.
     ///
     /// Operands: as many as `operands`, met with the rows as each says.
@@ -285,5 +305,6 @@ kernel_table! {
     Softmax = "softmax": "softmax of each row",
     Pool = "pool": "mean, sum, first, last or maximum of a sample's rows, L2-normalised if asked",
     Unfold = "unfold": "neighbouring rows of a sample side by side",
+    Concat = "concat": "columns of several values side by side",
     Pointwise = "pointwise": "a generated chain of elementwise functions",
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::PoolKind;
+use crate::kernel::{PoolKind, UnaryFn};
 
 /// The plan's description of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,14 +74,31 @@ pub struct TextSpec {
 }
 
 /// Sentence pooling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolingSpec {
-    /// How rows become one.
-    pub kind: PoolKind,
-    /// Whether the result is divided by its L2 norm.
-    pub normalize: bool,
+    /// How rows become one; the results of several ways are put side by side.
+    pub kinds: Vec<PoolKind>,
+    /// What then becomes of it, in order.
+    pub steps: Vec<PoolingStep>,
     /// Where this was found, such as `1_Pooling/config.json` or `--pooling`.
     pub from: PoolingSource,
+}
+
+/// What becomes of a pooled row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolingStep {
+    /// It is divided by its L2 norm.
+    Normalize,
+    /// It goes through a linear layer.
+    Dense {
+        /// Columns of the result.
+        outputs: u64,
+        /// Whether there is a bias.
+        bias: bool,
+        /// The activation, if there is one.
+        function: Option<UnaryFn>,
+    },
 }
 
 /// Where the pooling was found.

@@ -2,6 +2,7 @@
 
 mod args;
 mod attention;
+mod concat;
 mod embed;
 mod gemm;
 pub mod isa;
@@ -76,6 +77,7 @@ pub(crate) fn room(step: &Step, program: &Program, batch: &PackedBatch) -> Optio
         | Kernel::LayerNorm { .. }
         | Kernel::RmsNorm { .. }
         | Kernel::Unfold { .. }
+        | Kernel::Concat { .. }
         | Kernel::L2Normalize { .. }
         | Kernel::Softmax { .. }
         | Kernel::Pool { .. } => (0, 0),
@@ -100,6 +102,7 @@ pub(crate) fn run(kernel: &Kernel, args: Args<'_>) {
         Kernel::Unfold { width: _, size, before } => {
             unfold::run(args, *size as usize, *before as usize);
         }
+        Kernel::Concat { groups, parts } => concat::run(args, *groups as usize, parts),
         Kernel::LayerNorm { width: _, eps, residual } => layer_norm::run(args, *eps, *residual),
         Kernel::L2Normalize { width: _, eps } => l2_normalize::run(args, *eps),
         Kernel::Softmax { width: _ } => softmax::run(args),

@@ -1,7 +1,7 @@
 //! Each kernel against its formula in f64, on ragged batches, every way to run them.
 
 use bytec_plan::extent::Rows;
-use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn};
+use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, Part, PoolKind, UnaryFn};
 use bytec_plan::program::Operand;
 use bytec_runtime::{Isa, SessionOptions};
 
@@ -499,4 +499,51 @@ fn samples_of_no_rows_leave_the_others_alone() {
             }
         }
     }
+}
+
+/// Columns of a buffer, of an input and of a weight take turns.
+#[test]
+fn concat() {
+    for (groups, columns) in [(1usize, [5usize, 7, 3]), (4, [5, 1, 2])] {
+        let mut noise = Noise(31);
+        let [a, b, c] = columns.map(|columns| groups * columns);
+        let weight = noise.floats(c);
+        let mut build = Build::new(false);
+        let x = build.input("x", L, b as u64);
+        let wide = build.input("wide", L, 2 * a as u64);
+        let wide = build.copy(wide, 2 * a as u64);
+        let operands = vec![
+            columns_of(wide, a as u64),
+            x,
+            build.weight(&[groups as u64, columns[2] as u64], &weight),
+        ];
+        let parts = columns.iter().zip([false, false, true]);
+        let parts = parts.map(|(c, weight)| Part { columns: *c as u32, weight }).collect();
+        let kernel = Kernel::Concat { groups: groups as u32, parts };
+        let out = build.step(kernel, operands, L, (a + b + c) as u64);
+        build.output("out", out);
+        let samples = LENGTHS.map(|l| {
+            let mut rows =
+                |name, width| (name, vec![l, width as u64], noise.floats(l as usize * width));
+            Owned { floats: vec![rows("x", b), rows("wide", 2 * a)], ids: vec![] }
+        });
+        let error = check(&build, &samples, |sample| {
+            let [(_, _, x), (_, _, wide)] = &sample.floats[..] else { panic!("two inputs") };
+            let mut out = Vec::new();
+            for (x, wide) in x.chunks(b).zip(wide.chunks(2 * a)) {
+                for group in 0..groups {
+                    for (row, columns) in [&wide[a..], x, &weight].into_iter().zip(columns) {
+                        out.extend(f64s(&row[group * columns..][..columns]));
+                    }
+                }
+            }
+            out
+        });
+        report("concat", error, f64::MIN_POSITIVE);
+    }
+}
+
+/// The second half of a buffer's columns.
+fn columns_of(value: Operand, width: u64) -> Operand {
+    columns(value, width, width)
 }

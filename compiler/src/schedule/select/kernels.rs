@@ -2,12 +2,13 @@
 
 use bytec_ir::{NodeId, Op, PoolKind, ReduceFn};
 use bytec_plan::extent::Rows;
-use bytec_plan::kernel::{IdSource, Kernel};
+use bytec_plan::kernel::{IdSource, Kernel, Part};
 use bytec_plan::program::{Layout, Operand};
 
 use super::{Choice, PANEL_WIDTH, Selector, attention};
+use crate::fuse::pack::Placement;
 use crate::schedule::functions::{chain, pooling, unary};
-use crate::schedule::shapes::Matrix;
+use crate::schedule::shapes::{Matrix, row_axes};
 use crate::target::Target;
 
 impl Selector<'_> {
@@ -85,6 +86,7 @@ impl Selector<'_> {
                 self.pool(xs[0], out, kind, None)
             }
             Op::Select { axis: 0, index: 0 } => self.pool(xs[0], out, pooling(PoolKind::Cls), None),
+            Op::Concat { axis } => self.concat(id, &xs, out, *axis),
             Op::Pointwise { expr } => {
                 let (operands, broadcasts) = self.broadcast(&xs, out)?;
                 let kernel = Kernel::Pointwise { width, operands: broadcasts, body: chain(expr) };
@@ -97,7 +99,6 @@ impl Selector<'_> {
             | Op::Reduce { .. }
             | Op::Select { .. }
             | Op::Slice { .. }
-            | Op::Concat { .. }
             | Op::Reshape { .. }
             | Op::Transpose { .. } => {
                 Err("it did not fuse into an op that has a kernel".to_owned())
@@ -191,6 +192,36 @@ impl Selector<'_> {
         let operand = self.rows_of(x, matrix.rows, Some(out.width))?.0;
         let kernel = Kernel::Pool { pooling: kind, width: out.width as u32, normalize };
         Ok((kernel, vec![operand], "rows of a sample become one".to_owned()))
+    }
+
+    /// Rows of several values put together along an axis within them. The axes before it that are numbers say how often
+    /// the values take turns in a row.
+    fn concat(
+        &mut self,
+        id: NodeId,
+        xs: &[NodeId],
+        out: Matrix,
+        axis: usize,
+    ) -> Result<Choice, String> {
+        let graph = &self.packed.graph;
+        let ty = graph.ty(id);
+        if !ty.dtype.is_float() {
+            return Err("only floats are put side by side".to_owned());
+        }
+        let rows = row_axes(self.placement(id), ty);
+        let groups = ty.shape[rows..axis].iter().filter_map(|dim| dim.as_fixed()).product::<u64>();
+        let (mut operands, mut parts) = (Vec::new(), Vec::new());
+        for &x in xs {
+            let width = self.matrix(x)?.width;
+            let weight = *self.placement(x) == Placement::Shared;
+            operands.push(match weight {
+                true => self.weight(x, Layout::RowMajor)?,
+                false => self.rows_of(x, out.rows, Some(width))?.0,
+            });
+            parts.push(Part { columns: (width / groups) as u32, weight });
+        }
+        let reason = format!("{} values side by side in one pass", xs.len());
+        Ok((Kernel::Concat { groups: groups as u32, parts }, operands, reason))
     }
 
     /// Refuses a value whose rows hold more than one vector of the last axis.

@@ -90,6 +90,25 @@ pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
             args.matrix(output.rows, u64::from(*width))?;
             args.writes(u64::from(*width) * u64::from(*size))
         }
+        Kernel::Concat { groups, parts } => {
+            args.count(parts.len())?;
+            let mut width = 0u64;
+            for part in parts {
+                let columns = u64::from(*groups) * u64::from(part.columns);
+                if columns == 0 {
+                    return Err(Fault::NoColumns);
+                }
+                match part.weight {
+                    true => args.vector(columns)?,
+                    false => args.matrix(output.rows, columns)?,
+                }
+                width = width.saturating_add(columns);
+            }
+            match width {
+                0 => Err(Fault::NoColumns),
+                width => args.writes(width),
+            }
+        }
         Kernel::Pointwise { width, operands, body } => {
             args.count(operands.len())?;
             for broadcast in operands {

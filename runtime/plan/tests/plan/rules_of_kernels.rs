@@ -1,7 +1,7 @@
 //! What each kernel asks of its operands and its output, broken once each.
 
 use bytec_plan::extent::{Extent, Rows, Term};
-use bytec_plan::kernel::{Broadcast, IdSource, Instr, Kernel, UnaryFn};
+use bytec_plan::kernel::{Broadcast, IdSource, Instr, Kernel, Part, UnaryFn};
 use bytec_plan::program::{DType, Layout, Operand, Program};
 use expect_test::expect;
 
@@ -361,5 +361,55 @@ fn pointwise() {
     breaks(
         with!(6, Kernel::Pointwise { width, .. } => *width = 3),
         expect! {"step 6 `centred`: operand 0: expected 3 columns, found 4"},
+    );
+}
+
+/// The last step's kernel in place of it, over rows of 4 columns side by side with a weight.
+fn concat(groups: u32, parts: &[(u32, bool)]) -> impl FnOnce(&mut Program) {
+    let part = |(columns, weight): &(u32, bool)| Part { columns: *columns, weight: *weight };
+    let parts = parts.iter().map(part).collect();
+    move |p| {
+        let step = p.steps.last_mut().expect("there are steps");
+        step.kernel = Kernel::Concat { groups, parts };
+    }
+}
+
+#[test]
+fn columns_side_by_side() {
+    keeps(concat(1, &[(4, false)]));
+    keeps(concat(2, &[(2, false)]));
+    breaks(
+        concat(1, &[(3, false)]),
+        expect! {"step 8 `last`: operand 0: expected 3 columns, found 4"},
+    );
+    breaks(
+        concat(0, &[(4, false)]),
+        expect! {"step 8 `last`: expected rows of at least one column, found none"},
+    );
+    breaks(
+        concat(1, &[(0, false)]),
+        expect! {"step 8 `last`: expected rows of at least one column, found none"},
+    );
+    breaks(
+        concat(1, &[(4, true)]),
+        expect! {"step 8 `last`: operand 0: expected a weight, found a view of a buffer"},
+    );
+    breaks(
+        concat(1, &[(4, false), (4, true)]),
+        expect! {"step 8 `last`: expected 2 operands for concat, found 1"},
+    );
+    breaks(
+        |p| {
+            concat(1, &[(4, false), (4, true)])(p);
+            p.steps.last_mut().expect("there are steps").operands.push(Operand::Weight(2));
+        },
+        expect! {"step 8 `last`: output: expected 8 columns, found 4"},
+    );
+    breaks(
+        |p| {
+            concat(1, &[])(p);
+            p.steps.last_mut().expect("there are steps").operands.clear();
+        },
+        expect! {"step 8 `last`: expected rows of at least one column, found none"},
     );
 }

@@ -3,7 +3,7 @@
 use bytec_plan::check::SectionSizes;
 use bytec_plan::extent::{Extent, Rows};
 use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn};
-use bytec_plan::manifest::{Manifest, PoolingSource, PoolingSpec, TextSpec};
+use bytec_plan::manifest::{Manifest, PoolingSource, PoolingSpec, PoolingStep, TextSpec};
 use bytec_plan::program::{
     Buffer, DType, InputSpec, Layout, Need, Operand, OutputSpec, Program, Slot, Step, SymbolSpec,
     View, WeightSpec,
@@ -28,8 +28,8 @@ pub(crate) fn manifest() -> Manifest {
             mask: None,
         }),
         pooling: Some(PoolingSpec {
-            kind: PoolKind::Mean,
-            normalize: true,
+            kinds: vec![PoolKind::Mean],
+            steps: vec![PoolingStep::Normalize],
             from: PoolingSource::Folder,
         }),
         ..Manifest::default()
