@@ -8,6 +8,7 @@ mod cli;
 mod determinism;
 mod gpu_run;
 mod isolation;
+mod measured;
 mod numerics;
 mod parity;
 mod random_graphs;

@@ -132,8 +132,20 @@ impl PackedBatch {
         Ok(())
     }
 
+    /// Rows of a sample.
+    ///
+    /// # Panics
+    /// If there is no such sample.
+    pub fn rows_of(&self, sample: usize, rows: Rows) -> usize {
+        assert!(sample < self.samples, "the batch has this sample");
+        self.offsets(rows).range(sample).len()
+    }
+
     /// Rows of all samples.
-    pub(crate) fn rows(&self, rows: Rows) -> usize {
+    ///
+    /// # Panics
+    /// If the rows are not of the batch's program.
+    pub fn rows(&self, rows: Rows) -> usize {
         match rows {
             Rows::PerSample => self.samples,
             Rows::Ragged(extent) => {

@@ -21,7 +21,6 @@ mod record;
 mod run;
 mod shapes;
 mod subjects;
-mod timed;
 mod timings;
 mod toolchain;
 mod work;

@@ -69,9 +69,7 @@ pub(crate) fn write(record: &Record, out: &Path) -> Result<()> {
 }
 
 fn machine(options: &Options) -> Result<Machine> {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
-    let cpu = cpu.unwrap_or(std::env::consts::ARCH).to_owned();
+    let cpu = bytec_measure::machine::processor();
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     if options.device == "sim" {
         let (gpu, arch) = ("PTX interpreter".to_owned(), "any".to_owned());

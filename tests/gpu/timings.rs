@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bytec_compiler::{self as compiler, CompileError, FrontOptions};
-use bytec_plan::extent::Rows;
-use bytec_plan::kernel::Kernel;
+use bytec_measure::{Meter, RunTime, Timed, spread, work};
 use bytec_plan::program::Program;
 use bytec_runtime::cuda::Driver;
 use bytec_runtime::{
@@ -23,7 +22,6 @@ use crate::device::Device;
 use crate::findings::{Check, Finding, KernelTime, OutputCheck, Timing};
 use crate::options::Options;
 use crate::shapes::Shape;
-use crate::timed::Timed;
 use crate::toolchain;
 
 /// Element types that are timed, and the largest error against the CPU in f32, in units of the output's scale.
@@ -218,19 +216,20 @@ fn time(open: &Open, shape: &Shape, dtype: &str, texts: usize, seconds: f64) -> 
     let Open { timed, engine, .. } = open;
     let lengths = shape.lengths(texts);
     let samples = shape.samples(&lengths);
-    let mut session = engine.session();
     let batch = packed(engine, &samples)?;
     let graphs = SessionOptions { graphs: true, ..SessionOptions::default() };
     let replayed = sorted_ms(&mut engine.session_with(graphs), &batch, seconds)?;
-    let times = sorted_ms(&mut session, &batch, seconds)?;
-    let work = gflop(engine.program(), &lengths);
+    let times = sorted_ms(&mut engine.session(), &batch, seconds)?;
+    let work = gflop(engine.program(), &work::steps(engine.program(), &batch));
     let (mut runs, mut device) = (Vec::new(), Vec::new());
+    let mut meter = Meter::new(engine, SessionOptions::default(), Some(Arc::clone(timed)));
     for _ in 0..STEP_RUNS {
-        let taken = timed.time(|| session.run(&batch).map(|_| ()).map_err(anyhow::Error::from))?;
-        runs.push(by_kernel(engine.program(), &taken.steps));
-        device.push(taken.all);
+        let taken = meter.steps(&batch)?;
+        let end = taken.steps.iter().map(|step| step.begin + step.time).max().unwrap_or_default();
+        device.push(end.as_secs_f64() * 1e3);
+        runs.push(by_kernel(engine.program(), &taken));
     }
-    device.sort_by(f64::total_cmp);
+    spread::sort(&mut device);
     Ok(Timing {
         shape: shape.name.to_owned(),
         dtype: dtype.to_owned(),
@@ -258,7 +257,7 @@ fn sorted_ms(session: &mut Session, batch: &PackedBatch, seconds: f64) -> Result
         session.run(batch)?;
         times.push(begun.elapsed().as_secs_f64() * 1e3);
     }
-    times.sort_by(f64::total_cmp);
+    spread::sort(&mut times);
     Ok(times)
 }
 
@@ -289,35 +288,21 @@ fn check_finite(session: &mut Session, batch: &PackedBatch) -> Result<()> {
     Ok(())
 }
 
-/// For each kernel the operations of its steps, for one symbol and texts of these lengths.
-fn gflop(program: &Program, lengths: &[u64]) -> BTreeMap<String, f64> {
+/// For each kernel with products of matrices the operations of its steps.
+fn gflop(program: &Program, steps: &[work::Work]) -> BTreeMap<String, f64> {
     let mut work: BTreeMap<String, f64> = BTreeMap::new();
-    let sum = |f: &dyn Fn(f64) -> f64| lengths.iter().map(|length| f(*length as f64)).sum::<f64>();
-    for step in &program.steps {
-        let rows = match program.buffers[step.output as usize].rows {
-            Rows::PerSample => lengths.len() as f64,
-            Rows::Ragged(_) => sum(&|length| length),
-        };
-        let flop = match step.kernel {
-            Kernel::Linear { n, k, .. } => 2.0 * rows * f64::from(n) * f64::from(k),
-            Kernel::Attention { heads, head_size, .. } => {
-                4.0 * f64::from(heads) * f64::from(head_size) * sum(&|length| length * length)
-            }
-            _ => continue,
-        };
-        *work.entry(step.kernel.name().to_owned()).or_default() += flop / 1e9;
+    for (step, done) in program.steps.iter().zip(steps).filter(|(_, done)| done.products > 0.0) {
+        *work.entry(step.kernel.name().to_owned()).or_default() += done.products / 1e9;
     }
     work
 }
 
-/// The sums of the times of each kernel's steps.
-fn by_kernel(program: &Program, steps: &[(String, f64)]) -> BTreeMap<String, f64> {
-    let kernels: BTreeMap<&str, &str> =
-        program.steps.iter().map(|step| (step.name.as_str(), step.kernel.name())).collect();
+/// The sums of the times of each kernel's steps, in milliseconds.
+fn by_kernel(program: &Program, run: &RunTime) -> BTreeMap<String, f64> {
     let mut sums: BTreeMap<String, f64> = BTreeMap::new();
-    for (step, ms) in steps {
-        let kernel = kernels.get(step.as_str()).copied().unwrap_or("unknown");
-        *sums.entry(kernel.to_owned()).or_default() += ms;
+    for step in &run.steps {
+        let kernel = program.steps[step.index].kernel.name();
+        *sums.entry(kernel.to_owned()).or_default() += step.time.as_secs_f64() * 1e3;
     }
     sums
 }

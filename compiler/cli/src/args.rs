@@ -6,6 +6,7 @@ use bytec_compiler::front::PoolingChoice;
 use clap::builder::{PathBufValueParser, RangedI64ValueParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::bench::BenchArgs;
 use crate::devices::Device;
 use crate::targets::Wanted;
 
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Compile(CompileArgs),
     /// Run a plan on texts or tensors.
     Run(RunArgs),
+    /// Measure a plan: latencies, rates, and how near they come to what this machine can do.
+    Bench(BenchArgs),
     /// Compare a plan's results on several devices, and alone with batched.
     Verify(VerifyArgs),
     /// Write what a model should give: samples, random or given, with their outputs, computed in f64.
@@ -109,12 +112,12 @@ pub(crate) struct ModelArgs {
 }
 
 /// More threads than any machine has would only take its memory.
-fn threads() -> RangedI64ValueParser<u16> {
+pub(crate) fn threads() -> RangedI64ValueParser<u16> {
     RangedI64ValueParser::new().range(1..=1024)
 }
 
 /// A file to write. `-` would make a file of that name, which nobody wants.
-fn output() -> impl TypedValueParser<Value = PathBuf> {
+pub(crate) fn output() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| {
         if path.as_os_str() == "-" {
             Err("expected the name of a file; /dev/stdout is standard output")

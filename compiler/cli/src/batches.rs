@@ -34,7 +34,7 @@ pub(crate) struct Item {
 
 impl Item {
     /// What the sample counts against `--max-batch-tokens`: its longest first axis.
-    fn tokens(&self) -> u64 {
+    pub(crate) fn tokens(&self) -> u64 {
         let first = |tensor: &Tensor| tensor.shape.first().copied().unwrap_or(1);
         self.tensors.iter().map(first).max().unwrap_or(1)
     }

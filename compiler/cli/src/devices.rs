@@ -5,9 +5,10 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use bytec_measure::Timed;
 use bytec_plan::program::Program;
 use bytec_runtime::cuda::{Arch, Cuda, Driver, runs};
-use bytec_runtime::{Engine, EngineOptions};
+use bytec_runtime::{Engine, EngineError, EngineOptions};
 use bytec_sim::SimDriver;
 
 use crate::failure::Failure;
@@ -72,6 +73,29 @@ pub(crate) fn open(device: Device, plan: &Path, threads: Option<u16>) -> Result<
     let sim = Arc::new(SimDriver::new(bytec_sim::Device::sm_80(), arch));
     let driver = Arc::clone(&sim) as Arc<dyn Driver>;
     Ok(Opened { engine: Engine::with_driver(plan, driver, options)?, sim: Some(sim) })
+}
+
+/// A plan on a device whose launches can be timed.
+pub(crate) struct OpenedTimed {
+    pub(crate) opened: Opened,
+    /// The GPU, if that is the device.
+    pub(crate) timed: Option<Arc<Timed>>,
+}
+
+/// As [`open`].
+pub(crate) fn open_timed(
+    device: Device,
+    plan: &Path,
+    threads: Option<u16>,
+) -> Result<OpenedTimed, Failure> {
+    if device != Device::Cuda {
+        return Ok(OpenedTimed { opened: open(device, plan, threads)?, timed: None });
+    }
+    let cuda = Arc::new(Cuda::open(0).map_err(EngineError::from)?);
+    let timed = Arc::new(Timed::new(cuda));
+    let driver = Arc::clone(&timed) as Arc<dyn Driver>;
+    let engine = Engine::with_driver(plan, driver, EngineOptions::default())?;
+    Ok(OpenedTimed { opened: Opened { engine, sim: None }, timed: Some(timed) })
 }
 
 /// The devices that this machine has or stands in for and that can run one of the programs.

@@ -8,6 +8,7 @@ use bytec_compiler::CompileError;
 use bytec_compiler::code::CodeError;
 use bytec_compiler::emit::EmitError;
 use bytec_compiler::file::FileError;
+use bytec_measure::MeterError;
 use bytec_runtime::cuda::DriverError;
 use bytec_runtime::{EngineError, RunError};
 
@@ -144,6 +145,15 @@ impl From<EngineError> for Failure {
             | EngineError::Driver(_)
             | EngineError::Threads { .. } => Self::machine(error),
             _ => Self::bad_input(error),
+        }
+    }
+}
+
+impl From<MeterError> for Failure {
+    fn from(error: MeterError) -> Self {
+        match error {
+            MeterError::Run(error) => error.into(),
+            _ => Self::machine(error),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod batches;
+mod bench;
 mod compile;
 mod devices;
 mod doctor;
@@ -17,6 +18,7 @@ mod profile;
 mod progress;
 mod resources;
 mod run;
+mod table;
 mod targets;
 mod tensors;
 mod texts;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     let outcome = match &args.command {
         Command::Compile(args) => compile::compile(args),
         Command::Run(args) => run::run(args),
+        Command::Bench(args) => bench::bench(args),
         Command::Verify(args) => verify::verify(args),
         Command::Golden(args) => golden::golden(args),
         Command::Inspect(args) => inspect::inspect(args),

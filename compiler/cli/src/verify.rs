@@ -5,7 +5,6 @@ mod findings;
 mod reference;
 mod steps;
 mod steps_shown;
-mod table;
 
 use std::collections::BTreeMap;
 

@@ -11,6 +11,7 @@ mod layer_norm;
 pub mod linear;
 mod math;
 pub mod matrix;
+pub mod peak;
 mod pointwise;
 mod pool;
 mod rms_norm;

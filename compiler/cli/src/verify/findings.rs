@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::compare::{Errors, Place};
 use super::reference::LeftOut;
 use super::steps::Steps;
-use super::table::Table;
 use crate::Outcome;
 use crate::failure::Failure;
+use crate::table::Table;
 
 /// What `--json` prints.
 #[derive(Serialize)]

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::compare::Errors;
 use super::findings::{alone, numbers};
 use super::steps::{OfDevice, StepFinding, StepName, Steps};
-use super::table::Table;
+use crate::table::Table;
 
 impl Steps<'_> {
     /// A table for each device, and a line for each step that has no counterpart.

@@ -9,8 +9,8 @@ use bytec_runtime::cuda::{
     Arch, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Staging, Stream,
 };
 
-/// The driver.
-pub(crate) struct Timed {
+/// A driver that passes everything on to another, and takes the device's time of each launch when it is asked to.
+pub struct Timed {
     inner: Arc<dyn Driver>,
     on: AtomicBool,
     launches: Mutex<Vec<Launch>>,
@@ -23,22 +23,37 @@ struct Launch {
     after: Event,
 }
 
+/// A launch as the device saw it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaunchTime {
+    /// The step that was launched.
+    pub step: String,
+    /// When it began, from the beginning of the first launch.
+    pub begin: Duration,
+    /// How long it took.
+    pub time: Duration,
+}
+
 /// What the launches of a run took.
-pub(crate) struct Times {
-    /// Each step's name and milliseconds.
-    pub(crate) steps: Vec<(String, f64)>,
-    /// From the first launch's beginning to the last one's end, in milliseconds.
-    pub(crate) all: f64,
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Times {
+    /// Each launch, in order.
+    pub launches: Vec<LaunchTime>,
+    /// From the first launch's beginning to the last one's end.
+    pub all: Duration,
 }
 
 impl Timed {
     /// Around another; passes everything on until told otherwise.
-    pub(crate) fn new(inner: Arc<dyn Driver>) -> Self {
+    pub fn new(inner: Arc<dyn Driver>) -> Self {
         Self { inner, on: AtomicBool::new(false), launches: Mutex::default() }
     }
 
     /// Runs with an event before and after each launch, and says what the launches took.
-    pub(crate) fn time<E: From<DriverError>>(
+    ///
+    /// # Errors
+    /// What the run returns, or what the driver says of its events.
+    pub fn time<E: From<DriverError>>(
         &self,
         run: impl FnOnce() -> Result<(), E>,
     ) -> Result<Times, E> {
@@ -56,16 +71,22 @@ impl Timed {
     }
 
     fn elapsed(&self, launches: &[Launch]) -> Result<Times, DriverError> {
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        let time = |launch: &Launch| {
-            Ok((launch.step.clone(), ms(self.inner.elapsed(launch.before, launch.after)?)))
+        let (Some(first), Some(last)) = (launches.first(), launches.last()) else {
+            return Ok(Times::default());
         };
-        let steps = launches.iter().map(time).collect::<Result<_, DriverError>>()?;
-        let all = match (launches.first(), launches.last()) {
-            (Some(first), Some(last)) => ms(self.inner.elapsed(first.before, last.after)?),
-            _ => 0.0,
+        let time = |(nth, launch): (usize, &Launch)| {
+            Ok(LaunchTime {
+                step: launch.step.clone(),
+                // An event is not after itself on every device.
+                begin: match nth {
+                    0 => Duration::ZERO,
+                    _ => self.inner.elapsed(first.before, launch.before)?,
+                },
+                time: self.inner.elapsed(launch.before, launch.after)?,
+            })
         };
-        Ok(Times { steps, all })
+        let times = launches.iter().enumerate().map(time).collect::<Result<_, DriverError>>()?;
+        Ok(Times { launches: times, all: self.inner.elapsed(first.before, last.after)? })
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Launch>> {
