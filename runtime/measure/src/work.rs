@@ -17,7 +17,7 @@
 //! | rotary | | `3 R` for each turned column |
 //! | pool | | `w` for each of the sample's rows (weighted twice that; none for a first or last row), `3 w` to normalise |
 //! | pointwise | | `R w` for each function of the chain |
-//! | unfold | | |
+//! | unfold, concat | | |
 //!
 //! `P` is the number of pairs of a query and a key that it sees: `sum L^2` over the samples where it sees all. A product
 //! is a multiplication or an addition in a product of matrices. Among the other operations a function of any sort counts
@@ -142,7 +142,8 @@ impl Count<'_> {
                 };
                 (0.0, pooled + if normalize.is_some() { 3.0 * elements } else { 0.0 })
             }
-            Kernel::Unfold { width: _, size: _, before: _ } => (0.0, 0.0),
+            Kernel::Unfold { width: _, size: _, before: _ }
+            | Kernel::Concat { groups: _, parts: _ } => (0.0, 0.0),
             Kernel::Pointwise { width: _, operands: _, body } => {
                 let function = |instr: &&Instr| match instr {
                     Instr::Unary(..) | Instr::Binary(..) => true,
