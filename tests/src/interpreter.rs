@@ -43,26 +43,14 @@ fn single(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&x| x as f32).collect()
 }
 
-/// Checks a sample's results against the graph in f64.
+/// Checks samples' results against the graph in f64, by the largest error over all of them.
 ///
-/// The bound is that of reference data: twice the error of rounding to f32 after each op, and no less than 2e-6 of the
-/// output's scale. A scale below 1 counts as 1, since what cancels out was not small before.
+/// With a `slack` of 2 the bound is that of reference data: twice the error of rounding to f32 after each op, and no less
+/// than 2e-6 of the output's scale; other values make it larger in proportion. A scale below 1 counts as 1, since what
+/// cancels out was not small before.
 ///
 /// # Errors
 /// An output that is missing, misshapen or past the bound, or a graph that can't be interpreted.
-pub fn check(
-    graph: &Graph,
-    weights: &dyn WeightSource,
-    sample: &BTreeMap<String, Tensor>,
-    found: &Outputs,
-) -> Result<()> {
-    check_all(graph, weights, [(sample, found)], 2.0)
-}
-
-/// As [`check`] for the largest errors over all samples, with a bound of `slack / 2` times the usual one.
-///
-/// # Errors
-/// As [`check`].
 pub fn check_all<'a>(
     graph: &Graph,
     weights: &dyn WeightSource,

@@ -19,6 +19,7 @@ mod distance;
 mod graph;
 #[cfg(test)]
 mod tests;
+mod written_out;
 
 use std::collections::BTreeMap;
 

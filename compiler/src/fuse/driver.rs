@@ -37,8 +37,9 @@ pub enum FuseError {
     },
 }
 
-/// Applies each rule in order, to every node in topological order until it no longer applies, and repeats the list until
-/// no rule changes anything. The result and the reports depend on the graph alone.
+/// Applies the first rule that finds something, to every node in topological order until it no longer applies, and begins
+/// again at the first rule; until none changes anything. So a rule sees graphs that are at rest for all rules before it. The
+/// result and the reports depend on the graph alone.
 ///
 /// A refusal is reported if it still stands in the end: the rule was not applied to the value later. It stands too if
 /// another rule made something of the value meanwhile, since that is not what the refusing rule was for.
@@ -48,14 +49,11 @@ pub enum FuseError {
 pub fn run(source: &Graph, rules: &[&dyn Rule]) -> Result<(Graph, Vec<RuleReport>), FuseError> {
     let mut pass = Pass { graph: source.clone(), changes: 0, limit: 8 * (source.len() + 8) };
     let mut logs: Vec<Log> = rules.iter().map(|_| Log::default()).collect();
-    loop {
+    let mut next = 0;
+    while let (Some(rule), Some(log)) = (rules.get(next), logs.get_mut(next)) {
         let before = pass.changes;
-        for (rule, log) in rules.iter().zip(&mut logs) {
-            while pass.sweep(*rule, log)? {}
-        }
-        if pass.changes == before {
-            break;
-        }
+        while pass.sweep(*rule, log)? {}
+        next = if pass.changes == before || next == 0 { next + 1 } else { 0 };
     }
     let reports = rules.iter().zip(logs).map(|(rule, log)| log.report(rule.name())).collect();
     Ok((pass.graph, reports))

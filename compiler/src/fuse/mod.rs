@@ -1,7 +1,7 @@
 //! Graph to graph: rules that make a model's plain ops into the ops that have a kernel of their own.
 //!
-//! [`RULES`] is the whole pass: [`run`] applies each rule wherever it fits, in this order, and repeats the
-//! list until nothing changes. Then [`pack`](pack()) lifts the graph of one sample over a batch.
+//! [`RULES`] is the whole pass: [`run`] applies each rule wherever it fits once those before it have nothing left to do,
+//! until nothing changes. Then [`pack`](pack()) lifts the graph of one sample over a batch.
 //!
 //! # Rules for writing rules
 //!
@@ -20,6 +20,7 @@
 //!   model.
 
 mod add_layer_norm;
+mod canon;
 mod common_subexpressions;
 mod dead_code;
 pub mod driver;
@@ -86,10 +87,24 @@ pub static RULES: &[&dyn Rule] = &[
     &dead_code::DeadCode,
     &fold_constants::FoldConstants,
     &common_subexpressions::CommonSubexpressions,
+    // Attention, before views of a single head lose their axes of 1.
+    &canon::softmax::Softmax,
+    &packed_attention::PackedAttention,
+    // One form for what sources write in several ways: views out of the way first, then ops that were written out.
+    &canon::join_parts::JoinParts,
+    &canon::unit_axes::UnitAxes,
+    &canon::leading_units::LeadingUnits,
+    &canon::sink_views::SinkViews,
+    &canon::matmul_linear::MatmulLinear,
+    &canon::mean::Mean,
+    &canon::layer_norm::LayerNorm,
+    &canon::rms_norm::RmsNorm,
+    &canon::l2_norm::L2Norm,
+    &canon::activation::Activation,
     // Linear layers take their bias first: the rules that follow look for whole layers.
     &linear_bias::LinearBias,
     // Attention needs the separate q, k and v that the merging of linears turns into slices.
-    &packed_attention::PackedAttention,
+    &canon::scaled_attention::ScaledAttention,
     &fold_rotary::FoldRotary,
     &merge_linears::MergeLinears,
     &merge_gates::MergeGates,

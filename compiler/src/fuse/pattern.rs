@@ -122,6 +122,19 @@ pub(super) fn only_for(graph: &Graph, id: NodeId, user: NodeId) -> Result<(), St
     sole_user(graph, id).map(|_| ())
 }
 
+/// Nothing but `users` uses the value, however often.
+///
+/// The error is a reason for a refusal: it names what else needs the value.
+pub(super) fn only_within(graph: &Graph, id: NodeId, users: &[NodeId]) -> Result<(), String> {
+    if graph.is_output(id) {
+        return Err(format!("{} is an output", shown(graph, id)));
+    }
+    match graph.users(id).into_iter().find(|user| !users.contains(user)) {
+        None => Ok(()),
+        Some(other) => Err(format!("{} is also used by {}", shown(graph, id), shown(graph, other))),
+    }
+}
+
 /// How many nodes [`is_shared`] looks at before it takes a value for one that depends on the sample.
 const MAX_SHARED: usize = 100;
 

@@ -44,10 +44,10 @@ pub fn graph(seed: u64) -> Graph {
 }
 
 pub(super) struct Maker {
-    builder: Builder,
+    pub(super) builder: Builder,
     pub(super) random: Random,
     /// `L`.
-    length: Dim,
+    pub(super) length: Dim,
     pub(super) heads: usize,
     pub(super) head_size: usize,
     /// Values of `[L, width]` to go on from.
@@ -64,7 +64,7 @@ impl Maker {
     }
 
     /// A name, sometimes one that is taken.
-    fn name(&mut self, stem: &str) -> String {
+    pub(super) fn name(&mut self, stem: &str) -> String {
         self.count += 1;
         if self.random.chance(20) { stem.to_owned() } else { format!("{stem}.{}", self.count) }
     }
@@ -80,7 +80,7 @@ impl Maker {
         self.op(f.name(), Op::Unary { f }, &[x])
     }
 
-    fn binary(&mut self, f: BinaryFn, a: NodeId, b: NodeId) -> NodeId {
+    pub(super) fn binary(&mut self, f: BinaryFn, a: NodeId, b: NodeId) -> NodeId {
         self.op(f.name(), Op::Binary { f }, &[a, b])
     }
 
@@ -201,7 +201,7 @@ impl Maker {
 
     fn fragment(&mut self) {
         let x = self.row();
-        let y = match self.random.below(15) {
+        let y = match self.random.below(18) {
             0 | 1 => self.feed_forward(x),
             2 | 3 => self.attention(x),
             4 | 5 => self.residual(x),
@@ -212,6 +212,7 @@ impl Maker {
             10 | 11 => self.attention_by_distance(x),
             12 => self.root_mean_square(x),
             13 => self.neighbours(x),
+            14..17 => self.written_out(x),
             _ => self.scaled(x),
         };
         self.rows.push(y);

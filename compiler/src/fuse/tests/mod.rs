@@ -2,6 +2,7 @@
 
 mod awkward;
 mod bert;
+mod canon;
 mod examples;
 mod reports;
 mod soundness;
