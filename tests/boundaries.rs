@@ -121,3 +121,15 @@ fn only_text_uses_tokenizers_and_only_ir_uses_petgraph() {
         }
     }
 }
+
+/// Tracing candle models is a workspace of its own; nobody else builds candle.
+#[test]
+fn nothing_here_reaches_candle() {
+    let found: Vec<_> = metadata()
+        .packages
+        .into_iter()
+        .map(|package| package.name.to_string())
+        .filter(|name| name.starts_with("candle"))
+        .collect();
+    assert!(found.is_empty(), "{found:?}");
+}

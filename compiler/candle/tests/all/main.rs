@@ -1,0 +1,4 @@
+//! Models of candle-transformers, and models written here, traced and compared with candle.
+
+mod configs;
+mod traces;

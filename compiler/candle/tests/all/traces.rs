@@ -1,0 +1,56 @@
+//! Traces in f64 against candle, at sizes that they were not made from.
+
+use std::collections::BTreeMap;
+
+use bytec_ir::dim::{Bindings, Symbol};
+use bytec_trace_candle::models::ENCODERS;
+use bytec_trace_candle::{MadeUp, compare, trace};
+
+use crate::configs::TINY;
+
+/// Traces one of the tiny encoders; the largest difference from candle, as a part of the outputs' scale, over some sizes.
+fn apart(name: &str) -> Result<f64, String> {
+    let (_, config, longest) =
+        TINY.iter().find(|(known, ..)| *known == name).expect("it has a config");
+    let encoder = ENCODERS.iter().find(|encoder| encoder.name == name).expect("it is known");
+    let prepare = || encoder.prepare(config, *longest).map_err(|error| format!("{error:#}"));
+    let (options, build) = prepare()?;
+    let traced = trace(build, Box::new(MadeUp), &options).map_err(|error| error.to_string())?;
+    let mut worst = 0f64;
+    for (batch, length) in [(4, 10), (1, 16), (7, 3), (2, 1), (1, 40)] {
+        let sizes = [("B", batch), ("S", length)].map(|(name, size)| (Symbol::new(name), size));
+        let tokens = options.symbols.len();
+        let at: Bindings = sizes.into_iter().take(1 + tokens).collect();
+        let differences =
+            compare(prepare()?.1, Box::new(MadeUp), &options, &traced.trace, &at, batch + length);
+        worst = differences.map_err(|error| error.to_string())?.into_iter().fold(worst, f64::max);
+    }
+    Ok(worst)
+}
+
+#[test]
+fn every_encoder_has_a_tiny_config() {
+    let known: Vec<_> = ENCODERS.iter().map(|encoder| encoder.name).collect();
+    let tiny: Vec<_> = TINY.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(known, tiny);
+}
+
+#[test]
+fn every_encoder_is_traced_and_gives_candles_numbers_at_other_sizes() {
+    let mut failed = BTreeMap::new();
+    for (name, ..) in TINY {
+        match apart(name) {
+            Ok(worst) => {
+                println!("{name}: {worst:.1e}");
+                // Differences are of f32 against f64.
+                if worst.is_nan() || worst > 1e-5 {
+                    failed.insert(name, format!("differs by {worst}"));
+                }
+            }
+            Err(error) => {
+                failed.insert(name, error);
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
