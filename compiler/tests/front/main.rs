@@ -9,6 +9,7 @@ mod folder;
 mod golden;
 mod graphs;
 mod heads;
+mod lift;
 mod loading;
 mod pt2;
 mod sentence;

@@ -34,7 +34,8 @@ fn samples(file: &Path) -> BTreeMap<usize, BTreeMap<String, Tensor>> {
     samples
 }
 
-fn cases() -> Vec<PathBuf> {
+/// The folders of archives.
+pub(crate) fn cases() -> Vec<PathBuf> {
     let folder: PathBuf =
         [env!("CARGO_MANIFEST_DIR"), "..", "tests", "golden_data", "pt2"].iter().collect();
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());

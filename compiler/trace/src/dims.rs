@@ -62,3 +62,44 @@ pub(crate) fn without(dim: &Dim, symbol: &Symbol) -> Option<Dim> {
 pub(crate) fn product(dims: &[Dim]) -> Option<Dim> {
     dims.iter().try_fold(Dim::fixed(1), |product, dim| product.checked_mul(dim))
 }
+
+/// `a / b`, if it is an extent: of numbers, of an extent by a number that divides it, and of single products.
+pub(crate) fn quotient(a: &Dim, b: &Dim) -> Option<Dim> {
+    if a == b {
+        return Some(Dim::fixed(1));
+    }
+    if *b == Dim::fixed(1) {
+        return Some(a.clone());
+    }
+    let mut divisors = b.terms();
+    let (Some((divisor, by)), None) = (divisors.next(), divisors.next()) else { return None };
+    let mut quotient = Vec::new();
+    for (monomial, coefficient) in a.terms() {
+        if by == 0 || coefficient.checked_rem(by)? != 0 {
+            return None;
+        }
+        let mut factors = Vec::new();
+        for (atom, &power) in monomial {
+            let left = power.checked_sub(divisor.get(atom).copied().unwrap_or(0))?;
+            factors.push((factor(atom), left));
+        }
+        if divisor.keys().any(|atom| !monomial.contains_key(atom)) {
+            return None;
+        }
+        let factors = factors.iter().map(|(dim, power)| (dim, *power));
+        quotient.push(term(coefficient.checked_div(by)?, factors));
+    }
+    Some(sum(quotient.into_iter()))
+}
+
+/// The extents other than 1. Values are lowered without axes of 1: the batch's is one of them.
+pub(crate) fn squeezed(shape: &[Dim]) -> Vec<Dim> {
+    shape.iter().filter(|dim| **dim != Dim::fixed(1)).cloned().collect()
+}
+
+/// Which axis of the squeezed shape an axis becomes; `None` for an axis of 1.
+pub(crate) fn squeezed_axis(shape: &[Dim], axis: usize) -> Option<usize> {
+    let one = Dim::fixed(1);
+    let kept = shape.get(axis).is_some_and(|dim| *dim != one);
+    kept.then(|| shape[..axis].iter().filter(|dim| **dim != one).count())
+}

@@ -8,6 +8,7 @@ pub mod batch;
 pub mod constant;
 mod dims;
 pub mod eval;
+pub mod lift;
 pub mod op;
 pub mod origin;
 pub mod program;
@@ -17,6 +18,7 @@ mod sketch;
 
 pub use batch::erase_batch;
 pub use constant::{Constant, Values};
+pub use lift::{LiftError, LiftOptions, Lifted, lift};
 pub use op::{BinaryOp, Op, ReduceOp, UnaryOp};
 pub use program::{Kind, Node, Source, Trace, TraceError, Type, ValueId};
 pub use refusal::{Refusal, Refusals};

@@ -1,0 +1,82 @@
+//! From a traced program to the graph of one sample.
+//!
+//! 1. What the caller promises is put in: masks that are all ones, and that padding ids do not occur where positions are
+//!    counted from what is no padding ([`assume`]).
+//! 2. The batch axis is proved to be one and erased ([`crate::batch`]).
+//! 3. From the outputs back, every value that is needed is given a plan ([`plan`]): an attention with all that leads to its
+//!    scores, a rotation by positions, a number or consecutive integers where the sizes alone decide, or its own op.
+//! 4. The plans are carried out in order ([`lower`]). Axes of 1 are dropped, and reshapes and transposes are kept as views
+//!    until an op needs the value, so that steps that undo one another leave nothing.
+//!
+//! What the sizes alone decide is evaluated at many sizes, up to the largest, and recognised by its values, never by the ops
+//! that made it.
+
+mod assume;
+mod attention;
+mod convolution;
+mod distances;
+mod lower;
+mod mask;
+mod ops;
+mod plan;
+mod probe;
+mod rotary;
+mod rows;
+mod scores;
+mod sizes;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytec_ir::graph::Graph;
+use bytec_ir::verify::{VerifyError, verify};
+use thiserror::Error;
+
+use crate::batch::erase_batch;
+use crate::program::Trace;
+use crate::refusal::Refusals;
+
+/// What the caller promises about the inputs.
+#[derive(Clone, Debug, Default)]
+pub struct LiftOptions {
+    /// Inputs that are 1 everywhere, such as the mask of a batch without padding. They are not inputs of the graph.
+    pub ones: BTreeSet<String>,
+    /// Inputs that a sample may leave out, and the integer that every element is then.
+    pub defaults: BTreeMap<String, i64>,
+}
+
+/// The graph of one sample.
+#[derive(Clone, Debug)]
+pub struct Lifted {
+    /// It passes [`verify`].
+    pub graph: Graph,
+    /// What the graph takes for granted that the traced program did not, in words for the user.
+    pub provisos: Vec<String>,
+}
+
+/// A trace that can't become a graph.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum LiftError {
+    /// Nodes that stand in the way, all of them.
+    #[error("{0}")]
+    Refused(#[from] Refusals),
+    /// The graph would break an invariant.
+    #[error("the lifted graph does not verify:\n{0}")]
+    Verify(#[from] VerifyError),
+}
+
+/// The graph of one sample of a traced program.
+///
+/// # Errors
+/// Every node that mixes samples or that has no counterpart in the graph; or, if there is none, what the verifier finds.
+pub fn lift(trace: &Trace, options: &LiftOptions) -> Result<Lifted, LiftError> {
+    let (assumed, provisos) = assume::assume(trace, options);
+    let sample = erase_batch(&assumed)?;
+    let program = sizes::Program::new(&sample);
+    let plans = plan::plans(&program)?;
+    let graph = lower::lower(&program, &plans, options)?;
+    verify(&graph)?;
+    Ok(Lifted { graph, provisos })
+}

@@ -1,0 +1,157 @@
+//! What each needed value becomes, decided from the outputs back.
+
+use crate::op::{BinaryOp, Op};
+use crate::program::{Kind, ValueId};
+use crate::refusal::{Refusal, Refusals};
+
+use super::attention::{self, Attention};
+use super::rotary::{self, Rotation};
+use super::sizes::Program;
+
+/// What a value becomes.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// Nothing: no one needs it.
+    Unneeded,
+    /// The same number everywhere.
+    Number(f64),
+    /// Consecutive integers.
+    Iota(i64),
+    /// Another value, of the same elements.
+    Same(ValueId),
+    /// An attention.
+    Attention(Box<Attention>),
+    /// A rotation by positions.
+    Rotation(Rotation),
+    /// Its own op.
+    Op,
+}
+
+/// The plan of every value.
+///
+/// # Errors
+/// Every needed value that nothing can be made of.
+pub(super) fn plans(program: &Program<'_>) -> Result<Vec<Plan>, Refusals> {
+    let mut needed = vec![false; program.nodes.len()];
+    let mut plans: Vec<Plan> = program.nodes.iter().map(|_| Plan::Unneeded).collect();
+    let mut refusals = Vec::new();
+    program.trace.outputs.iter().for_each(|(_, value)| needed[value.index()] = true);
+    for &value in program.ids.iter().rev() {
+        if !needed[value.index()] {
+            continue;
+        }
+        match plan(program, value) {
+            Ok(plan) => {
+                operands(program, value, &plan).iter().for_each(|v| needed[v.index()] = true);
+                plans[value.index()] = plan;
+            }
+            Err(reason) => refusals.push((value, Refusal::of(program.node(value), reason))),
+        }
+    }
+    refusals.reverse();
+    match refusals.is_empty() {
+        true => Ok(plans),
+        false => Err(Refusals(refusals.into_iter().map(|(_, refusal)| refusal).collect())),
+    }
+}
+
+fn plan(program: &Program<'_>, value: ValueId) -> Result<Plan, String> {
+    let node = program.node(value);
+    if program.is_sizes_only(value) {
+        return of_sizes(program, value);
+    }
+    if let Some(same) = identity(program, value) {
+        return Ok(Plan::Same(same));
+    }
+    if let Some(found) = attention::recognise(program, value)? {
+        return Ok(Plan::Attention(Box::new(found)));
+    }
+    if let Some(found) = rotary::recognise(program, value)? {
+        return Ok(Plan::Rotation(found));
+    }
+    match &node.op {
+        Op::Where => {
+            let condition = node.operands[0];
+            match program.uniform(condition) {
+                Some(condition) => Ok(Plan::Same(node.operands[if condition != 0.0 { 1 } else { 2 }])),
+                None => Err("expected a condition that the sizes decide and that is the same everywhere, or a mask of attention scores".to_owned()),
+            }
+        }
+        Op::Full => Err("expected a number that does not depend on the sample".to_owned()),
+        _ => Ok(Plan::Op),
+    }
+}
+
+fn of_sizes(program: &Program<'_>, value: ValueId) -> Result<Plan, String> {
+    if let Some(number) = program.uniform(value) {
+        return Ok(Plan::Number(number));
+    }
+    if let Some(start) = program.iota(value) {
+        return Ok(Plan::Iota(start));
+    }
+    let mut seen = String::new();
+    let looked = program.look(value, |tensor| {
+        let first: Vec<_> = match (tensor.as_floats(), tensor.as_ints()) {
+            (Some(x), _) => x.iter().take(8).map(ToString::to_string).collect(),
+            (_, x) => x.unwrap_or_default().iter().take(8).map(ToString::to_string).collect(),
+        };
+        seen = format!("{:?} that begins {}", tensor.shape, first.join(", "));
+        true
+    });
+    looked?;
+    Err(format!(
+        "expected a number, consecutive integers, a mask, a table of distances or rotary factors; found {} {seen}",
+        program.node(value).ty.kind
+    ))
+}
+
+/// The operand that an op gives back as it is.
+fn identity(program: &Program<'_>, value: ValueId) -> Option<ValueId> {
+    let node = program.node(value);
+    let same_shape = |operand: ValueId| program.shape(operand) == program.shape(value);
+    let found = match (&node.op, &node.operands[..]) {
+        (Op::Cast, &[x]) if program.node(x).ty.kind == node.ty.kind => x,
+        (Op::Expand | Op::Repeat | Op::Reshape, &[x]) => x,
+        (Op::Slice { step: 1, .. }, &[x]) => x,
+        (Op::Concat { .. }, &[x]) => x,
+        (Op::Binary(f), &[a, b]) if node.ty.kind == Kind::Float => {
+            let (of_a, of_b) = (program.uniform(a), program.uniform(b));
+            match f {
+                BinaryOp::Add if of_b == Some(0.0) => a,
+                BinaryOp::Add if of_a == Some(0.0) => b,
+                BinaryOp::Sub if of_b == Some(0.0) => a,
+                BinaryOp::Mul | BinaryOp::Div | BinaryOp::Pow if of_b == Some(1.0) => a,
+                BinaryOp::Mul if of_a == Some(1.0) => b,
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    (same_shape(found) && program.node(found).ty.kind == node.ty.kind).then_some(found)
+}
+
+/// The values that a plan is carried out with.
+fn operands(program: &Program<'_>, value: ValueId, plan: &Plan) -> Vec<ValueId> {
+    match plan {
+        Plan::Unneeded | Plan::Number(_) | Plan::Iota(_) => Vec::new(),
+        Plan::Same(same) => vec![*same],
+        Plan::Attention(attention) => attention.operands(),
+        Plan::Rotation(rotation) => vec![rotation.x],
+        Plan::Op => {
+            let spread = matches!(program.node(value).op, Op::Binary(_));
+            let operands = program.node(value).operands.iter();
+            operands.map(|&v| if spread { unexpanded(program, v) } else { v }).collect()
+        }
+    }
+}
+
+/// The value before it is repeated along axes, which arithmetic does itself.
+pub(super) fn unexpanded(program: &Program<'_>, mut value: ValueId) -> ValueId {
+    while let (Op::Expand, &[operand]) =
+        (&program.node(value).op, &program.node(value).operands[..])
+        && !program.is_sizes_only(value)
+    {
+        value = operand;
+    }
+    value
+}

@@ -1,0 +1,158 @@
+//! Values that the sizes alone decide, evaluated on the host at many sizes.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use bytec_ir::dim::{Bindings, Dim};
+use bytec_ir::eval::{Data, Tensor};
+
+use crate::eval::Run;
+use crate::origin::{Origin, origins};
+use crate::program::{Node, Trace, ValueId};
+
+/// The most elements of a table that is looked at: 4096 rows by 4096 columns.
+const MOST: u64 = 1 << 24;
+
+/// The program of one sample, and what is known of its values.
+pub(crate) struct Program<'t> {
+    pub(crate) trace: &'t Trace,
+    pub(crate) nodes: Vec<&'t Node>,
+    pub(crate) ids: Vec<ValueId>,
+    origins: Vec<Origin>,
+    sizes: Vec<Bindings>,
+    uniform: RefCell<BTreeMap<ValueId, Option<f64>>>,
+}
+
+impl<'t> Program<'t> {
+    /// Looks at a trace without a batch.
+    pub(crate) fn new(trace: &'t Trace) -> Self {
+        let (ids, nodes) = trace.nodes().unzip();
+        let (origins, sizes) = (origins(trace), sizes(trace));
+        Self { trace, nodes, ids, origins, sizes, uniform: RefCell::default() }
+    }
+
+    pub(crate) fn node(&self, value: ValueId) -> &'t Node {
+        self.trace.node(value)
+    }
+
+    pub(crate) fn shape(&self, value: ValueId) -> &'t [Dim] {
+        &self.node(value).ty.shape
+    }
+
+    pub(crate) fn origin(&self, value: ValueId) -> Origin {
+        self.origins[value.index()]
+    }
+
+    pub(crate) fn is_sizes_only(&self, value: ValueId) -> bool {
+        self.origin(value).is_sizes_only()
+    }
+
+    /// The values wanted at every size that is looked at, with `given` for some of them.
+    pub(crate) fn at_sizes(
+        &self,
+        wanted: &[ValueId],
+        given: impl Fn(&Bindings) -> Result<BTreeMap<ValueId, Tensor>, String>,
+        mut look: impl FnMut(&Bindings, &[Tensor]) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let (inputs, weights) = (BTreeMap::new(), BTreeMap::new());
+        for bindings in &self.sizes {
+            for &value in wanted {
+                self.small_enough(value, bindings)?;
+            }
+            let run = Run { trace: self.trace, bindings, inputs: &inputs, weights: &weights };
+            let found = run.values(wanted, given(bindings)?).map_err(|error| error.to_string())?;
+            look(bindings, &found)?;
+        }
+        Ok(())
+    }
+
+    fn small_enough(&self, value: ValueId, bindings: &Bindings) -> Result<(), String> {
+        let mut count = 1u64;
+        for dim in self.shape(value) {
+            count = count.saturating_mul(dim.eval(bindings).map_err(|error| error.to_string())?);
+        }
+        if count <= MOST {
+            return Ok(());
+        }
+        Err(format!(
+            "its largest size, {}, has {count} elements, of which at most {MOST} are looked at; trace the model with a lower limit",
+            self.node(value).ty
+        ))
+    }
+
+    /// Runs `value` for sizes that are looked at; no sizes-only value is refused for want of inputs.
+    pub(crate) fn look(
+        &self,
+        value: ValueId,
+        mut look: impl FnMut(&Tensor) -> bool,
+    ) -> Result<bool, String> {
+        let mut all = true;
+        self.at_sizes(
+            &[value],
+            |_| Ok(BTreeMap::new()),
+            |_, found| {
+                all &= all && look(&found[0]);
+                Ok(())
+            },
+        )?;
+        Ok(all)
+    }
+
+    /// The number that all elements of a value are, whatever the sizes.
+    pub(crate) fn uniform(&self, value: ValueId) -> Option<f64> {
+        if !self.is_sizes_only(value) {
+            return None;
+        }
+        if let Some(known) = self.uniform.borrow().get(&value) {
+            return *known;
+        }
+        let mut number = None;
+        let same = self.look(value, |tensor| match &tensor.data {
+            Data::Float(x) => x.iter().all(|x| number.get_or_insert(*x) == x),
+            Data::Int(x) => x.iter().all(|&x| *number.get_or_insert(x as f64) == x as f64),
+        });
+        let found = if same == Ok(true) { number } else { None };
+        self.uniform.borrow_mut().insert(value, found);
+        found
+    }
+
+    /// The first of the consecutive integers that a value without inputs holds, along one axis.
+    pub(crate) fn iota(&self, value: ValueId) -> Option<i64> {
+        let mut start = None;
+        let counts = self.look(value, |tensor| {
+            let Some(x) = tensor.as_ints() else { return false };
+            let along = tensor.shape.iter().filter(|&&extent| extent != 1).count() <= 1;
+            let first = x.first().copied().unwrap_or(0);
+            let start = *start.get_or_insert(first);
+            along && x.iter().enumerate().all(|(i, &x)| start.checked_add(i as i64) == Some(x))
+        });
+        if counts == Ok(true) { start } else { None }
+    }
+}
+
+/// The sizes that values are looked at: small ones one by one, some in between, and the largest.
+fn sizes(trace: &Trace) -> Vec<Bindings> {
+    const CHOSEN: [u64; 15] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 31, 64, 65];
+    let clamped = |n: u64| {
+        let range = trace.symbols.iter();
+        range.map(|r| (r.symbol.clone(), n.clamp(r.min, r.max.max(r.min)))).collect::<Bindings>()
+    };
+    let mut found: Vec<Bindings> = CHOSEN.iter().map(|&n| clamped(n)).collect();
+    // Sizes that differ from one another, where there are several.
+    for own in 0..trace.symbols.len().min(4) {
+        for n in [1, 2, 5] {
+            let mut bindings = clamped(3);
+            let range = &trace.symbols[own];
+            bindings.insert(range.symbol.clone(), n.clamp(range.min, range.max.max(range.min)));
+            found.push(bindings);
+        }
+    }
+    found.push(clamped(u64::MAX));
+    let mut unique: Vec<Bindings> = Vec::new();
+    for bindings in found {
+        if !unique.contains(&bindings) {
+            unique.push(bindings);
+        }
+    }
+    unique
+}
