@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::program::{Operand, Program, Step};
+
 /// The code of a GPU program: one launch for each of its steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceCode {
@@ -53,7 +55,8 @@ pub struct Launch {
     pub block: u32,
     /// Bytes of dynamic shared memory of a block.
     pub shared: u32,
-    /// The kernel's arguments, in order; all are pointers.
+    /// The kernel's arguments, in order; all but tensor maps are pointers. Maps come first, so that each lies at
+    /// a multiple of 128 bytes among them.
     pub args: Vec<Arg>,
 }
 
@@ -102,6 +105,41 @@ pub enum Arg {
         /// Rows of one tile.
         per: u32,
     },
+    /// A tensor map of an operand, for copies of boxes that are 128 bytes wide, swizzled by 128 bytes, with zeros
+    /// for what lies outside.
+    Map(Map),
+}
+
+/// What a kernel copies boxes of: a view of a buffer, an input or a weight, as a matrix of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Map {
+    /// The step's operand of this index.
+    pub operand: u32,
+    /// Elements of a row, from the operand's first column on.
+    pub columns: u32,
+    /// Rows of a box.
+    pub rows: u32,
+}
+
+impl Arg {
+    /// How many 8-byte words the argument takes.
+    pub fn words(self) -> usize {
+        if matches!(self, Arg::Map(_)) { 16 } else { 1 }
+    }
+}
+
+impl Map {
+    /// The bytes from one row to the next of what a step's map is about, and where its first column begins in a row;
+    /// `None` if the program has no such operand, or sizes overflow.
+    pub fn stride_and_start(self, step: &Step, program: &Program) -> Option<(u64, u64)> {
+        let (stride, column) = match *step.operands.get(self.operand as usize)? {
+            Operand::View(view) => (program.buffers.get(view.buffer as usize)?.width, view.column),
+            Operand::Input(input) => (program.inputs.get(input as usize)?.width, 0),
+            Operand::Weight(weight) => (*program.weights.get(weight as usize)?.shape.last()?, 0),
+        };
+        let bytes = program.dtype.bytes();
+        Some((stride.checked_mul(bytes)?, column.checked_mul(bytes)?))
+    }
 }
 
 /// Whose rows a table is about.

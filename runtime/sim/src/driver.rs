@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytec_runtime::cuda::{
-    Arch, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Stream,
+    self, Arch, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Stream,
 };
 
 use crate::device::{Arg, Buffer, Device, MemoryError};
@@ -13,6 +13,7 @@ use crate::fault::{Fault, Place};
 use crate::module::Module;
 use crate::profile::Profile;
 use crate::streams::Streams;
+use crate::tensor_map::{Swizzle, TensorMap};
 
 /// A [`Device`] that runs the PTX of plans. Everything is done at once, in the order of the calls; only launches on a
 /// stream that is being captured wait for the graph's replay. The time between two events is that of the interpreter
@@ -66,6 +67,11 @@ impl SimDriver {
     /// A driver for a device of the Ampere family with all checks.
     pub fn sm_80() -> Self {
         Self::new(Device::sm_80(), Arch::of_device(8, 0))
+    }
+
+    /// A driver for a device of the Hopper family with all checks.
+    pub fn sm_90() -> Self {
+        Self::new(Device::sm_90(), Arch::of_device(9, 0))
     }
 
     /// A driver for a device with settings of the caller's, which passes for one of `arch`.
@@ -150,6 +156,18 @@ impl Driver for SimDriver {
         self.lock().kernels.remove(&function.0);
     }
 
+    fn tensor_map(&self, map: &cuda::TensorMap) -> Result<[u64; 16], DriverError> {
+        let own = TensorMap {
+            address: map.address.0,
+            element: 2,
+            extents: vec![map.columns, map.rows],
+            strides: vec![map.stride],
+            boxes: vec![64, map.box_rows],
+            swizzle: Swizzle::Bytes128,
+        };
+        own.encode().map_err(|error| failed("describe a matrix".to_owned(), error))
+    }
+
     fn open_stream(&self) -> Result<Stream, DriverError> {
         Ok(self.lock().streams.open_stream())
     }
@@ -183,7 +201,20 @@ impl Driver for SimDriver {
         let Some(kernel) = module.kernel(&symbol) else {
             return Err(failed(asked(), "its kernel is not in its module"));
         };
-        let args: Vec<_> = call.args.iter().map(|address| Arg::U64(*address)).collect();
+        let mut words = call.args;
+        let mut args = Vec::with_capacity(kernel.params().len());
+        for param in kernel.params() {
+            let count = (param.bytes as usize / 8).clamp(1, words.len().max(1));
+            let own = words.get(..count).unwrap_or(&[]);
+            words = words.get(count..).unwrap_or(&[]);
+            args.push(match own {
+                [] => break,
+                [address] => Arg::U64(*address),
+                map => Arg::Bytes(map.iter().flat_map(|word| word.to_le_bytes()).collect()),
+            });
+        }
+        // Words that no parameter takes are arguments too many.
+        args.extend(words.iter().map(|word| Arg::U64(*word)));
         let block = [call.block, 1, 1];
         let profile = state
             .device

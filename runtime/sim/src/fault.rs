@@ -229,6 +229,20 @@ pub enum FaultKind {
     /// An operation on an mbarrier that it doesn't take.
     #[error("mbarrier: {0}")]
     Mbarrier(String),
+    /// A register that products in flight own.
+    #[error(
+        "{access} of a register that a wgmma still owns: expected a wgmma.wait_group for its group before"
+    )]
+    RegisterInFlight {
+        /// This access.
+        access: AccessKind,
+    },
+    /// A product that uses registers which were written without a fence after it.
+    #[error("a wgmma uses a register that was written since the last wgmma.fence")]
+    RegisterFence,
+    /// A product that a warpgroup can't do.
+    #[error("wgmma: {0}")]
+    Wgmma(String),
     /// A tensor copy whose map is none, or not one of its kind.
     #[error("expected a tensor map that suits the copy, found {0}")]
     TensorMap(String),

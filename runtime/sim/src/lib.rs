@@ -32,7 +32,7 @@
 //!   f32 and f64 arithmetic with rounding, flushing and saturation, conversions, all memory spaces,
 //!   shuffles, votes, integer atomics, barriers, `cp.async`, `ldmatrix` and `mma.sync`. Anything else
 //!   is a [`ParseError`] with its line.
-//! - **Of what `sm_90a` brought** mbarriers with their phases and counts of bytes, bulk copies of bytes and of boxes of
+//! - **Of what `sm_90a` brought** mbarriers with their phases and counts of bytes, `wgmma` of f16 and bf16 with every swizzle, bulk copies of bytes and of boxes of
 //!   tensors with every swizzle (a [`TensorMap`] stands for NVIDIA's 128 bytes), fences between the proxies,
 //!   `elect`, `setmaxnreg` and `griddepcontrol`, which change no values here.
 //! - **Warps in lockstep.** Lanes that part run apart, the part furthest behind in the text first, and
@@ -59,6 +59,9 @@
 //!   the issuing lane's for its group. What lanes do before they arrive at an mbarrier is ordered before what others do
 //!   after their wait for that phase, and nothing else is. A bulk copy reads what ordinary stores wrote only behind
 //!   a proxy fence of the lane that stored, and uses mbarriers only behind a fence of the lane that initialised them.
+//! - Registers and shared memory of a `wgmma`, from its issue until the warp's wait for its group; a `wgmma.fence` after
+//!   what writes its registers; tiles that begin where their swizzle's pattern does; and that all threads of a
+//!   warpgroup give the same descriptor.
 //! - Waits for an mbarrier that can never end, with what its phase lacks.
 //! - Values from [marked](Device::mark) ranges that reach memory outside of any.
 //! - Barriers that a warp reaches in parts, that name different counts, or that never complete; lanes
@@ -68,13 +71,13 @@
 //!
 //! - The approximate functions (`ex2`, `lg2`, `rsqrt`, `sin`, `tanh` and so on) give the value in f64,
 //!   rounded once: closer to the truth than a GPU, within every bound that the ISA states.
-//! - `mma` adds one product after the other in f32, in the order of k.
+//! - `mma` and `wgmma` add one product after the other in f32, in the order of k.
 //! - Fences other than those between proxies do nothing: conflicts between blocks are faults whether or not a fence is there, and atomics
 //!   order nothing but themselves.
 //! - A division of integers by zero gives what GPUs are seen to give; the ISA leaves it open. A shuffle
 //!   from a lane that takes no part gives the reader's own value. A register that nothing wrote is zero.
-//! - `mbarrier.try_wait` waits until it can say yes. What one lane of a warp learns from a wait, all its lanes learn; and
-//!   after a lane has arrived or fenced without the rest of its warp, what it does up to the warp's next
+//! - `mbarrier.try_wait` says no only when it has waited until some mbarrier changed. What one lane of a warp learns from
+//!   a wait, all its lanes learn; and after a lane has arrived or fenced without the rest of its warp, what it does up to the warp's next
 //!   synchronisation counts as done before.
 //! - Bulk copies move their bytes when they are issued. A tensor's box is as wide as its swizzle's span.
 //! - Marks follow values, not control flow: what a branch on a marked value decides is not marked.
@@ -83,8 +86,9 @@
 //!
 //! With an error that names the instruction and its line:
 //!
-//! - Calls and indirect branches, textures and surfaces; of what sm_90 adds `wgmma`, clusters, multicast, `im2col` and
+//! - Calls and indirect branches, textures and surfaces; of what sm_90 adds clusters, multicast, `im2col` and
 //!   reductions by copies.
+//! - `wgmma` of other types than f16 and bf16 with sums of f32; descriptors with a base offset.
 //! - `mma` other than m16n8 with factors of f16, bf16 or tf32 and sums of f32; `wmma`; sparse and
 //!   integer products; `ldmatrix` and `movmatrix` other than of 8x8 matrices of 16 bits.
 //! - Atomics on floats and on less than 32 bits, `bar.red`, barriers that are not `.aligned`.

@@ -1,9 +1,10 @@
 //! Every address that a run uses, worked out and checked once for each size class.
 
-use bytec_plan::program::{Buffer, Program};
+use bytec_plan::device::{Arg, Map};
+use bytec_plan::program::{Buffer, DType, Operand, Program, Step};
 
 use super::code::{Code, Place};
-use super::driver::Pointer;
+use super::driver::{DriverError, Pointer, TensorMap};
 use super::layout::Layout;
 use super::memory::Block;
 use crate::arena::size_class;
@@ -38,6 +39,28 @@ impl Span {
     }
 }
 
+/// What a tensor map is about, for all batches of this one's size class; `None` if sizes overflow.
+fn matrix(
+    map: Map,
+    address: Pointer,
+    step: &Step,
+    program: &Program,
+    batch: &PackedBatch,
+) -> Option<TensorMap> {
+    let (stride, _) = map.stride_and_start(step, program)?;
+    let class = |rows| size_class(batch.rows(rows)).map(|rows| rows as u64);
+    let rows = match *step.operands.get(map.operand as usize)? {
+        Operand::View(view) => class(program.buffers.get(view.buffer as usize)?.rows)?,
+        Operand::Input(input) => class(program.inputs.get(input as usize)?.rows)?,
+        Operand::Weight(weight) => {
+            program.weights.get(weight as usize)?.bytes.checked_div(stride)?
+        }
+    };
+    let bf16 = program.dtype == DType::Bf16;
+    let (columns, box_rows) = (map.columns.into(), map.rows);
+    Some(TensorMap { address, bf16, columns, rows, stride, box_rows })
+}
+
 /// The blocks that a layout is about.
 pub(super) struct Blocks<'a> {
     pub(super) slots: &'a [Option<Block>],
@@ -45,7 +68,10 @@ pub(super) struct Blocks<'a> {
 }
 
 impl Addresses {
-    /// Works out all addresses; `None` if anything lies outside its memory.
+    /// Works out all addresses.
+    ///
+    /// # Errors
+    /// `None` if anything lies outside its memory, or what the driver says of a tensor map.
     pub(super) fn renew(
         &mut self,
         code: &Code,
@@ -53,15 +79,16 @@ impl Addresses {
         layout: &Layout,
         blocks: &Blocks<'_>,
         batch: &PackedBatch,
-    ) -> Option<()> {
+    ) -> Result<(), Option<DriverError>> {
         let Addresses { args, births, parts, outputs } = self;
         args.clear();
         births.clear();
         parts.clear();
         outputs.clear();
         for range in &layout.parts {
-            let bytes = range.end.checked_sub(range.start)?;
-            parts.push(Span { pointer: blocks.batch.at(range.start, bytes)?, bytes });
+            let bytes = range.end.checked_sub(range.start).ok_or(None)?;
+            let pointer = blocks.batch.at(range.start, bytes).ok_or(None)?;
+            parts.push(Span { pointer, bytes });
         }
         let slot = |buffer: &Buffer| {
             let room = *layout.slots.get(buffer.slot as usize)?;
@@ -71,22 +98,35 @@ impl Addresses {
             (needed <= room).then_some(Span { pointer, bytes: room })
         };
         for (step, launch) in Code::launches(program) {
-            births.push(slot(program.buffers.get(step.output as usize)?)?);
+            let output = program.buffers.get(step.output as usize);
+            births.push(output.and_then(slot).ok_or(None)?);
             for arg in &launch.args {
-                args.push(match code.place(*arg, step, program)? {
-                    Place::Weight(pointer) => pointer.0,
-                    Place::Part(part) => parts.get(part)?.pointer.0,
+                let place = code.place(*arg, step, program).ok_or(None)?;
+                let address = match place {
+                    Place::Weight(pointer) => Some(pointer.0),
+                    Place::Part(part) => parts.get(part).map(|part| part.pointer.0),
                     Place::Buffer { buffer, column } => {
-                        let buffer = program.buffers.get(buffer as usize)?;
-                        let first = column.checked_mul(program.dtype.bytes())?;
-                        slot(buffer)?.pointer.0.checked_add(first)?
+                        let buffer = program.buffers.get(buffer as usize);
+                        let first = column.checked_mul(program.dtype.bytes());
+                        let start = buffer.and_then(slot).map(|slot| slot.pointer.0);
+                        start.zip(first).and_then(|(start, first)| start.checked_add(first))
                     }
-                });
+                };
+                let address = Pointer(address.ok_or(None)?);
+                let Arg::Map(map) = *arg else {
+                    args.push(address.0);
+                    continue;
+                };
+                let map = matrix(map, address, step, program, batch).ok_or(None)?;
+                // Without rows there is nothing to describe, and nothing is launched.
+                let words = if map.rows == 0 { [0; 16] } else { code.driver.tensor_map(&map)? };
+                args.extend(words);
             }
         }
         for output in &program.outputs {
-            outputs.push(slot(program.buffers.get(output.buffer as usize)?)?.pointer);
+            let buffer = program.buffers.get(output.buffer as usize);
+            outputs.push(buffer.and_then(slot).ok_or(None)?.pointer);
         }
-        Some(())
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use bytec_plan::device::{Arg, DeviceCode, Image, Launch};
+use bytec_plan::device::{Arg, DeviceCode, Image, Launch, Map};
 use bytec_plan::program::{Operand, Program, Step};
 
 use super::driver::{Driver, DriverError, KernelCode, Pointer};
@@ -81,15 +81,17 @@ impl Code {
             return self.parts.iter().position(|known| *known == part).map(Place::Part);
         }
         match arg {
-            Arg::Operand(operand) => match *step.operands.get(operand as usize)? {
-                Operand::View(view) => {
-                    Some(Place::Buffer { buffer: view.buffer, column: view.column })
+            Arg::Operand(operand) | Arg::Map(Map { operand, .. }) => {
+                match *step.operands.get(operand as usize)? {
+                    Operand::View(view) => {
+                        Some(Place::Buffer { buffer: view.buffer, column: view.column })
+                    }
+                    Operand::Weight(weight) => {
+                        self.weights.get(weight as usize)?.at(0, 0).map(Place::Weight)
+                    }
+                    Operand::Input(_) => None,
                 }
-                Operand::Weight(weight) => {
-                    self.weights.get(weight as usize)?.at(0, 0).map(Place::Weight)
-                }
-                Operand::Input(_) => None,
-            },
+            }
             _ => Some(Place::Buffer { buffer: step.output, column: 0 }),
         }
     }

@@ -36,6 +36,15 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// Gives back what [`Driver::load`] gave.
     fn unload(&self, function: Function);
 
+    /// What stands for a matrix among a kernel's parameters, so that it can copy boxes of it.
+    ///
+    /// # Errors
+    /// What the driver says; by default that it has no tensor maps.
+    fn tensor_map(&self, map: &TensorMap) -> Result<[u64; 16], DriverError> {
+        let asked = format!("describe a matrix of {} rows", map.rows);
+        Err(DriverError::Failed { asked, said: "this driver has no tensor maps".to_owned() })
+    }
+
     /// A stream: a queue of work.
     ///
     /// # Errors
@@ -179,6 +188,24 @@ pub struct KernelCode<'a> {
     pub shared: u32,
 }
 
+/// A matrix of f16 or bf16 in device memory, and the box of it that one copy moves: 128 bytes wide, swizzled by 128
+/// bytes in shared memory, zero where it lies outside of the matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TensorMap {
+    /// The first element; a multiple of 16.
+    pub address: Pointer,
+    /// Whether elements are bf16.
+    pub bf16: bool,
+    /// Elements of a row.
+    pub columns: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes from one row to the next; a multiple of 16.
+    pub stride: u64,
+    /// Rows of a box.
+    pub box_rows: u32,
+}
+
 /// A launch.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
@@ -192,7 +219,7 @@ pub struct Call<'a> {
     pub block: u32,
     /// Bytes of dynamic shared memory of a block.
     pub shared: u32,
-    /// The kernel's parameters, in order: addresses in device memory.
+    /// The kernel's parameters, in order: addresses in device memory, and before them the words of tensor maps.
     pub args: &'a [u64],
 }
 

@@ -50,7 +50,7 @@ impl<'a> Launches<'a> {
         let steps = Code::launches(program).zip(&addresses.births).enumerate();
         steps.filter_map(move |(index, ((step, launch), birth))| {
             let args;
-            (args, all) = all.split_at(launch.args.len());
+            (args, all) = all.split_at(launch.args.iter().map(|arg| arg.words()).sum());
             let output = &program.buffers[step.output as usize];
             let nothing = launch.grid.iter().any(|count| blocks(*count, output.rows, batch) == 0);
             let ready = Ready { index, step, launch, output, birth: *birth, args };

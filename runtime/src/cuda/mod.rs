@@ -25,7 +25,7 @@ mod work;
 
 pub(crate) use self::code::Code;
 pub use self::driver::{
-    Arch, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Stream,
+    Arch, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Stream, TensorMap,
 };
 #[cfg(feature = "cuda")]
 pub use self::libcuda::Cuda;

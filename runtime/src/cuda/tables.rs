@@ -1,6 +1,6 @@
 //! What a batch brings to the device: its inputs, and the tables that say where each sample lies.
 
-use bytec_plan::device::{Arg, Of};
+use bytec_plan::device::{Arg, Map, Of};
 use bytec_plan::extent::Rows;
 use bytec_plan::program::{DType, Operand, Program, Step};
 
@@ -42,10 +42,12 @@ impl Part {
         };
         match arg {
             Arg::Output => None,
-            Arg::Operand(operand) => match step.operands[operand as usize] {
-                Operand::Input(input) => Some(Part::Input(input)),
-                Operand::View(_) | Operand::Weight(_) => None,
-            },
+            Arg::Operand(operand) | Arg::Map(Map { operand, .. }) => {
+                match step.operands[operand as usize] {
+                    Operand::Input(input) => Some(Part::Input(input)),
+                    Operand::View(_) | Operand::Weight(_) => None,
+                }
+            }
             Arg::Rows(of) => Some(Part::Count(rows(of))),
             Arg::Samples => Some(Part::Count(Rows::PerSample)),
             Arg::Offsets(of) => Some(Part::Offsets(rows(of))),

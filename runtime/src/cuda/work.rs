@@ -117,7 +117,11 @@ impl DeviceWork {
             Some(Blocks { slots: &device.slots, batch: device.batch.as_ref()? })
         });
         let blocks = blocks.ok_or(full.clone())?;
-        self.addresses.renew(code, program, &self.layout, &blocks, batch).ok_or(full)?;
+        match self.addresses.renew(code, program, &self.layout, &blocks, batch) {
+            Ok(()) => {}
+            Err(None) => return Err(full),
+            Err(Some(error)) => return Err(code.break_down(error).into()),
+        }
         self.layout.settle(program, batch);
         Ok(())
     }

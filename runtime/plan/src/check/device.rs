@@ -1,7 +1,7 @@
 //! Device code: modules inside their section, launches that name what their steps have.
 
 use super::{CheckError, Fault, at, check_hash, entry};
-use crate::device::{Arg, Count, DeviceCode, Image, Launch, ModuleSpec, Of};
+use crate::device::{Arg, Count, DeviceCode, Image, Launch, Map, ModuleSpec, Of};
 use crate::header::ALIGN;
 use crate::program::{DType, Operand, Program, Step};
 
@@ -9,6 +9,10 @@ use crate::program::{DType, Operand, Program, Step};
 const MAX_THREADS: u32 = 1024;
 /// The most bytes of shared memory that any block can ask for.
 const MAX_SHARED: u32 = 227 << 10;
+/// The most rows of a box.
+const MAX_BOX: u32 = 256;
+/// What the rows of a matrix that boxes are copied of must begin at multiples of, in bytes.
+const MAP_ALIGN: u64 = 16;
 /// The most blocks along y and z.
 const MAX_GRID: u32 = 65_535;
 
@@ -33,7 +37,7 @@ pub(super) fn check_code(program: &Program, section: u64) -> Result<(), CheckErr
         return Err(at("launch", found, None, Fault::LaunchCount { expected, found }));
     }
     for (i, (launch, step)) in code.launches.iter().zip(&program.steps).enumerate() {
-        check_launch(launch, step, code)
+        check_launch(launch, step, code, program)
             .map_err(|fault| at("launch", i, Some(&step.name), fault))?;
     }
     Ok(())
@@ -57,7 +61,12 @@ fn check_image(image: &Image, section: u64) -> Result<(), Fault> {
     check_hash(hash)
 }
 
-fn check_launch(launch: &Launch, step: &Step, code: &DeviceCode) -> Result<(), Fault> {
+fn check_launch(
+    launch: &Launch,
+    step: &Step,
+    code: &DeviceCode,
+    program: &Program,
+) -> Result<(), Fault> {
     entry(&code.modules, "modules", launch.module)?;
     let range = |what, max, found| match found {
         1.. if found <= max => Ok(()),
@@ -80,17 +89,38 @@ fn check_launch(launch: &Launch, step: &Step, code: &DeviceCode) -> Result<(), F
             Count::Samples => {}
         }
     }
+    let maps = launch.args.iter().take_while(|arg| matches!(arg, Arg::Map(_))).count();
+    if launch.args[maps..].iter().any(|arg| matches!(arg, Arg::Map(_))) {
+        return Err(Fault::MapAfterPointer);
+    }
     for arg in &launch.args {
         match *arg {
             Arg::Output | Arg::Samples => {}
             Arg::Operand(operand) => entry(&step.operands, "operands", operand).map(|_| ())?,
             Arg::Tiles { per } => range("rows of a tile", u32::MAX, per)?,
+            Arg::Map(map) => {
+                entry(&step.operands, "operands", map.operand)?;
+                range("rows of a box", MAX_BOX, map.rows)?;
+                check_map(map, step, program)?;
+            }
             Arg::Rows(of) | Arg::Offsets(of) | Arg::Positions(of) | Arg::SampleOfRow(of) => {
                 check_of(of, step)?;
             }
         }
     }
     Ok(())
+}
+
+/// Checks that copies can take boxes of an operand: rows that begin at multiples of 16 bytes, and within them columns
+/// that are there.
+fn check_map(map: Map, step: &Step, program: &Program) -> Result<(), Fault> {
+    let operand = map.operand as usize;
+    let element = program.dtype.bytes();
+    let (stride, start) = map.stride_and_start(step, program).unwrap_or((0, 0));
+    let end = u64::from(map.columns).saturating_mul(element).saturating_add(start);
+    let aligned = stride.is_multiple_of(MAP_ALIGN) && start.is_multiple_of(MAP_ALIGN);
+    let right = element == 2 && aligned && map.columns > 0 && end <= stride;
+    if right { Ok(()) } else { Err(Fault::Map { operand, stride, start, end }) }
 }
 
 fn check_of(of: Of, step: &Step) -> Result<(), Fault> {

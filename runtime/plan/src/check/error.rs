@@ -87,6 +87,26 @@ pub enum Fault {
         /// The launch's.
         found: u32,
     },
+    /// Boxes can't be copied of an operand.
+    #[error(
+        "operand {operand}: expected rows of two-byte elements that begin at multiples of 16 bytes, and columns within \
+         them, for a tensor map; found rows of {stride} bytes with columns from byte {start} to {end}"
+    )]
+    Map {
+        /// The operand.
+        operand: usize,
+        /// Bytes from one row to the next.
+        stride: u64,
+        /// Where the first column begins in a row.
+        start: u64,
+        /// Where the last column ends.
+        end: u64,
+    },
+    /// A tensor map would not lie where kernels look for it.
+    #[error(
+        "expected tensor maps before all pointers among the arguments, found one after a pointer"
+    )]
+    MapAfterPointer,
     /// Samples bring f32 and i64 only.
     #[error("expected an input of f32 or i64, found {found}")]
     InputType {

@@ -49,7 +49,7 @@ impl<'a, 'k, 'd> Form<'a, 'k, 'd> {
             "mov" | "cvta" | "cvt" => self.convert(),
             "ld" | "ldu" | "st" | "atom" | "red" | "cp" | "prefetch" | "prefetchu" | "discard"
             | "applypriority" => self.memory(),
-            "ldmatrix" | "movmatrix" | "mma" => self.matrix(),
+            "ldmatrix" | "movmatrix" | "mma" | "wgmma" => self.matrix(),
             "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => self.warp(),
             "bra" | "ret" | "exit" | "trap" | "bar" | "barrier" | "membar" | "fence"
             | "nanosleep" | "pmevent" | "mbarrier" | "setmaxnreg" | "griddepcontrol" => {

@@ -1,8 +1,9 @@
 //! Tensor-core instructions and the loads that feed them.
 
 use super::form::{Decoded, Form};
-use crate::inst::{Class, Mma, Op, Space, Ty};
+use crate::inst::{Class, Keep, Left, Mma, Op, Space, Ty, Wgmma};
 use crate::parse::ParseError;
+use crate::parse::syntax::Operand;
 
 impl Form<'_, '_, '_> {
     pub(super) fn matrix(&mut self) -> Option<Decoded> {
@@ -10,6 +11,7 @@ impl Form<'_, '_, '_> {
             "ldmatrix" => self.ldmatrix(),
             "movmatrix" => self.movmatrix(),
             "mma" => self.mma(),
+            "wgmma" => self.wgmma(),
             _ => return None,
         })
     }
@@ -73,5 +75,63 @@ impl Form<'_, '_, '_> {
         let b_cols = self.sources(2, a_count / 2)?;
         let c = four(self.sources(3, 4)?);
         Ok((Op::Mma(Mma { ty: a, k, d, a: a_cols, b: b_cols, c }), Class::Tensor))
+    }
+
+    fn wgmma(&mut self) -> Decoded {
+        self.aligned()?;
+        if self.opcode.take("fence") {
+            self.count(0..=0)?;
+            return Ok((Op::WgmmaFence, Class::Tensor));
+        }
+        if self.opcode.take("commit_group") {
+            self.count(0..=0)?;
+            return Ok((Op::WgmmaCommit, Class::Tensor));
+        }
+        if self.opcode.take("wait_group") {
+            self.count(1..=1)?;
+            let pending = self.literal(0, 7)? as u32;
+            return Ok((Op::WgmmaWait { pending }, Class::Tensor));
+        }
+        let product = self.opcode.take("mma_async");
+        self.require(product, "it is `.mma_async`, `.fence`, `.commit_group` or `.wait_group`")?;
+        let n = self.opcode.take_if(|part| {
+            let n: u32 = part.strip_prefix("m64n")?.strip_suffix("k16")?.parse().ok()?;
+            (n.is_multiple_of(8) && (8..=256).contains(&n)).then_some(n)
+        });
+        let n =
+            n.ok_or_else(|| self.unknown("its shape is `.m64nNk16`, N a multiple of 8 to 256"))?;
+        let (d, a, b) = (self.ty()?, self.ty()?, self.ty()?);
+        let types = d == Ty::F32 && a == b && matches!(a, Ty::F16 | Ty::Bf16);
+        self.require(types, "the simulator knows sums of f32 and factors of f16 or bf16")?;
+        let registers = matches!(self.operand(1)?, Operand::Vector(_));
+        let operands = 8 - usize::from(registers);
+        self.count(operands..=operands)?;
+        let sums = self.targets(0, n as usize / 2)?;
+        let left = if registers {
+            let cols = self.sources(1, 4)?;
+            Left::Registers([cols[0], cols[1], cols[2], cols[3]])
+        } else {
+            Left::Shared(self.source(1, Ty::B64)?)
+        };
+        let b = self.source(2, Ty::B64)?;
+        let keep = match self.operand(3)? {
+            Operand::Int(value @ (0 | 1)) => Keep::Always(*value == 1),
+            _ => {
+                let (pred, negated) = self.pred(3)?;
+                Keep::If { pred, negated }
+            }
+        };
+        let mut negate = [false; 2];
+        for (at, negate) in negate.iter_mut().enumerate() {
+            *negate = match self.operand(4 + at)? {
+                Operand::Int(1) => false,
+                Operand::Int(-1) => true,
+                _ => return Err(self.wrong_operand(4 + at, "1 or -1")),
+            };
+        }
+        let right = self.literal(operands - 1, 1)? == 1;
+        let transposed = [!registers && self.literal(6, 1)? == 1, right];
+        let product = Wgmma { ty: a, n, d: sums, a: left, b, keep, negate, transposed };
+        Ok((Op::Wgmma(Box::new(product)), Class::Tensor))
     }
 }

@@ -95,6 +95,10 @@ pub(crate) struct Program {
     pub(crate) places: Vec<(u32, u32)>,
     /// Names of `.file`, by their numbers.
     pub(crate) files: Arc<BTreeMap<u32, String>>,
+    /// Whether it has products of warpgroups.
+    pub(crate) wgmma: bool,
+    /// Columns of 32 bits that are registers; constants come after them.
+    pub(crate) narrow_registers: u32,
     pub(crate) narrow: u32,
     pub(crate) wide: u32,
     pub(crate) preds: u32,
@@ -148,6 +152,8 @@ pub(crate) fn decode(
         param_bytes: raw.param_bytes,
         required_threads: raw.required_threads,
         max_threads: raw.max_threads,
+        wgmma: code.iter().any(|inst| matches!(inst.op, Op::Wgmma(_))),
+        narrow_registers: raw.narrow,
         code,
         narrow,
         wide,

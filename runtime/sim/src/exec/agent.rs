@@ -11,6 +11,8 @@ pub(super) enum Agent {
     Reads { warp: u32, lane: u32 },
     /// Their writes.
     Writes { warp: u32, lane: u32 },
+    /// Reads of shared memory by a warpgroup's products. The clock counts its groups of products.
+    Products { warpgroup: u32 },
 }
 
 impl fmt::Display for Agent {
@@ -22,6 +24,7 @@ impl fmt::Display for Agent {
             Agent::Reads { warp, lane } | Agent::Writes { warp, lane } => {
                 write!(f, "a bulk copy of warp {warp} lane {lane}")
             }
+            Agent::Products { warpgroup } => write!(f, "a wgmma of warpgroup {warpgroup}"),
         }
     }
 }

@@ -32,6 +32,10 @@ enum State {
     Polling {
         changes: u64,
     },
+    /// Waits for the other warps of its warpgroup, before a product.
+    Product {
+        pc: u32,
+    },
     Done,
 }
 
@@ -49,7 +53,10 @@ impl Cta<'_> {
                 match states[at] {
                     State::Ready => {}
                     State::Polling { changes } if changes != self.changes => warps[at].look_again(),
-                    State::Polling { .. } | State::At { .. } | State::Done => continue,
+                    State::Polling { .. }
+                    | State::At { .. }
+                    | State::Product { .. }
+                    | State::Done => continue,
                 }
                 moved = true;
                 let checked = self.launch.checks.any();
@@ -61,6 +68,18 @@ impl Cta<'_> {
                 match stop {
                     Stop::Done => states[at] = State::Done,
                     Stop::Polling => states[at] = State::Polling { changes: self.changes },
+                    Stop::Warpgroup { pc } => {
+                        states[at] = State::Product { pc };
+                        let group = at / 4 * 4..at / 4 * 4 + 4;
+                        let whole = states.get(group.clone()).is_some_and(|group| {
+                            group.iter().all(|state| *state == State::Product { pc })
+                        });
+                        if whole {
+                            states[group.clone()].fill(State::Ready);
+                            self.product(&mut warps[group], pc)
+                                .map_err(|trap| self.fault(*trap, at as u32, pc))?;
+                        }
+                    }
                     Stop::Turn => {
                         idle = if idle_since == self.changes { idle + 1 } else { 0 };
                         idle_since = self.changes;
@@ -163,10 +182,17 @@ impl Cta<'_> {
                 let count = count.map_or(String::new(), |count| format!(" for {count} threads"));
                 texts.push(format!("warp {warp} waits at barrier {id}{count}, PTX line {line}"));
             }
+            if let State::Product { pc } = state {
+                first.get_or_insert((warp as u32, *pc));
+                let line = self.launch.program.code[*pc as usize].line;
+                texts.push(format!(
+                    "warp {warp} waits for its warpgroup at a wgmma, PTX line {line}"
+                ));
+            }
             for part in &warps[warp].parts {
                 if let Waiting::Mbarrier(offset) = part.waiting {
-                    first.get_or_insert((warp as u32, part.pc));
-                    let line = self.launch.program.code[part.pc as usize].line;
+                    first.get_or_insert((warp as u32, part.pc - 1));
+                    let line = self.launch.program.code[part.pc as usize - 1].line;
                     let lacking = self.lacking(offset);
                     texts.push(format!("warp {warp} waits at {lacking}, PTX line {line}"));
                 }

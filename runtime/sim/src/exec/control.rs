@@ -13,6 +13,8 @@ pub(super) enum Stop {
     Polling,
     /// It goes on, after the others.
     Turn,
+    /// At a product of its warpgroup.
+    Warpgroup { pc: u32 },
     /// At a barrier, with the place of its instruction.
     Barrier { id: usize, count: Option<u32>, pc: u32 },
 }
@@ -75,6 +77,13 @@ impl Cta<'_> {
             part.pc += 1;
             if mask == 0 {
                 continue;
+            }
+            if CHECK
+                && program.wgmma
+                && self.launch.checks.races
+                && let Err(trap) = super::wgmma::registers(warp, inst)
+            {
+                return Err(self.fault(*trap, warp.index, pc));
             }
             if inst.op.is_control() {
                 match self.control(warp, part, mask, inst) {
@@ -165,6 +174,16 @@ impl Cta<'_> {
                 self.arrive_only(warp.index as usize, id, count)?;
                 Ok(Flow::Next)
             }
+            Op::Wgmma(_) | Op::WgmmaFence | Op::WgmmaCommit | Op::WgmmaWait { .. } => {
+                if let Some(flow) = gathered(warp, part, mask, pc, u32::MAX) {
+                    return flow;
+                }
+                if matches!(inst.op, Op::Wgmma(_)) {
+                    return Ok(Flow::Stop(Stop::Warpgroup { pc }));
+                }
+                self.products(warp, &inst.op)?;
+                Ok(Flow::Next)
+            }
             Op::Mbarrier(op) => {
                 let Mbarriers::Wait { blocking, done, phase } = op.kind else {
                     self.mbarrier(warp, mask, op)?;
@@ -177,7 +196,10 @@ impl Cta<'_> {
                             let rest = part.mask & !mask;
                             join(warp, Part { pc: part.pc, mask: rest, waiting: Waiting::No });
                         }
-                        join(warp, Part { pc, mask, waiting: Waiting::Mbarrier(offset) });
+                        // It goes on with a no, once something has changed.
+                        warp.set_pred(mask, done, 0);
+                        let waiting = Waiting::Mbarrier(offset);
+                        join(warp, Part { pc: part.pc, mask, waiting });
                         Ok(Flow::Leave)
                     }
                     missing => {
@@ -298,6 +320,10 @@ impl Op {
                 | Op::BarArrive { .. }
                 | Op::BarWarp { .. }
                 | Op::Mbarrier(_)
+                | Op::Wgmma(_)
+                | Op::WgmmaFence
+                | Op::WgmmaCommit
+                | Op::WgmmaWait { .. }
                 | Op::Elect { .. }
                 | Op::Shfl(_)
                 | Op::Vote { .. }

@@ -16,6 +16,7 @@ mod step;
 mod taint;
 mod transfer;
 mod warp;
+mod wgmma;
 
 use std::sync::{Arc, Mutex};
 
@@ -31,7 +32,7 @@ use crate::profile::Profile;
 use agent::Agent;
 use barrier::Barrier;
 use mbarrier::Mbarrier;
-use warp::{Part, Waiting, Warp};
+use warp::{Part, Products, Waiting, Warp};
 
 /// Which checks a launch makes. Bounds and alignment are always checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +176,17 @@ impl Cta<'_> {
             in_flight: Vec::new(),
             bulk_groups: [0; 32],
             bulk_last: [0; 32],
+            products: program.wgmma.then(|| {
+                let columns = program.narrow as usize;
+                Box::new(Products {
+                    committed: 0,
+                    done: 0,
+                    sums: vec![0; columns],
+                    factors: vec![0; columns],
+                    fresh: vec![true; columns],
+                    registers: program.narrow_registers as usize,
+                })
+            }),
             local: vec![0xcd; local],
             local_written: vec![false; local],
             local_taint: vec![0; if tracked { local } else { 0 }],

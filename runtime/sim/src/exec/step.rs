@@ -98,6 +98,10 @@ impl Cta<'_> {
             }
             Op::ProxyFence { mbarriers } => self.proxy_fence(warp, mask, *mbarriers),
             Op::Shfl(_)
+            | Op::Wgmma(_)
+            | Op::WgmmaFence
+            | Op::WgmmaCommit
+            | Op::WgmmaWait { .. }
             | Op::Mbarrier(_)
             | Op::Elect { .. }
             | Op::Vote { .. }

@@ -51,7 +51,7 @@ impl Warp {
 pub(super) fn propagate(warp: &mut Warp, inst: &Inst, mask: u32) {
     match &inst.op {
         Op::Load(_) | Op::Store(_) | Op::Atom(_) | Op::CpAsync(_) | Op::LdMatrix { .. } => return,
-        Op::Transfer(_) => return,
+        Op::Transfer(_) | Op::Wgmma(_) => return,
         _ => {}
     }
     if inst.sources.iter().all(|slot| warp.column_is_clean(*slot)) {

@@ -44,6 +44,21 @@ pub(crate) struct InFlight {
     pub(crate) source: Option<Source>,
 }
 
+/// The groups of a warp's `wgmma`, and the registers that they own.
+#[derive(Debug)]
+pub(crate) struct Products {
+    pub(crate) committed: u32,
+    /// All groups up to this number are done.
+    pub(crate) done: u32,
+    /// For each narrow column the group, from one, that has it as a sum; and as a factor.
+    pub(crate) sums: Vec<u32>,
+    pub(crate) factors: Vec<u32>,
+    /// For each narrow column whether it was written since the last fence.
+    pub(crate) fresh: Vec<bool>,
+    /// How many columns are registers; the others are constants.
+    pub(crate) registers: usize,
+}
+
 /// A warp.
 #[derive(Debug)]
 pub(crate) struct Warp {
@@ -64,6 +79,8 @@ pub(crate) struct Warp {
     pub(crate) bulk_groups: [u32; 32],
     /// The group of each lane's last bulk copy to global memory, counted from one.
     pub(crate) bulk_last: [u32; 32],
+    /// What the warp's products own; only where a kernel has some.
+    pub(crate) products: Option<Box<Products>>,
     pub(crate) local: Vec<u8>,
     pub(crate) local_written: Vec<bool>,
     pub(crate) local_taint: Vec<u8>,

@@ -2,10 +2,12 @@
 //! files, so that the executor looks at no text.
 
 mod class;
+mod hopper;
 mod op;
 mod ty;
 
 pub use class::Class;
+pub(crate) use hopper::*;
 pub(crate) use op::*;
 pub(crate) use ty::Ty;
 

@@ -1,5 +1,6 @@
 //! The operations. Every variant says what it takes; the formulas are in `exec`.
 
+use super::hopper::{MbarrierOp, Transfer, Wgmma};
 use super::{Col, Guard, Ty};
 
 /// Rounding of a result that has no exact value in its format.
@@ -300,71 +301,6 @@ pub(crate) struct Shfl {
     pub(crate) members: Col,
 }
 
-/// What is waited for at an mbarrier.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Phase {
-    /// The current phase or the one before, whichever has this parity.
-    Parity(Col),
-    /// The phase that an arrival has named.
-    State(Col),
-}
-
-/// The operations on mbarriers.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Mbarriers {
-    Init {
-        count: Col,
-    },
-    Inval,
-    Arrive {
-        /// Gets the number of the phase.
-        state: Option<Col>,
-        /// One if not given.
-        count: Option<Col>,
-        /// Bytes that the phase waits for from now on.
-        expect: Option<Col>,
-        /// Later phases expect so many fewer.
-        drop: bool,
-    },
-    /// More bytes, or fewer, that the phase waits for.
-    Transactions {
-        bytes: Col,
-        complete: bool,
-    },
-    Wait {
-        /// `try_wait`, which here waits until it can say yes.
-        blocking: bool,
-        done: Col,
-        phase: Phase,
-    },
-}
-
-/// An operation on one mbarrier.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MbarrierOp {
-    pub(crate) kind: Mbarriers,
-    pub(crate) space: Space,
-    pub(crate) address: Address,
-}
-
-/// The side of a bulk copy that lies in global memory.
-#[derive(Clone, Debug)]
-pub(crate) enum Far {
-    /// So many bytes from an address on.
-    Bytes { address: Address, bytes: Col },
-    /// The box of a tensor that begins at these coordinates, the innermost first.
-    Tensor { map: Address, coordinates: Box<[Col]> },
-}
-
-/// `cp.async.bulk` and `cp.async.bulk.tensor`.
-#[derive(Clone, Debug)]
-pub(crate) struct Transfer {
-    pub(crate) far: Far,
-    pub(crate) shared: Address,
-    /// Copies to shared memory complete on an mbarrier there; those to global memory belong to groups.
-    pub(crate) mbarrier: Option<Address>,
-}
-
 /// What an instruction does.
 #[derive(Debug)]
 pub(crate) enum Op {
@@ -553,6 +489,13 @@ pub(crate) enum Op {
         a: Col,
     },
     Mma(Mma),
+    Wgmma(Box<Wgmma>),
+    WgmmaFence,
+    WgmmaCommit,
+    /// Waits until at most so many of the newest groups of products are under way.
+    WgmmaWait {
+        pending: u32,
+    },
     Shfl(Shfl),
     Vote {
         mode: VoteMode,

@@ -47,6 +47,17 @@ pub(crate) fn learn(known: &mut Vec<Seen>, other: &[Seen]) {
     }
 }
 
+/// Keeps of what is known what `other` knows too.
+pub(crate) fn common(known: &mut Vec<Seen>, other: &[Seen]) {
+    known.truncate(other.len());
+    for (own, other) in known.iter_mut().zip(other) {
+        *own = match clock_of(*own) == clock_of(*other) {
+            true => *own & *other,
+            false => (*own).min(*other),
+        };
+    }
+}
+
 /// Who accesses memory, and what its warp knows.
 #[derive(Clone, Copy)]
 pub(crate) struct Who<'a> {

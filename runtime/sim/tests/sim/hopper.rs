@@ -10,6 +10,7 @@ pub(crate) const BYTES: u64 = 32 * 1024;
 /// A launch of one block. The body finds `%in`, `%out`, `%map` (the tensor map, if there is one), `%s` (shared memory;
 /// `%sa` as a 32-bit address), `%t` (thread), `%warp`, `%p0` (thread 0 of the block), `%p1` (lane 0 of its warp), and
 /// registers `%r`, `%l`, `%f`, `%p4` and on.
+#[derive(Debug)]
 pub(crate) struct Block {
     pub(crate) device: Device,
     pub(crate) input: Buffer,

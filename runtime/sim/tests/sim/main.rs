@@ -14,3 +14,4 @@ mod streams;
 mod support;
 mod transfer;
 mod warp;
+mod wgmma;

@@ -87,8 +87,8 @@ fn messages_name_the_line_and_the_thing() {
         ("/* no end", "PTX line 9: a comment has no end"),
         ("@%r0 bra L; L:", "PTX line 9: `bra`: operand 0 should be a predicate, found `%r0`"),
         (
-            "wgmma.fence.sync.aligned;",
-            "PTX line 9: the simulator does not execute `wgmma.fence.sync.aligned`: unknown instruction",
+            "tcgen05.wait.ld.sync.aligned;",
+            "PTX line 9: the simulator does not execute `tcgen05.wait.ld.sync.aligned`: unknown instruction",
         ),
     ] {
         let error = Module::parse(&body(line)).expect_err(line);

@@ -50,6 +50,10 @@ fn a_wait_sees_what_came_before_the_arrivals() {
         matches!(kind, FaultKind::Race { access: a, other: b, .. } if (a, b) == (access, other)),
         "{kind}"
     );
+    // Nor does a wait hand anything over whose answer is not looked at.
+    let hasty = "mbarrier.try_wait.parity.shared.b64 %p5, [%sa+16384], 0;";
+    let kind = faulty(&early.replace(&wait(1), hasty), 64);
+    assert!(matches!(kind, FaultKind::Race { access: AccessKind::Read, .. }), "{kind}");
     // What comes after the arrival is not published.
     let late = format!("{ARRIVE} st.shared.b32 [%own], %t;");
     assert!(matches!(faulty(&hand_over(&late, &wait(0)), 64), FaultKind::Race { .. }));

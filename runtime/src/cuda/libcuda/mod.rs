@@ -9,6 +9,7 @@ mod graph;
 mod image;
 mod pinned;
 mod symbols;
+mod tensor_map;
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
@@ -27,7 +28,7 @@ use self::context::{Context, failed, refused, said};
 use self::image::is_whole_elf;
 use self::pinned::Pinned;
 use super::driver::{
-    Arch, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Stream,
+    Arch, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Stream, TensorMap,
 };
 use super::staging::Staging;
 
@@ -194,6 +195,11 @@ impl Driver for Cuda {
             // SAFETY: the module was loaded and leaves the map once.
             let _gone = unsafe { sys::cuModuleUnload(module) };
         }
+    }
+
+    fn tensor_map(&self, map: &TensorMap) -> Result<[u64; 16], DriverError> {
+        self.enter()?;
+        tensor_map::encode(map)
     }
 
     fn open_stream(&self) -> Result<Stream, DriverError> {

@@ -8,7 +8,7 @@ use crate::cuda::driver::DriverError;
 
 /// Every function that is called, here or by what is used of cudarc's `result`. One that is missing when it is called
 /// would be a panic.
-pub(super) const NEEDED: [&str; 36] = [
+pub(super) const NEEDED: [&str; 37] = [
     "cuCtxSetCurrent",
     "cuDeviceGet",
     "cuDeviceGetAttribute",
@@ -45,6 +45,7 @@ pub(super) const NEEDED: [&str; 36] = [
     "cuStreamDestroy_v2",
     "cuStreamEndCapture",
     "cuStreamSynchronize",
+    "cuTensorMapEncodeTiled",
 ];
 
 /// Checks that the library, which is there, has these functions.
@@ -71,6 +72,7 @@ mod tests {
             include_str!("context.rs"),
             include_str!("graph.rs"),
             include_str!("pinned.rs"),
+            include_str!("tensor_map.rs"),
         ];
         let mut called = 0;
         for rest in sources.iter().flat_map(|source| source.split("sys::cu").skip(1)) {
