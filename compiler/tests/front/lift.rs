@@ -29,7 +29,7 @@ fn inputs(trace: &Trace, length: u64) -> BTreeMap<String, Tensor> {
             _ if name == "token_type_ids" => {
                 Data::Int((0..count).map(|_| random.below(2) as i64).collect())
             }
-            _ => Data::Int((0..count).map(|_| 2 + random.below(60) as i64).collect()),
+            _ => Data::Int((0..count).map(|_| 2 + random.below(40) as i64).collect()),
         };
         inputs.insert(name.clone(), Tensor { shape, data });
     }
