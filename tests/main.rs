@@ -7,6 +7,7 @@ mod boundaries;
 mod cli;
 mod determinism;
 mod gpu_run;
+mod graph_format;
 mod isolation;
 mod measured;
 mod numerics;

@@ -30,6 +30,19 @@ pub struct OperandRow {
     pub arity: Arity,
 }
 
+/// One attribute of a row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct AttributeRow {
+    /// Its name in the text form.
+    pub name: &'static str,
+    /// Its type in this crate, such as `Vec<Dim>`.
+    pub ty: &'static str,
+    /// What it says.
+    pub doc: &'static str,
+    /// The text of what it is when it is left out; `None` if it may not be.
+    pub default: fn() -> Option<String>,
+}
+
 /// One row of the table, for docs, listings and tests.
 #[derive(Clone, Copy, Debug)]
 pub struct OpRow {
@@ -43,6 +56,8 @@ pub struct OpRow {
     pub operands: &'static [OperandRow],
     /// Attribute names in order.
     pub attributes: &'static [&'static str],
+    /// The same attributes with all that the table says of them.
+    pub attribute_rows: &'static [AttributeRow],
 }
 
 macro_rules! arity {
@@ -100,6 +115,15 @@ macro_rules! op_table {
                 doc: concat!($($doc, "\n"),*),
                 operands: &[$(OperandRow { name: stringify!($operand), arity: arity!($($arity)?) }),*],
                 attributes: &[$(stringify!($attr)),*],
+                attribute_rows: &[$(AttributeRow {
+                    name: stringify!($attr),
+                    ty: stringify!($ty),
+                    doc: concat!($($adoc, "\n"),*),
+                    default: || {
+                        let default: Option<$ty> = default_of!($($default)?);
+                        default.as_ref().map(Attr::print)
+                    },
+                }),*],
             },)*
         ];
 

@@ -1,4 +1,5 @@
-//! The text form of a graph, version 1. It prints and parses back to the same graph.
+//! The text form of a graph, version 1. It prints and parses back to the same graph. `docs/graph-format.md` has its
+//! grammar, and what a reader does with another version.
 //!
 //! ```text
 //! bytec 1
