@@ -1,5 +1,6 @@
 //! Bad inputs through the real program: each has its exit code and a message of its own, and leaves no file behind.
 
+mod archives;
 mod configs;
 mod graphs;
 mod outputs;
@@ -175,6 +176,7 @@ fn without_progress(message: &str) -> String {
 fn every_bad_input_has_its_own_message_and_leaves_nothing_behind() {
     let rows: Vec<_> = [
         weights::rows(),
+        archives::rows(),
         configs::rows(),
         graphs::rows(),
         outputs::rows(),

@@ -9,6 +9,7 @@
 
 mod graph;
 mod mutate;
+mod pt2;
 mod ptx;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,8 +31,11 @@ trait Subject {
 type Reader = (&'static str, fn() -> Box<dyn Subject>);
 
 /// All readers.
-const READERS: &[Reader] =
-    &[("graph", || Box::new(graph::Graphs::new())), ("ptx", || Box::new(ptx::Texts))];
+const READERS: &[Reader] = &[
+    ("graph", || Box::new(graph::Graphs::new())),
+    ("pt2", || Box::new(pt2::Archives::new())),
+    ("ptx", || Box::new(ptx::Texts)),
+];
 
 /// What came of a run that found nothing.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What the workspace's tests share: where things are, golden data and its error bound, plans made for a test,
 //! batches run and compared.
 
+pub mod archives;
 pub mod batches;
 pub mod families;
 pub mod golden;

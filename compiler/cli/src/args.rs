@@ -52,6 +52,7 @@ Examples:
   bytec compile all-MiniLM-L6-v2 -o minilm.plan
   bytec compile bert/model.safetensors --config bert/config.json --pooling mean --normalize true -o bert.plan
   bytec compile weights.safetensors --graph model.bytec -o model.plan --emit stages/
+  bytec compile model.pt2 --outputs last_hidden_state,pooler_output -o model.plan
   bytec compile all-MiniLM-L6-v2 --target cpu,sm_80:f16,sm_90a:bf16 -o minilm.plan")]
 pub(crate) struct CompileArgs {
     #[command(flatten)]
@@ -88,7 +89,7 @@ pub(crate) struct CompileArgs {
 /// The model of `bytec compile` and `bytec golden`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ModelArgs {
-    /// A folder in Hugging Face layout, or a .safetensors file.
+    /// A folder in Hugging Face layout, a .safetensors file, or a .pt2 archive of torch.export.
     pub(crate) source: PathBuf,
     /// How token rows become a sentence embedding: mean, cls, max, mean_sqrt_len_tokens, weightedmean or lasttoken, or
     /// several with commas between, put side by side; `none` leaves the folder's pooling out.
@@ -109,6 +110,9 @@ pub(crate) struct ModelArgs {
     /// A bytec graph to compile with these weights instead of a known family.
     #[arg(long, value_name = "FILE")]
     pub(crate) graph: Option<PathBuf>,
+    /// Names for the outputs of a .pt2 archive, which has none, in order; by default output.0, output.1 and so on.
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) outputs: Vec<String>,
 }
 
 /// More threads than any machine has would only take its memory.

@@ -18,6 +18,7 @@ impl ModelArgs {
             graph: self.graph.clone(),
             pooling: self.pooling.clone(),
             normalize: self.normalize,
+            outputs: self.outputs.clone(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bytec_models::{FieldError, ModelError, TensorProblems};
+use bytec_trace::LiftError;
 use thiserror::Error;
 
 use super::header::HeaderError;
@@ -30,7 +31,7 @@ pub enum FrontError {
         help: String,
     },
     /// A file of a kind that no front end reads.
-    #[error("{}: not a source, expected a folder, a .safetensors file or a .safetensors.index.json file", file.display())]
+    #[error("{}: not a source, expected a folder, a .safetensors file, a .safetensors.index.json file or a .pt2 archive", file.display())]
     NotASource {
         /// The file.
         file: PathBuf,
@@ -50,6 +51,14 @@ pub enum FrontError {
         file: PathBuf,
         /// What is wrong with it.
         source: Box<Pt2Error>,
+    },
+    /// A program that can't become the graph of one sample.
+    #[error("{}: {source}", file.display())]
+    Lift {
+        /// The archive.
+        file: PathBuf,
+        /// What stands in the way.
+        source: Box<LiftError>,
     },
     /// A shard index that can't be followed.
     #[error("{}: {problem}", file.display())]

@@ -1,7 +1,8 @@
 //! The first stage: a source in, the graph of one sample and its weights out.
 //!
-//! A source is a folder in Hugging Face layout, a `.safetensors` file or a `.safetensors.index.json`. The forward pass
-//! comes from the first of these: `--graph`; `bytec.graph` in the file's metadata; a config, by the family that its
+//! A source is a folder in Hugging Face layout, a `.safetensors` file, a `.safetensors.index.json` or an archive of
+//! `torch.export`, which is told by its first bytes and says everything itself. The forward pass of the others comes
+//! from the first of these: `--graph`; `bytec.graph` in the file's metadata; a config, by the family that its
 //! `model_type` names. The config is the first of `--config`, `bytec.config` in the metadata, and `config.json` beside
 //! the weights. Pooling, text limits and the tokenizer come from the other files of the folder. Nothing is guessed, and
 //! nothing is read but the source, files beside it and the files that options name.
@@ -49,6 +50,29 @@ pub struct FrontOptions {
     pub pooling: Option<PoolingChoice>,
     /// Whether embeddings are normalised, in place of what the folder says (`--normalize`).
     pub normalize: Option<bool>,
+    /// The names of the outputs of a `torch.export` archive, which has none (`--outputs`); by default `output.0` and so
+    /// on.
+    pub outputs: Vec<String>,
+}
+
+impl FrontOptions {
+    /// Refuses options that shape a forward pass, for a source that says the whole of it.
+    fn refuse_shaping(&self, source: &str) -> Result<(), FrontError> {
+        let pooled = matches!(self.pooling, Some(PoolingChoice::Kinds(_)));
+        let given = [
+            ("--config", self.config.is_some()),
+            ("--set", !self.set.is_empty()),
+            ("--architecture", self.architecture.is_some()),
+            ("--pooling", pooled),
+            ("--normalize", self.normalize.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((option, _)) => Err(FrontError::Options(format!(
+                "{option} has no effect on {source}, which says the whole forward pass; leave it out"
+            ))),
+        }
+    }
 }
 
 /// A choice of pooling.
@@ -79,7 +103,7 @@ pub struct Loaded {
     pub graph: Graph,
     /// The tensors.
     pub weights: Weights,
-    /// Which front end read it: `safetensors` or `bytec graph`.
+    /// Which front end read it: `safetensors`, `bytec graph` or `torch.export`.
     pub front: &'static str,
     /// The model family; empty for a graph.
     pub family: String,
@@ -108,6 +132,15 @@ pub struct Loaded {
 /// # Errors
 /// Whatever is missing, malformed, contradictory or not built, by file and field, with the option that supplies it.
 pub fn load(path: &Path, options: &FrontOptions) -> Result<Loaded, FrontError> {
+    if pt2::is_archive(path)? {
+        return pt2::load(path, options);
+    }
+    if !options.outputs.is_empty() {
+        return Err(FrontError::Options(
+            "--outputs names the results of a torch.export archive; this source has names of its own"
+                .to_owned(),
+        ));
+    }
     let folder = Folder::find(path)?;
     let weights = folder.weights()?;
     match graph_file::find(options.graph.as_deref(), &weights)? {
@@ -123,19 +156,7 @@ fn load_graph(
     folder: &Folder,
     options: &FrontOptions,
 ) -> Result<Loaded, FrontError> {
-    let pooled = matches!(options.pooling, Some(PoolingChoice::Kinds(_)));
-    let given = [
-        ("--config", options.config.is_some()),
-        ("--set", !options.set.is_empty()),
-        ("--architecture", options.architecture.is_some()),
-        ("--pooling", pooled),
-        ("--normalize", options.normalize.is_some()),
-    ];
-    if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
-        return Err(FrontError::Options(format!(
-            "{option} has no effect on a graph, which says the whole forward pass; leave it out"
-        )));
-    }
+    options.refuse_shaping("a graph")?;
     let texts = match graph_file::text_inputs(&graph) {
         Some(inputs) => texts::read(&folder.model, &inputs)?,
         None => Texts::default(),

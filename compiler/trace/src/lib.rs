@@ -5,6 +5,7 @@
 //! still has a batch axis, masks made of comparisons, tables of positions and heads moved about by permutations.
 
 pub mod batch;
+pub mod check;
 pub mod constant;
 mod dims;
 pub mod eval;

@@ -11,7 +11,7 @@ use crate::kernel::{PoolKind, UnaryFn};
 pub struct Manifest {
     /// The compiler's name and version.
     pub compiler: String,
-    /// The front end that read the model: `safetensors` or `bytec graph`.
+    /// The front end that read the model: `safetensors`, `bytec graph` or `torch.export`.
     pub front: String,
     /// The model family, such as `bert`; empty for a graph.
     pub family: String,

@@ -11,10 +11,12 @@ mod lower;
 mod schema;
 pub mod zip;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
-use bytec_trace::Trace;
+use bytec_trace::{LiftOptions, Op, Trace, lift};
 
 pub use archive::Archive;
 use archive::Element;
@@ -22,7 +24,85 @@ pub use error::Pt2Error;
 
 use super::error::FrontError;
 use super::header::Entry;
+use super::texts::{self, Texts};
 use super::weights::{self, Weights};
+use super::{FrontOptions, Loaded, graph_file};
+
+/// The input that libraries mask padding with. A sample has none, so it is 1 everywhere.
+const MASK: &str = "attention_mask";
+
+/// The input that a text alone may leave out, as it may with a model from safetensors.
+const SEGMENTS: &str = "token_type_ids";
+
+/// True for an archive: a file that begins like a zip file, or that says by its name that it is one.
+///
+/// # Errors
+/// The file can't be read.
+pub(super) fn is_archive(path: &Path) -> Result<bool, FrontError> {
+    let read = |source| FrontError::Read { file: path.to_owned(), source };
+    if std::fs::metadata(path).map_err(read)?.is_dir() {
+        return Ok(false);
+    }
+    let mut begin = Vec::new();
+    let file = File::open(path).map_err(read)?;
+    file.take(zip::MAGIC.len() as u64).read_to_end(&mut begin).map_err(read)?;
+    Ok(begin == zip::MAGIC || path.extension().is_some_and(|extension| extension == "pt2"))
+}
+
+/// The model in the archive at `path`.
+///
+/// # Errors
+/// As [`open`]; or a program that can't be run on packed samples.
+pub(super) fn load(path: &Path, options: &FrontOptions) -> Result<Loaded, FrontError> {
+    options.refuse_shaping("a torch.export archive")?;
+    if options.graph.is_some() {
+        let problem = "--graph has no effect on a torch.export archive, which has a program of its own; leave it out";
+        return Err(FrontError::Options(problem.to_owned()));
+    }
+    let (trace, weights) = open(path, &options.outputs)?;
+    let takes = |name: &str| {
+        trace
+            .nodes()
+            .any(|(_, node)| matches!(&node.op, Op::Input { name: input } if input == name))
+    };
+    let named = |name: &str| takes(name).then(|| name.to_owned());
+    let lift_options = LiftOptions {
+        ones: named(MASK).into_iter().collect::<BTreeSet<_>>(),
+        defaults: named(SEGMENTS).into_iter().map(|name| (name, 0)).collect(),
+    };
+    let lifted = lift(&trace, &lift_options)
+        .map_err(|source| FrontError::Lift { file: path.to_owned(), source: Box::new(source) })?;
+    let folder = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let texts = match graph_file::text_inputs(&lifted.graph) {
+        Some(inputs) => texts::read(folder, &inputs)?,
+        None => Texts::default(),
+    };
+    let mut notes = lifted.provisos;
+    if takes(MASK) {
+        notes.push(format!(
+            "{MASK} is no input of the plan: a sample has no padding, so it is 1 everywhere"
+        ));
+    }
+    notes.extend(texts.notes);
+    Ok(Loaded {
+        unused_tensors: super::unused(&lifted.graph, &weights, &[]),
+        ignored_fields: Vec::new(),
+        graph: lifted.graph,
+        weights,
+        front: "torch.export",
+        family: String::new(),
+        architecture: String::new(),
+        labels: Vec::new(),
+        task: None,
+        text: texts.spec,
+        tokenizer: texts.tokenizer,
+        pooling: None,
+        notes,
+    })
+}
 
 /// The program of the archive at `path`, its outputs under these names, and the tensors of its checkpoint.
 ///

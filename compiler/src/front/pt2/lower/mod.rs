@@ -13,6 +13,7 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytec_ir::dim::Dim;
+use bytec_trace::check::misfit;
 use bytec_trace::{Constant, Kind, Op, Source, Trace, Type, ValueId, Values};
 use half::{bf16, f16};
 
@@ -133,6 +134,11 @@ impl<'a> Lowering<'a> {
         ty: Type,
         source: Source,
     ) -> Result<ValueId, Pt2Error> {
+        let types: Vec<&Type> = operands.iter().map(|&id| &self.trace.node(id).ty).collect();
+        if let Some(problem) = misfit(&op, &types, &ty) {
+            let Source { op, module, name } = source;
+            return Err(Pt2Error::Node { op, name, module, problem });
+        }
         let value = source.name.clone();
         self.trace
             .push(op, operands, ty, source)
