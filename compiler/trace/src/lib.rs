@@ -16,6 +16,7 @@ pub mod program;
 pub mod refusal;
 #[cfg(test)]
 mod sketch;
+mod wellformed;
 
 pub use batch::erase_batch;
 pub use constant::{Constant, Values};

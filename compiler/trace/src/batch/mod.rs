@@ -18,6 +18,7 @@ use crate::dims::{mentions, with_one, without};
 use crate::op::Op;
 use crate::program::{Kind, Node, Source, Trace, Type, ValueId};
 use crate::refusal::{Refusal, Refusals};
+use crate::wellformed;
 
 /// Where the batch lies in a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,12 +100,24 @@ fn fits(node: &Node, found: Batch, batch: &Symbol) -> Result<Batch, String> {
     Ok(found)
 }
 
+/// Every needed node whose operands, attributes and type do not fit together.
+fn malformed(trace: &Trace) -> Result<(), Refusals> {
+    let needed = needed(trace);
+    let nodes = trace.nodes().filter(|(value, _)| needed[value.index()]);
+    let refusals = nodes.filter_map(|(_, node)| {
+        wellformed::check(trace, node).err().map(|reason| Refusal::of(node, reason))
+    });
+    let refusals: Vec<_> = refusals.collect();
+    if refusals.is_empty() { Ok(()) } else { Err(Refusals(refusals)) }
+}
+
 /// The program of one sample: its inputs and outputs lack the batch axis, the batch symbol is gone, and so is every value
 /// that no output needs. A program without a batch stays as it is otherwise.
 ///
 /// # Errors
-/// As [`batch_axes`].
+/// Nodes that are not well formed; else as [`batch_axes`].
 pub fn erase_batch(trace: &Trace) -> Result<Trace, Refusals> {
+    malformed(trace)?;
     let axes = match &trace.batch {
         Some(batch) => batch_axes(trace, batch)?,
         None => vec![Batch::Nowhere; trace.nodes().count()],

@@ -3,6 +3,7 @@
 mod attention;
 mod layers;
 mod refusals;
+mod robust;
 mod rotary;
 mod view;
 
