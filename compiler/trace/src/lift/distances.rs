@@ -96,8 +96,8 @@ fn looked_up(
         let data = Data::Float((0..rows * heads).map(|i| i as f64).collect());
         Ok(BTreeMap::from([(source, Tensor { shape, data })]))
     };
-    program.at_sizes(&[part.value], numbered, |bindings, tensors| {
-        let frame = sizes(&part.frame, bindings)?;
+    program.at_sizes(&[part.value], numbered, |look, tensors| {
+        let frame = sizes(&part.frame, &look.bindings)?;
         let [leading @ .., queries, keys] = &frame[..] else {
             return Err("expected scores of at least two axes".to_owned());
         };
@@ -106,6 +106,7 @@ fn looked_up(
             return Err(format!("expected scores of {heads} heads, found {own}"));
         }
         let numbers = tensors[0].as_floats().ok_or("expected floats")?;
+        let (rows_at, keys_at) = (look.places(*queries), look.places(*keys));
         for (at, place) in spread(&tensors[0].shape, &frame)?.into_iter().enumerate() {
             let (head, i, j) = (at / (queries * keys), at / keys % queries, at % keys);
             let number = numbers[place];
@@ -120,7 +121,7 @@ fn looked_up(
             if of != head as u64 {
                 return Err(format!("head {head} looks up what belongs to head {of}"));
             }
-            note(&mut found, i, j, row as i64)?;
+            note(&mut found, rows_at[i], keys_at[j], row as i64)?;
         }
         Ok(())
     })?;
@@ -149,14 +150,15 @@ pub(super) fn indices(
     program.at_sizes(
         &[indices],
         |_| Ok(BTreeMap::new()),
-        |_, tensors| {
+        |look, tensors| {
             let (shape, rows) =
                 (&tensors[0].shape, tensors[0].as_ints().ok_or("expected integers")?);
             let [.., queries, keys] = shape[..] else {
                 return Err("expected indices of at least two axes".to_owned());
             };
+            let (rows_at, keys_at) = (look.places(queries), look.places(keys));
             for (at, &row) in rows.iter().enumerate() {
-                let (i, j) = (at / keys % queries, at % keys);
+                let (i, j) = (rows_at[at / keys % queries], keys_at[at % keys]);
                 let (i, j) = if by_keys { (j, i) } else { (i, j) };
                 note(found, i, j, row)?;
             }

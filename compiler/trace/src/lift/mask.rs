@@ -7,8 +7,11 @@ use bytec_ir::dim::{Bindings, Dim};
 use bytec_ir::eval::{Data, Tensor};
 
 use super::scores::{HIDDEN, Part};
-use super::sizes::Program;
+use super::sizes::{Look, Program};
 use crate::eval::sizes;
+
+/// The most scores that are looked at.
+const MOST: usize = 1 << 26;
 
 /// What the sizes say about scores.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,8 +25,9 @@ pub(super) struct Seen {
 /// One size's scores: extents and, flat, what is seen and what is added.
 struct Sheet {
     heads: usize,
-    rows: usize,
-    columns: usize,
+    /// The positions of queries and keys.
+    rows: Vec<usize>,
+    columns: Vec<usize>,
     seen: Vec<bool>,
     added: Vec<f64>,
 }
@@ -36,6 +40,15 @@ pub(super) fn recognise(
     added: &[Part],
     causal: bool,
 ) -> Result<Seen, String> {
+    // What is the same everywhere hides all or nothing, and adds nothing that a softmax would see.
+    let open = |(part, expected): &&(Part, bool)| {
+        program.uniform(part.value).is_none_or(|number| (number != 0.0) != *expected)
+    };
+    let varies = |part: &&Part| {
+        program.uniform(part.value).is_none_or(|number| number * part.factor <= HIDDEN)
+    };
+    let seen: Vec<_> = seen.iter().filter(open).cloned().collect();
+    let added: Vec<_> = added.iter().filter(varies).collect();
     let parts: Vec<_> = seen.iter().map(|(part, _)| part).chain(added).collect();
     if parts.is_empty() {
         let mask = if causal { Band::CAUSAL } else { Band::ALL };
@@ -46,11 +59,11 @@ pub(super) fn recognise(
     program.at_sizes(
         &wanted,
         |_| Ok(BTreeMap::new()),
-        |bindings, tensors| {
-            let mut sheet = empty(frame, bindings, causal)?;
+        |look, tensors| {
+            let mut sheet = empty(frame, look, causal)?;
             for (i, (part, tensor)) in parts.iter().zip(tensors).enumerate() {
                 let expected = seen.get(i).map(|(_, expected)| *expected);
-                sheet.put(part, tensor, expected, bindings)?;
+                sheet.put(part, tensor, expected, &look.bindings)?;
             }
             sheets.push(sheet);
             Ok(())
@@ -72,19 +85,34 @@ pub(super) fn recognise(
     Ok(Seen { mask, slopes: if flat { Vec::new() } else { slopes } })
 }
 
-fn empty(frame: &[Dim], bindings: &Bindings, causal: bool) -> Result<Sheet, String> {
-    let shape = sizes(frame, bindings)?;
+fn empty(frame: &[Dim], look: &Look, causal: bool) -> Result<Sheet, String> {
+    let shape = sizes(frame, &look.bindings)?;
     let [leading @ .., rows, columns] = &shape[..] else {
         return Err(format!("expected scores of at least two axes, found {frame:?}"));
     };
     let heads: usize = leading.iter().product();
-    let total = heads * rows * columns;
-    let place = |i: usize| (i / columns % rows, i % columns);
-    let seen = (0..total).map(|i| !causal || place(i).1 <= place(i).0).collect();
-    Ok(Sheet { heads, rows: *rows, columns: *columns, seen, added: vec![0.0; total] })
+    let total = [heads, *rows, *columns].into_iter().fold(1, usize::saturating_mul);
+    if total > MOST {
+        return Err(format!(
+            "its mask has {total} elements, of which at most {MOST} are looked at"
+        ));
+    }
+    let added = vec![0.0; total];
+    let (rows, columns) = (look.places(*rows), look.places(*columns));
+    let mut sheet = Sheet { heads, rows, columns, seen: vec![true; added.len()], added };
+    if causal {
+        sheet.seen = (0..sheet.seen.len()).map(|at| sheet.place(at)).map(|(i, j)| j <= i).collect();
+    }
+    Ok(sheet)
 }
 
 impl Sheet {
+    /// The positions of the query and the key of a score.
+    fn place(&self, at: usize) -> (usize, usize) {
+        let (rows, columns) = (self.rows.len(), self.columns.len());
+        (self.rows[at / columns % rows], self.columns[at % columns])
+    }
+
     fn put(
         &mut self,
         part: &Part,
@@ -117,12 +145,13 @@ impl Sheet {
     /// Every head's row sees what the band says.
     fn check(&self, mask: Band) -> Result<(), String> {
         for (at, &seen) in self.seen.iter().enumerate() {
-            let (i, j) = (at / self.columns % self.rows, at % self.columns);
+            let (i, j) = self.place(at);
             if mask.sees(i, j) != seen {
                 let does = if seen { "sees" } else { "does not see" };
                 return Err(format!(
                     "its mask is no band around the diagonal: of {} by {}, query {i} {does} key {j}; the nearest is {mask}",
-                    self.rows, self.columns
+                    self.rows.len(),
+                    self.columns.len()
                 ));
             }
         }
@@ -134,21 +163,27 @@ impl Sheet {
         if self.added.iter().all(|x| *x == 0.0) && slopes.is_none() {
             return Ok(());
         }
+        if self.rows != self.columns {
+            return Err("a bias needs as many queries as keys".to_owned());
+        }
+        let count = self.rows.len();
         for head in 0..self.heads {
-            for i in 0..self.rows {
-                let row = (head * self.rows + i) * self.columns;
-                for j in (0..self.columns).filter(|j| self.seen[row + j]) {
-                    // A row's own constant changes no weight; its own key is always seen.
-                    let own = if i < self.columns { self.added[row + i] } else { self.added[row] };
-                    let (fall, distance) = (own - self.added[row + j], i.abs_diff(j) as f64);
+            for i in 0..count {
+                let row = (head * count + i) * count;
+                // A row's own constant changes no weight; its own key is always seen.
+                let own = self.added[row + i];
+                for j in (0..count).filter(|j| self.seen[row + j]) {
+                    let distance = self.rows[i].abs_diff(self.rows[j]) as f64;
                     if distance == 1.0 && slopes.is_none() {
                         *slopes = Some((0..self.heads).map(|h| self.fall(h)).collect());
                     }
                     let slope = slopes.as_ref().map_or(0.0, |slopes| slopes[head]);
                     let bound = 1e-5 * slope.abs() * distance.max(1.0) + 1e-9;
-                    if (fall - slope * distance).abs() > bound {
+                    if (own - self.added[row + j] - slope * distance).abs() > bound {
                         return Err(format!(
-                            "what is added to its scores does not fall evenly with the distance: in head {head}, query {i} and key {j} get {}, its own key {own}",
+                            "what is added to its scores does not fall evenly with the distance: in head {head}, query {} and key {} get {}, its own key {own}",
+                            self.rows[i],
+                            self.rows[j],
                             self.added[row + j]
                         ));
                     }
@@ -158,16 +193,12 @@ impl Sheet {
         Ok(())
     }
 
-    /// By how much neighbours in the first rows of a head fall apart.
+    /// By how much the first two positions of a head fall apart.
     fn fall(&self, head: usize) -> f64 {
-        let at = |i: usize, j: usize| (head * self.rows + i) * self.columns + j;
-        let pairs = [(1, 0), (0, 1)];
-        let found = pairs
-            .into_iter()
-            .filter(|&(i, j)| i < self.rows && j < self.columns && self.seen[at(i, j)])
-            .map(|(i, j)| self.added[at(i, i)] - self.added[at(i, j)])
-            .next();
-        found.unwrap_or(0.0)
+        let count = self.rows.len();
+        let at = |i: usize, j: usize| (head * count + i) * count + j;
+        let seen = [(1, 0), (0, 1)].into_iter().find(|&(i, j)| count > 1 && self.seen[at(i, j)]);
+        seen.map_or(0.0, |(i, j)| self.added[at(i, i)] - self.added[at(i, j)])
     }
 }
 
@@ -183,7 +214,8 @@ struct Reach {
 impl Reach {
     fn widen(&mut self, sheet: &Sheet) -> Result<(), String> {
         for (at, &seen) in sheet.seen.iter().enumerate() {
-            let (i, j) = ((at / sheet.columns % sheet.rows) as u64, (at % sheet.columns) as u64);
+            let (i, j) = sheet.place(at);
+            let (i, j) = (i as u64, j as u64);
             if i == j && !seen {
                 return Err(format!("its mask hides key {j} from the query of its own row"));
             }

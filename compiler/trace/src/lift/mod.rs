@@ -22,6 +22,7 @@ mod plan;
 mod probe;
 mod rotary;
 mod rows;
+mod sampled;
 mod scores;
 mod sizes;
 #[cfg(test)]

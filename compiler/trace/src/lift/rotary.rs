@@ -206,16 +206,17 @@ fn check(
         let data = Data::Float((0..count).map(|_| random.real()).collect());
         Ok(BTreeMap::from([(x, Tensor { shape, data })]))
     };
-    program.at_sizes(&[value], given, |bindings, tensors| {
-        let before = given(bindings)?;
+    program.at_sizes(&[value], given, |look, tensors| {
+        let before = given(&look.bindings)?;
         let before = before[&x].as_floats().ok_or("expected floats")?;
         let after = tensors[0].as_floats().ok_or("expected floats")?;
         let shape = &tensors[0].shape;
         let width = *shape.last().ok_or("no head size")?;
         let inner: usize = shape[rows + 1..].iter().product();
+        let places = look.places(shape[rows]);
         let frequencies: Vec<_> = (0..by.dims / 2).map(|pair| by.frequency(pair)).collect();
         for (line, (before, after)) in before.chunks(width).zip(after.chunks(width)).enumerate() {
-            let row = line * width / inner % shape[rows];
+            let row = places[line * width / inner % shape[rows]];
             let mut expected = before.to_vec();
             let mut bounds = vec![1e-9; width];
             for (pair, frequency) in frequencies.iter().enumerate() {

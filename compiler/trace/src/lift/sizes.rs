@@ -6,12 +6,34 @@ use std::collections::BTreeMap;
 use bytec_ir::dim::{Bindings, Dim};
 use bytec_ir::eval::{Data, Tensor};
 
+use super::sampled;
 use crate::eval::Run;
 use crate::origin::{Origin, origins};
 use crate::program::{Node, Trace, ValueId};
 
 /// The most elements of a table that is looked at: 4096 rows by 4096 columns.
 const MOST: u64 = 1 << 24;
+
+/// The most elements of a table of which all are looked at where some can be: 256 rows by 256 columns.
+const FEW: u64 = 1 << 16;
+
+/// One size that values are looked at.
+pub(crate) struct Look {
+    /// What the symbols are worth. Where only some positions are looked at, as many as there are of them.
+    pub(crate) bindings: Bindings,
+    /// The positions that are looked at; none if all are.
+    pub(crate) places: Vec<usize>,
+}
+
+impl Look {
+    /// Which position each index of an axis stands for.
+    pub(crate) fn places(&self, extent: usize) -> Vec<usize> {
+        match extent == self.places.len() {
+            true => self.places.clone(),
+            false => (0..extent).collect(),
+        }
+    }
+}
 
 /// The program of one sample, and what is known of its values.
 pub(crate) struct Program<'t> {
@@ -52,32 +74,45 @@ impl<'t> Program<'t> {
         &self,
         wanted: &[ValueId],
         given: impl Fn(&Bindings) -> Result<BTreeMap<ValueId, Tensor>, String>,
-        mut look: impl FnMut(&Bindings, &[Tensor]) -> Result<(), String>,
+        mut look: impl FnMut(&Look, &[Tensor]) -> Result<(), String>,
     ) -> Result<(), String> {
         let (inputs, weights) = (BTreeMap::new(), BTreeMap::new());
         for bindings in &self.sizes {
-            for &value in wanted {
-                self.small_enough(value, bindings)?;
-            }
+            let count = wanted.iter().map(|&value| self.count(value, bindings));
+            let count = count.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0);
+            let sampled = match count > FEW {
+                true => sampled::sample(self, wanted, &given(bindings)?, bindings),
+                false => None,
+            };
+            let (look_at, aranges) = match sampled {
+                Some(sample) => sample,
+                None if count <= MOST => {
+                    (Look { bindings: bindings.clone(), places: Vec::new() }, BTreeMap::new())
+                }
+                None => return Err(self.too_large(wanted, count)),
+            };
+            let mut known = given(&look_at.bindings)?;
+            known.extend(aranges);
+            let bindings = &look_at.bindings;
             let run = Run { trace: self.trace, bindings, inputs: &inputs, weights: &weights };
-            let found = run.values(wanted, given(bindings)?).map_err(|error| error.to_string())?;
-            look(bindings, &found)?;
+            let found = run.values(wanted, known).map_err(|error| error.to_string())?;
+            look(&look_at, &found)?;
         }
         Ok(())
     }
 
-    fn small_enough(&self, value: ValueId, bindings: &Bindings) -> Result<(), String> {
-        let mut count = 1u64;
-        for dim in self.shape(value) {
-            count = count.saturating_mul(dim.eval(bindings).map_err(|error| error.to_string())?);
-        }
-        if count <= MOST {
-            return Ok(());
-        }
-        Err(format!(
-            "its largest size, {}, has {count} elements, of which at most {MOST} are looked at; trace the model with a lower limit",
-            self.node(value).ty
-        ))
+    fn count(&self, value: ValueId, bindings: &Bindings) -> Result<u64, String> {
+        let sizes = self.shape(value).iter().map(|dim| dim.eval(bindings));
+        let sizes = sizes.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+        Ok(sizes.into_iter().fold(1u64, u64::saturating_mul))
+    }
+
+    fn too_large(&self, wanted: &[ValueId], count: u64) -> String {
+        let types: Vec<_> = wanted.iter().map(|&v| self.node(v).ty.to_string()).collect();
+        format!(
+            "one of {} has {count} elements at the largest size, of which at most {MOST} are looked at; trace the model with a lower limit",
+            types.join(", ")
+        )
     }
 
     /// Runs `value` for sizes that are looked at; no sizes-only value is refused for want of inputs.

@@ -1,5 +1,6 @@
 //! Attention whole and written out, with masks and biases in the ways that libraries make them.
 
+use super::super::{LiftOptions, lift};
 use super::{lifted, lines};
 use crate::constant::{Constant, Values};
 use crate::op::{BinaryOp, Op, ReduceOp, UnaryOp};
@@ -262,4 +263,29 @@ fn keys_shared_by_heads_are_put_side_by_side() {
     merged(&mut t, context);
     let graph = lifted(&t);
     assert_eq!(lines(&graph, "concat").len(), 2);
+}
+
+#[test]
+fn long_tables_are_looked_at_by_some_of_their_positions() {
+    let mut t = Sketch::new(1 << 16);
+    let [q, k, v] = heads(&mut t);
+    let distance = distances(&mut t);
+    let far = t.unary(UnaryOp::Abs, distance);
+    let window = t.int(1000);
+    let seen = t.binary(BinaryOp::Le, far, window);
+    let least = t.float(-3.4028234663852886e38);
+    let table = t.weight("bias", &[64, HEADS]);
+    let (half, top, zero) = (t.int(32), t.int(63), t.int(0));
+    let rows = t.add(distance, half);
+    let rows = t.binary(BinaryOp::Min, rows, top);
+    let rows = t.binary(BinaryOp::Max, rows, zero);
+    let bias = t.embedding(table, rows);
+    let bias = t.permute(bias, &[2, 0, 1]);
+    let scores = scores(&mut t, q, k, 1.0);
+    let scores = t.add(scores, bias);
+    let scores = t.select(seen, scores, least);
+    weighted(&mut t, scores, v);
+    let graph = lift(&t.trace, &LiftOptions::default()).unwrap().graph;
+    let found = lines(&graph, "attention").remove(0);
+    assert!(found.contains("mask = band(1000, 1000), bias = relative(clip(32))"), "{found}");
 }
