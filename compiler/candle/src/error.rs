@@ -123,7 +123,10 @@ pub enum Error {
         /// The largest difference.
         difference: f64,
     },
-    /// A trace that bytec can't lift.
+    /// Ops that mix the samples of a batch.
+    #[error("{0}")]
+    Mixed(#[from] bytec_trace::Refusals),
+    /// A trace that could not be put together: a defect.
     #[error(transparent)]
     Trace(#[from] bytec_trace::TraceError),
 }

@@ -8,6 +8,8 @@ mod check;
 mod draft;
 mod error;
 mod fit;
+mod fold;
+mod graph;
 mod leaf;
 mod lower;
 pub mod models;
@@ -18,7 +20,8 @@ mod trace;
 mod weights;
 
 pub use error::Error;
-pub use options::{BATCH, Holds, Input, Options};
+pub use graph::{graph, write};
+pub use options::{BATCH, Holds, Input, Options, inputs as random_inputs};
 pub use trace::{Traced, compare, trace};
 pub use weights::{MadeUp, Source, Tensors};
 

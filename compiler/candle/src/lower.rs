@@ -1,10 +1,9 @@
 //! candle's ops as ops of a trace.
 //!
-//! What candle-nn takes apart for speed is put together again: a linear layer that flattens the batch and multiplies by a
-//! transposed weight, an embedding that selects rows of flattened ids, a softmax of five ops, a mean that multiplies by
-//! one over a size. Repeating an operand before arithmetic is left out where the arithmetic broadcasts by itself.
+//! What candle-nn takes apart is put together again ([`crate::fold`]), and a mean that multiplies by one over a size is one.
+//! Repeating an operand before arithmetic is left out where the arithmetic broadcasts by itself.
 
-use bytec_ir::dim::{Bindings, Dim};
+use bytec_ir::dim::Dim;
 use bytec_trace::{BinaryOp, Kind, Op, ReduceOp, Source, Trace, UnaryOp, Values};
 use candle_core::op as candle;
 use candle_core::{DType, Tensor};
@@ -105,7 +104,7 @@ impl Lowering<'_> {
                 let kind = self.draft.kind(x);
                 self.draft.add(Op::Reduce { f, axes, keep: true }, &[x], kind, shape)
             }
-            Did::Matmul => self.matmul(args[0], args[1], shape),
+            Did::Matmul => draft.matmul(args[0], args[1], shape),
             Did::Gather => {
                 draft.add(Op::Gather { axis: axis(0) }, &args, draft.kind(args[0]), shape)
             }
@@ -115,8 +114,7 @@ impl Lowering<'_> {
             Did::Where => {
                 let condition = draft.cast(args[0], Kind::Bool);
                 let (a, b) = (self.arithmetic(args[1]), self.arithmetic(args[2]));
-                let operands = self.draft.unexpanded([condition, a, b], shape);
-                self.draft.add(Op::Where, &operands, kind, shape)
+                self.draft.choose([condition, a, b], kind, shape)
             }
             Did::Conv => {
                 let number = |k| vec![symbolic_number(step.ints.get(k)); axis(0)];
@@ -133,15 +131,9 @@ impl Lowering<'_> {
             Did::Broadcast => draft.add(Op::Expand, &args, draft.kind(args[0]), shape),
             Did::Narrow => {
                 let start = symbolic.ints.get(1).cloned().unwrap_or_else(|| Dim::fixed(0));
-                match draft.nodes[args[0]].ty.shape == shape {
-                    true => args[0],
-                    false => {
-                        let op = Op::Slice { axis: axis(0), start, step: 1 };
-                        draft.add(op, &args, draft.kind(args[0]), shape)
-                    }
-                }
+                draft.slice(args[0], axis(0), start, shape)
             }
-            Did::Reshape => self.reshape(args[0], shape),
+            Did::Reshape => draft.reshape_or_fold(args[0], shape),
             Did::Permute => {
                 let perm: Vec<_> = (0..step.ints.len()).map(axis).collect();
                 draft.add(Op::Permute { perm }, &args, draft.kind(args[0]), shape)
@@ -306,7 +298,10 @@ impl Lowering<'_> {
             candle::BinaryOp::Minimum => BinaryOp::Min,
             candle::BinaryOp::Div if kind == Kind::Float => {
                 let (a, b) = (args[0], args[1]);
-                return match self.softmax(a, b) {
+                if let Some(mean) = self.draft.mean_by(a, b, shape) {
+                    return mean;
+                }
+                return match self.draft.softmax_of(a, b) {
                     Some((x, axis)) => self.draft.add(Op::Softmax { axis }, &[x], kind, shape),
                     None => self.draft.binary(BinaryOp::Div, a, b, kind, shape),
                 };
@@ -319,106 +314,6 @@ impl Lowering<'_> {
         };
         self.draft.binary(f, a, b, kind, shape)
     }
-
-    /// The operand and axis if `exponentials / sums` is a softmax.
-    fn softmax(&self, exponentials: usize, sums: usize) -> Option<(usize, usize)> {
-        let nodes = &self.draft.nodes;
-        let bare = |node: usize| match nodes[node].op {
-            Op::Expand => nodes[node].args[0],
-            _ => node,
-        };
-        let reduced = |node: usize, wanted: ReduceOp| match &nodes[bare(node)].op {
-            Op::Reduce { f, axes, keep: true } if *f == wanted && axes.len() == 1 => {
-                Some((nodes[bare(node)].args[0], axes[0]))
-            }
-            _ => None,
-        };
-        let (summed, axis) = reduced(sums, ReduceOp::Sum)?;
-        let Op::Unary(UnaryOp::Exp) = nodes[exponentials].op else { return None };
-        let difference = nodes[exponentials].args[0];
-        let Op::Binary(BinaryOp::Sub) = nodes[difference].op else { return None };
-        let [x, largest] = nodes[difference].args[..] else { return None };
-        let (of, over) = reduced(largest, ReduceOp::Max)?;
-        (summed == exponentials && of == x && over == axis).then_some((x, axis))
-    }
-
-    /// A product, as a linear layer if the right operand is a transposed matrix.
-    fn matmul(&mut self, a: usize, b: usize, shape: &[Dim]) -> usize {
-        let nodes = &self.draft.nodes;
-        let transposed = |node: usize| match &nodes[node].op {
-            Op::Permute { perm } if perm.len() >= 2 => {
-                let n = perm.len();
-                let swaps =
-                    perm[n - 2..] == [n - 1, n - 2] && perm[..n - 2].iter().copied().eq(0..n - 2);
-                swaps.then(|| nodes[node].args[0])
-            }
-            _ => None,
-        };
-        let matrix = |node: usize| match nodes[node].op {
-            Op::Expand => nodes[node].args[0],
-            _ => node,
-        };
-        let weight = match transposed(b) {
-            Some(before) => Some(matrix(before)),
-            None => transposed(matrix(b)),
-        };
-        match weight.filter(|&weight| nodes[weight].ty.shape.len() == 2) {
-            Some(weight) => self.draft.add(Op::Linear, &[a, weight], Kind::Float, shape),
-            None => self.draft.add(Op::MatMul, &[a, b], Kind::Float, shape),
-        }
-    }
-
-    fn reshape(&mut self, x: usize, shape: &[Dim]) -> usize {
-        let nodes = &self.draft.nodes;
-        if nodes[x].ty.shape == shape {
-            return x;
-        }
-        let source = |node: usize| match nodes[node].op {
-            Op::Reshape => Some(nodes[node].args[0]),
-            _ => None,
-        };
-        // A linear layer, or a lookup, of rows that were flattened for it.
-        let operand = match &nodes[x].op {
-            Op::Linear | Op::MatMul => nodes[x].args.first().copied(),
-            Op::IndexSelect { axis: 0 } => nodes[x].args.get(1).copied(),
-            _ => None,
-        };
-        let whole = operand.and_then(source);
-        let matrix = |node: &usize| nodes[*node].ty.shape.len() == 2;
-        if let Some(rows) = whole {
-            let own = &nodes[rows].ty.shape;
-            let (kind, args) = (nodes[x].ty.kind, nodes[x].args.clone());
-            match &nodes[x].op {
-                Op::Linear | Op::MatMul
-                    if own.len() == shape.len()
-                        && matrix(&args[0])
-                        && matrix(&args[1])
-                        && own[..own.len() - 1] == shape[..shape.len() - 1]
-                        && own.last() == nodes[args[0]].ty.shape.last() =>
-                {
-                    let op = nodes[x].op.clone();
-                    return self.draft.add(op, &[rows, args[1]], kind, shape);
-                }
-                Op::IndexSelect { .. }
-                    if shape.len() == own.len() + 1
-                        && matrix(&args[0])
-                        && shape[..own.len()] == own[..]
-                        && shape.last() == nodes[args[0]].ty.shape.last() =>
-                {
-                    return self.draft.add(Op::Index, &[args[0], rows], kind, shape);
-                }
-                _ => {}
-            }
-        }
-        let kind = self.draft.kind(x);
-        // Two reshapes in a row are one.
-        let x = source(x).unwrap_or(x);
-        match self.draft.nodes[x].ty.shape == shape {
-            true => x,
-            false => self.draft.add(Op::Reshape, &[x], kind, shape),
-        }
-    }
-
     /// One of a step's reals, the same in all runs.
     fn constant_real(&self, i: usize, symbolic: &Symbolic, k: usize) -> Result<f64, Error> {
         let first = symbolic.reals[0][k];
@@ -471,26 +366,13 @@ impl Lowering<'_> {
 
     /// A sum times one over the number of summands is a mean.
     fn mean(&mut self, symbolic: &Symbolic, x: usize, shape: &[Dim]) -> Option<usize> {
-        let nodes = &self.draft.nodes;
-        let sum = match nodes[x].op {
-            Op::Reshape => nodes[x].args[0],
-            _ => x,
-        };
-        let Op::Reduce { f: ReduceOp::Sum, axes, keep: true } = nodes[sum].op.clone() else {
-            return None;
-        };
-        let of = nodes[sum].args[0];
-        let count =
-            axes.iter().fold(Dim::fixed(1), |all, &axis| all * nodes[of].ty.shape[axis].clone());
-        let holds = |(reals, at): (&Vec<f64>, &Bindings)| {
-            let n = count.eval(at).ok()? as f64;
-            (reals[0].to_bits() == (1.0 / n).to_bits() && reals[1] == 0.0).then_some(())
-        };
-        symbolic.reals.iter().zip(&self.program.at).map(holds).collect::<Option<()>>()?;
-        let kept = nodes[sum].ty.shape.clone();
-        let op = Op::Reduce { f: ReduceOp::Mean, axes, keep: true };
-        let mean = self.draft.add(op, &[of], Kind::Float, &kept);
-        Some(self.draft.reshape(mean, shape))
+        let program = self.program;
+        self.draft.mean_of(x, shape, |count| {
+            symbolic.reals.iter().zip(&program.at).all(|(reals, at)| {
+                let n = count.eval(at).map_or(f64::NAN, |n| n as f64);
+                reals[0].to_bits() == (1.0 / n).to_bits() && reals[1] == 0.0
+            })
+        })
     }
 
     fn elu(&mut self, x: usize, alpha: f64, shape: &[Dim]) -> usize {

@@ -103,7 +103,7 @@ fn one(mut run: impl FnMut(&[Tensor]) -> candle_core::Result<Tensor> + 'static) 
 fn of_bert(config: &Value, asked: Option<u64>) -> Result<(Options, Build)> {
     let config: bert::Config = read(config)?;
     let ids = Input::ids("input_ids", vocabulary(config.vocab_size)?);
-    let types = Input::ids("token_type_ids", vocabulary(config.type_vocab_size)?);
+    let types = Input::ids("token_type_ids", vocabulary(config.type_vocab_size)?).or(0);
     let inputs = vec![ids, types, Input::mask("attention_mask")];
     let options =
         Options::tokens(longest(asked, Some(config.max_position_embeddings))?, inputs, HIDDEN);
@@ -134,7 +134,7 @@ fn of_distilbert(config: &Value, asked: Option<u64>) -> Result<(Options, Build)>
 fn of_xlm_roberta(config: &Value, asked: Option<u64>) -> Result<(Options, Build)> {
     let config: xlm_roberta::Config = read(config)?;
     let ids = Input::ids("input_ids", vocabulary(config.vocab_size)?).without(config.pad_token_id);
-    let types = Input::ids("token_type_ids", vocabulary(config.type_vocab_size)?);
+    let types = Input::ids("token_type_ids", vocabulary(config.type_vocab_size)?).or(0);
     let inputs = vec![ids, Input::mask("attention_mask"), types];
     let first = config.pad_token_id as usize + 1;
     let allowed = config.max_position_embeddings.saturating_sub(first);

@@ -41,6 +41,8 @@ pub struct Input {
     pub shape: Vec<Dim>,
     /// What is in it.
     pub holds: Holds,
+    /// What every element is where a sample leaves the input out; `None` if it must bring it.
+    pub default: Option<i64>,
 }
 
 impl Input {
@@ -56,6 +58,11 @@ impl Input {
             other => other,
         };
         Self { holds, ..self }
+    }
+
+    /// A sample may leave it out, and every element is this then.
+    pub fn or(self, default: i64) -> Self {
+        Self { default: Some(default), ..self }
     }
 
     /// A padding mask, u32 `[B, S]`.
@@ -76,12 +83,18 @@ impl Input {
     /// f32 numbers with a batch axis before `shape`.
     pub fn floats(name: &str, shape: impl IntoIterator<Item = Dim>) -> Self {
         let shape = std::iter::once(Dim::symbol(BATCH)).chain(shape).collect();
-        Self { name: name.to_owned(), dtype: DType::F32, shape, holds: Holds::Floats }
+        Self {
+            name: name.to_owned(),
+            dtype: DType::F32,
+            shape,
+            holds: Holds::Floats,
+            default: None,
+        }
     }
 
     fn over_tokens(name: &str, dtype: DType, holds: Holds) -> Self {
         let shape = vec![Dim::symbol(BATCH), Dim::symbol("S")];
-        Self { name: name.to_owned(), dtype, shape, holds }
+        Self { name: name.to_owned(), dtype, shape, holds, default: None }
     }
 }
 
@@ -106,6 +119,12 @@ impl Options {
     /// A model whose samples all have the same size.
     pub fn fixed(inputs: Vec<Input>, output: &str) -> Self {
         Self { symbols: Vec::new(), inputs, outputs: vec![output.to_owned()] }
+    }
+
+    /// A batch of this many samples, each of these sizes, in the order of [`Options::symbols`].
+    pub fn sizes(&self, batch: u64, sizes: &[u64]) -> Bindings {
+        let own = self.symbols.iter().zip(sizes).map(|(range, &size)| (range.symbol.clone(), size));
+        own.chain([(Symbol::new(BATCH), batch)]).collect()
     }
 
     /// # Errors
@@ -166,8 +185,11 @@ impl Numbers {
     }
 }
 
-/// One value of every input at these sizes.
-pub(crate) fn inputs(options: &Options, at: &Bindings, seed: u64) -> Result<Vec<Tensor>, Error> {
+/// One value of every input at these sizes, the same for the same seed.
+///
+/// # Errors
+/// If an extent can't be worked out from the sizes.
+pub fn inputs(options: &Options, at: &Bindings, seed: u64) -> Result<Vec<Tensor>, Error> {
     let mut numbers = Numbers::new(seed);
     options.inputs.iter().map(|input| value(input, at, &mut numbers)).collect()
 }

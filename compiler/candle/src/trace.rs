@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytec_ir::dim::{Bindings, Symbol};
 use bytec_ir::types::SymbolRange;
-use bytec_trace::Trace;
+use bytec_trace::{Trace, erase_batch};
 use candle_core::{DType, Device, Tensor, record};
 use candle_nn::VarBuilder;
 
@@ -34,8 +34,8 @@ pub struct Traced {
 /// any of candle's loaders. A weight is known by the path that the model asks for it by. Floats are f32.
 ///
 /// The model is run at several sizes. What comes out holds for all sizes within the limits: it is run in f64 at sizes and
-/// on values that it was not made from, and must agree with candle there; and if an input is a mask, rows padded with it
-/// must agree with the rows alone.
+/// on values that it was not made from, and must agree with candle there; no op may mix the samples of a batch; and if an
+/// input is a mask, rows padded with it must agree with the rows alone.
 ///
 /// # Errors
 /// Everything that [`Error`] lists.
@@ -90,6 +90,7 @@ where
         leaf.ok_or_else(|| Error::Options("a constant is none at the largest sizes".to_owned()))
     })?;
     check::replay(&mut model, &found, &unseen(&options.symbols))?;
+    erase_batch(&found)?;
     check::padding(&mut model, &program)?;
     let weights = model.names.all().into_iter().map(|(_, name, tensor)| (name, tensor)).collect();
     Ok(Traced { trace: found, weights })

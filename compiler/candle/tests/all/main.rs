@@ -1,4 +1,7 @@
 //! Models of candle-transformers, and models written here, traced and compared with candle.
 
 mod configs;
+mod minilm;
+mod plans;
+mod refused;
 mod traces;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bytec_ir::dim::{Bindings, Symbol};
 use bytec_trace_candle::models::ENCODERS;
 use bytec_trace_candle::{MadeUp, compare, trace};
 
@@ -18,9 +17,7 @@ fn apart(name: &str) -> Result<f64, String> {
     let traced = trace(build, Box::new(MadeUp), &options).map_err(|error| error.to_string())?;
     let mut worst = 0f64;
     for (batch, length) in [(4, 10), (1, 16), (7, 3), (2, 1), (1, 40)] {
-        let sizes = [("B", batch), ("S", length)].map(|(name, size)| (Symbol::new(name), size));
-        let tokens = options.symbols.len();
-        let at: Bindings = sizes.into_iter().take(1 + tokens).collect();
+        let at = options.sizes(batch, &[length]);
         let differences =
             compare(prepare()?.1, Box::new(MadeUp), &options, &traced.trace, &at, batch + length);
         worst = differences.map_err(|error| error.to_string())?.into_iter().fold(worst, f64::max);
