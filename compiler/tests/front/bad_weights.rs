@@ -175,7 +175,7 @@ fn sources_that_are_not_there_or_not_sources() {
     found.push_str(&format!("folder as file: {}\n", folder.error(&default)));
     expect![[r#"
         missing: DIR/nowhere: can't be read: No such file or directory (os error 2)
-        no source: DIR/config.json: not a source, expected a folder, a .safetensors file or a .safetensors.index.json file
+        no source: DIR/config.json: not a source, expected a folder, a .safetensors file, a .safetensors.index.json file or a .pt2 archive
         no config: DIR: no config.json beside the weights and no `bytec.config` in the file's metadata; heads, activation and epsilon can't be told from tensors: pass --config FILE, or --graph FILE
         config option: DIR/none.json: can't be read: No such file or directory (os error 2)
         other name: DIR: no weights, expected model.safetensors or model.safetensors.index.json, found other.safetensors; pass the .safetensors file itself

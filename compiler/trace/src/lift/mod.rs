@@ -1,11 +1,11 @@
 //! From a traced program to the graph of one sample.
 //!
 //! 1. What the caller promises is put in: masks that are all ones, and that padding ids do not occur where positions are
-//!    counted from what is no padding ([`assume`]).
+//!    counted from what is no padding (`assume`).
 //! 2. The batch axis is proved to be one and erased ([`crate::batch`]).
-//! 3. From the outputs back, every value that is needed is given a plan ([`plan`]): an attention with all that leads to its
+//! 3. From the outputs back, every value that is needed is given a plan (`plan`): an attention with all that leads to its
 //!    scores, a rotation by positions, a number or consecutive integers where the sizes alone decide, or its own op.
-//! 4. The plans are carried out in order ([`lower`]). Axes of 1 are dropped, and reshapes and transposes are kept as views
+//! 4. The plans are carried out in order (`lower`). Axes of 1 are dropped, and reshapes and transposes are kept as views
 //!    until an op needs the value, so that steps that undo one another leave nothing.
 //!
 //! What the sizes alone decide is evaluated at many sizes, up to the largest, and recognised by its values, never by the ops

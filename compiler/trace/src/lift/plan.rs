@@ -71,9 +71,11 @@ fn plan(program: &Program<'_>, value: ValueId) -> Result<Plan, String> {
     }
     match &node.op {
         Op::Where => {
-            let condition = node.operands[0];
-            match program.uniform(condition) {
-                Some(condition) => Ok(Plan::Same(node.operands[if condition != 0.0 { 1 } else { 2 }])),
+            let chosen = program.uniform(node.operands[0]);
+            let chosen =
+                chosen.map(|condition| node.operands[if condition != 0.0 { 1 } else { 2 }]);
+            match chosen.filter(|&chosen| same(program, chosen, value)) {
+                Some(chosen) => Ok(Plan::Same(chosen)),
                 None => Err("expected a condition that the sizes decide and that is the same everywhere, or a mask of attention scores".to_owned()),
             }
         }
@@ -108,11 +110,10 @@ fn of_sizes(program: &Program<'_>, value: ValueId) -> Result<Plan, String> {
 /// The operand that an op gives back as it is.
 fn identity(program: &Program<'_>, value: ValueId) -> Option<ValueId> {
     let node = program.node(value);
-    let same_shape = |operand: ValueId| program.shape(operand) == program.shape(value);
     let found = match (&node.op, &node.operands[..]) {
         (Op::Cast, &[x]) if program.node(x).ty.kind == node.ty.kind => x,
         (Op::Expand | Op::Repeat | Op::Reshape, &[x]) => x,
-        (Op::Slice { step: 1, .. }, &[x]) => x,
+        (Op::Slice { step: 1, start, .. }, &[x]) if start.as_fixed() == Some(0) => x,
         (Op::Concat { .. }, &[x]) => x,
         (Op::Binary(f), &[a, b]) if node.ty.kind == Kind::Float => {
             let (of_a, of_b) = (program.uniform(a), program.uniform(b));
@@ -127,7 +128,12 @@ fn identity(program: &Program<'_>, value: ValueId) -> Option<ValueId> {
         }
         _ => return None,
     };
-    (same_shape(found) && program.node(found).ty.kind == node.ty.kind).then_some(found)
+    same(program, found, value).then_some(found)
+}
+
+/// Two values of one type.
+fn same(program: &Program<'_>, a: ValueId, b: ValueId) -> bool {
+    program.node(a).ty == program.node(b).ty
 }
 
 /// The values that a plan is carried out with.
