@@ -38,3 +38,18 @@ pub fn activation(config: &Config, field: &str) -> Result<UnaryFn, FieldError> {
     let name = config.text(field, &expected, "gelu")?;
     named(name).ok_or_else(|| config.error(field, expected, "gelu"))
 }
+
+/// The activation that `field` names, or `default` where the field is missing.
+///
+/// # Errors
+/// The field names what isn't built.
+pub fn activation_or(
+    config: &Config,
+    field: &str,
+    default: UnaryFn,
+) -> Result<UnaryFn, FieldError> {
+    match config.get(field) {
+        None => Ok(default),
+        Some(_) => activation(config, field),
+    }
+}

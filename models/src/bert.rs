@@ -191,8 +191,8 @@ impl Encoder for Bert {
         true
     }
 
-    fn most_tokens(&self) -> (u64, &'static str) {
-        (self.stack.embeddings.most_tokens(), "max_position_embeddings")
+    fn most_tokens(&self) -> Option<(u64, &'static str)> {
+        Some((self.stack.embeddings.most_tokens(), "max_position_embeddings"))
     }
 }
 

@@ -106,8 +106,8 @@ impl Encoder for DistilBert {
         false
     }
 
-    fn most_tokens(&self) -> (u64, &'static str) {
-        (self.embeddings.most_tokens(), "max_position_embeddings")
+    fn most_tokens(&self) -> Option<(u64, &'static str)> {
+        Some((self.embeddings.most_tokens(), "max_position_embeddings"))
     }
 }
 

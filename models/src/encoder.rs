@@ -1,4 +1,4 @@
-//! What text encoders have in common around their forward pass: the base model's prefix, the choice of a head, sentence
+//! What encoders of texts and images have in common around their forward pass: the base model's prefix, the choice of a head, sentence
 //! embeddings, and the result.
 
 use bytec_ir::attrs::{PoolKind, Real, ReduceFn};
@@ -17,7 +17,7 @@ use crate::{keys, layers};
 /// The smallest L2 norm divided by, as `torch.nn.functional.normalize` has it.
 const SMALLEST_NORM: f64 = 1e-12;
 
-/// A family of text encoders. The value itself holds the sizes of one model.
+/// A family of encoders. The value itself holds the sizes of one model.
 pub trait Encoder: Sized + 'static {
     /// The family's name.
     const NAME: &'static str;
@@ -35,8 +35,10 @@ pub trait Encoder: Sized + 'static {
     const CODE: &'static [&'static str] = &[];
     /// The prefix that the base model's tensors may carry, without a dot.
     const PREFIX: &'static str;
-    /// The word table's module inside the base model.
-    const WORDS: &'static str;
+    /// The word table's module inside the base model; empty in families that read no text.
+    const WORDS: &'static str = "";
+    /// The module inside the base model whose weight every checkpoint has, so that its name tells the prefix.
+    const FIRST: &'static str = Self::WORDS;
 
     /// Reads the fields, and refuses what this family doesn't build.
     ///
@@ -44,7 +46,7 @@ pub trait Encoder: Sized + 'static {
     /// The first field that is missing, of the wrong type, out of range, or asks for what isn't built.
     fn read(config: &Config) -> Result<Self, FieldError>;
 
-    /// `last_hidden_state`, f32 `[L, width]`.
+    /// `last_hidden_state`, f32 `[rows, width]`.
     ///
     /// # Errors
     /// If the sizes don't fit together.
@@ -53,17 +55,25 @@ pub trait Encoder: Sized + 'static {
     /// Width of a row of the result.
     fn width(&self) -> u64;
 
-    /// Extents of the word table.
-    fn words(&self) -> [u64; 2];
+    /// Extents of the word table; zeros in families that read no text.
+    fn words(&self) -> [u64; 2] {
+        [0, 0]
+    }
 
     /// Whether the word table is also the output matrix of a language model.
-    fn tied(&self) -> bool;
+    fn tied(&self) -> bool {
+        false
+    }
 
     /// Whether there are segments, so that a tokenizer's segment ids are of use.
-    fn segments(&self) -> bool;
+    fn segments(&self) -> bool {
+        false
+    }
 
-    /// The most tokens that the model can take, and the config field that says so.
-    fn most_tokens(&self) -> (u64, &'static str);
+    /// The most tokens that the model can take, and the config field that says so; `None` if it reads no text.
+    fn most_tokens(&self) -> Option<(u64, &'static str)> {
+        None
+    }
 
     /// Tensors of the base model that its forward pass has no use for by design.
     fn leftovers(base: &Module) -> Vec<String> {
@@ -142,18 +152,18 @@ pub fn build<E: Encoder>(
         None => (head.build)(&mut draft)?,
     }
     let (builder, aliases) = draft.net.finish()?;
-    let (max_tokens, from) = draft.encoder.most_tokens();
+    let text = draft.encoder.most_tokens().map(|(max_tokens, from)| TextInputs {
+        ids: layers::IDS.to_owned(),
+        type_ids: draft.encoder.segments().then(|| layers::TYPE_IDS.to_owned()),
+        max_tokens,
+        max_tokens_from: from.to_owned(),
+    });
     Ok(Model {
         graph: builder.finish(),
         family: E::NAME,
         architecture: head.architecture.to_owned(),
         labels: draft.labels,
-        text: Some(TextInputs {
-            ids: layers::IDS.to_owned(),
-            type_ids: draft.encoder.segments().then(|| layers::TYPE_IDS.to_owned()),
-            max_tokens,
-            max_tokens_from: from.to_owned(),
-        }),
+        text,
         width: draft.encoder.width(),
         aliases,
         ignored: draft.ignored,
@@ -200,27 +210,27 @@ fn head<E: Encoder>(fields: &Config, request: &Request) -> Result<&'static Head<
     })
 }
 
-/// The prefix of the base model's tensors, by where the word table is.
+/// The prefix of the base model's tensors, by where its first one is.
 fn prefix<E: Encoder>(checkpoint: &Checkpoint) -> Result<&'static str, ModelError> {
-    let words = format!("{}.weight", E::WORDS);
-    let prefixed = format!("{}.{words}", E::PREFIX);
-    match (checkpoint.holds(&words), checkpoint.holds(&prefixed)) {
+    let first = format!("{}.weight", E::FIRST);
+    let prefixed = format!("{}.{first}", E::PREFIX);
+    match (checkpoint.holds(&first), checkpoint.holds(&prefixed)) {
         (true, true) => Err(ModelError::TwoModels {
             file: checkpoint.file().to_owned(),
-            first: words,
+            first,
             second: prefixed,
         }),
         (false, true) => Ok(E::PREFIX),
         (true, false) => Ok(""),
         (false, false) => {
-            match checkpoint.names().find(|name| name.ends_with(&format!(".{words}"))) {
+            match checkpoint.names().find(|name| name.ends_with(&format!(".{first}"))) {
                 Some(other) => Err(ModelError::Prefix {
                     file: checkpoint.file().to_owned(),
                     found: other.to_owned(),
-                    expected: words,
+                    expected: first,
                     prefix: E::PREFIX.to_owned(),
                 }),
-                // Without any word table, the tensors that are missing are reported one by one.
+                // Without any such tensor, those that are missing are reported one by one.
                 None => Ok(""),
             }
         }

@@ -75,10 +75,24 @@ pub fn classify<E: Encoder>(
     classifier: &str,
     x: NodeId,
 ) -> Result<(), ModelError> {
+    let width = draft.encoder.width();
+    classify_from(draft, classifier, x, width)
+}
+
+/// As [`classify`], of x of this width.
+///
+/// # Errors
+/// Class names that don't fit the classifier.
+pub fn classify_from<E: Encoder>(
+    draft: &mut Draft<'_, E>,
+    classifier: &str,
+    x: NodeId,
+    width: u64,
+) -> Result<(), ModelError> {
     let classifier = Module::at(classifier);
     draft.labels =
         labels::labels(draft.fields, draft.net.checkpoint, &classifier.tensor("weight"))?;
-    let (classes, width) = (draft.labels.len() as u64, draft.encoder.width());
+    let classes = draft.labels.len() as u64;
     let logits = draft.net.linear(&classifier, x, classes, width)?;
     draft.net.builder.output("logits", logits);
     Ok(())

@@ -111,8 +111,8 @@ impl Encoder for Jina {
         true
     }
 
-    fn most_tokens(&self) -> (u64, &'static str) {
-        (self.stack.embeddings.positions.rows, "max_position_embeddings")
+    fn most_tokens(&self) -> Option<(u64, &'static str)> {
+        Some((self.stack.embeddings.positions.rows, "max_position_embeddings"))
     }
 }
 

@@ -10,6 +10,8 @@ pub mod bert;
 pub mod checkpoint;
 pub mod config;
 pub mod deberta;
+pub mod deit;
+pub mod dinov2;
 pub mod distilbert;
 pub mod electra;
 pub mod encoder;
@@ -23,10 +25,12 @@ pub mod modernbert;
 pub mod mpnet;
 pub mod net;
 pub mod nomic;
+pub mod patches;
 pub mod roberta;
 pub mod t5;
 pub mod task;
 pub mod tiny;
+pub mod vit;
 
 use bytec_ir::attrs::{PoolKind, UnaryFn};
 use bytec_ir::graph::Graph;
@@ -65,6 +69,10 @@ pub static MODELS: &[Family] = &[
     modernbert::FAMILY,
     nomic::FAMILY,
     jina::FAMILY,
+    vit::FAMILY,
+    deit::FAMILY,
+    dinov2::FAMILY,
+    dinov2::WITH_REGISTERS,
 ];
 
 /// What the caller wants beyond what the config says.

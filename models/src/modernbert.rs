@@ -175,8 +175,8 @@ impl Encoder for ModernBert {
         false
     }
 
-    fn most_tokens(&self) -> (u64, &'static str) {
-        (self.positions, "max_position_embeddings")
+    fn most_tokens(&self) -> Option<(u64, &'static str)> {
+        Some((self.positions, "max_position_embeddings"))
     }
 }
 

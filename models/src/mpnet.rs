@@ -102,8 +102,8 @@ impl Encoder for Mpnet {
         false
     }
 
-    fn most_tokens(&self) -> (u64, &'static str) {
-        (self.stack.embeddings.most_tokens(), "max_position_embeddings less 2")
+    fn most_tokens(&self) -> Option<(u64, &'static str)> {
+        Some((self.stack.embeddings.most_tokens(), "max_position_embeddings less 2"))
     }
 }
 

@@ -144,8 +144,8 @@ impl Encoder for Nomic {
         true
     }
 
-    fn most_tokens(&self) -> (u64, &'static str) {
-        (self.positions, self.positions_from)
+    fn most_tokens(&self) -> Option<(u64, &'static str)> {
+        Some((self.positions, self.positions_from))
     }
 }
 

@@ -84,8 +84,8 @@ impl Encoder for Roberta {
         self.stack.embeddings.types > 1
     }
 
-    fn most_tokens(&self) -> (u64, &'static str) {
-        (self.stack.embeddings.most_tokens(), "max_position_embeddings less pad_token_id + 1")
+    fn most_tokens(&self) -> Option<(u64, &'static str)> {
+        Some((self.stack.embeddings.most_tokens(), "max_position_embeddings less pad_token_id + 1"))
     }
 }
 

@@ -140,8 +140,8 @@ impl Encoder for T5 {
         false
     }
 
-    fn most_tokens(&self) -> (u64, &'static str) {
-        (ANY_LENGTH, "positions without end")
+    fn most_tokens(&self) -> Option<(u64, &'static str)> {
+        Some((ANY_LENGTH, "positions without end"))
     }
 
     fn leftovers(base: &Module) -> Vec<String> {

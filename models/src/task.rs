@@ -1,4 +1,4 @@
-//! What an architecture's outputs say about a text.
+//! What an architecture's outputs say about a text or an image.
 //!
 //! transformers names the classes of every family alike: what follows the family's name says the head.
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::Config;
 use crate::error::FieldError;
 
-/// What a model's outputs say about a text.
+/// What a model's outputs say about a text or an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// `logits` `[labels]`.
+    /// `logits` `[labels]`, of a text or an image.
     SequenceClassification {
         /// How numbers become scores.
         scores: Scores,
@@ -41,7 +41,7 @@ pub enum Scores {
 pub fn of(architecture: &str, config: &Config, labels: usize) -> Result<Option<Task>, FieldError> {
     let Some((_, head)) = architecture.split_once("For") else { return Ok(None) };
     Ok(match head {
-        "SequenceClassification" => {
+        "SequenceClassification" | "ImageClassification" | "ImageClassificationWithTeacher" => {
             Some(Task::SequenceClassification { scores: scores(config, labels)? })
         }
         "TokenClassification" => Some(Task::TokenClassification),
@@ -83,6 +83,9 @@ mod tests {
         let classes = |scores| Some(Task::SequenceClassification { scores });
         assert_eq!(task("BertForSequenceClassification", 3), classes(Scores::Softmax));
         assert_eq!(task("RobertaForSequenceClassification", 1), classes(Scores::Sigmoid));
+        assert_eq!(task("ViTForImageClassification", 3), classes(Scores::Softmax));
+        let teacher = task("DeiTForImageClassificationWithTeacher", 3);
+        assert_eq!(teacher, classes(Scores::Softmax));
         assert_eq!(task("DebertaV2ForTokenClassification", 9), Some(Task::TokenClassification));
         assert_eq!(task("CamembertForMaskedLM", 0), Some(Task::MaskedLm));
         assert_eq!(task("AlbertForQuestionAnswering", 0), Some(Task::QuestionAnswering));

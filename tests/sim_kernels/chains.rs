@@ -60,7 +60,8 @@ fn every_function_agrees() {
 #[test]
 fn chains_meet_their_operands_in_every_way() {
     for width in [1, 7, 12, 40, 384] {
-        let broadcasts = [Broadcast::Full, Broadcast::Row, Broadcast::Scalar, Broadcast::Sample];
+        use Broadcast::{Full, Place, Row, Sample, Scalar};
+        let broadcasts = [Full, Row, Scalar, Sample, Place];
         let body = vec![
             Instr::Operand(0),
             Instr::Operand(1),
@@ -71,6 +72,8 @@ fn chains_meet_their_operands_in_every_way() {
             Instr::Binary(BinaryFn::Sub, 4, 5),
             Instr::Const(0.5f32.to_bits()),
             Instr::Binary(BinaryFn::Max, 6, 7),
+            Instr::Operand(4),
+            Instr::Binary(BinaryFn::Add, 8, 9),
         ];
         let kernel = Kernel::Pointwise { width: width as u32, operands: broadcasts.to_vec(), body };
         let view = Matrix { column: 2 * width as u64, stride: 3 * width as u64 };
@@ -79,10 +82,12 @@ fn chains_meet_their_operands_in_every_way() {
             Operand::Weight(random(width, 14)),
             Operand::Weight(random(1, 15)),
             Operand::Samples(random(LENGTHS.len() * width, 16)),
+            Operand::Weight(random(LENGTHS.iter().max().unwrap() * width, 17)),
         ];
         let case = Case { kernel, width, operands, pooled: false };
         let of_row: Vec<_> =
             LENGTHS.iter().enumerate().flat_map(|(sample, length)| vec![sample; *length]).collect();
+        let places: Vec<_> = LENGTHS.iter().flat_map(|length| 0..*length).collect();
         for dtype in DTYPES {
             case.check(dtype, |case| {
                 let at = |element: usize| {
@@ -90,7 +95,8 @@ fn chains_meet_their_operands_in_every_way() {
                     let sum = case.numbers(0)[element] + case.numbers(1)[column];
                     let sample = case.numbers(3)[of_row[row] * width + column];
                     let value = sum * case.numbers(2)[0] - sample;
-                    if value.is_nan() { value } else { value.max(0.5) }
+                    let place = case.numbers(4)[places[row] * width + column];
+                    place + if value.is_nan() { value } else { value.max(0.5) }
                 };
                 (0..packed() * width).map(at).collect()
             });

@@ -25,13 +25,13 @@
 //! ```
 //!
 //! It does not apply when the sum itself is needed as well, as in layers that normalise first, or when one addend is
-//! repeated over the rows of the other.
+//! repeated over the rows of the other, or is made of weights.
 
 use bytec_ir::attrs::BinaryFn;
 use bytec_ir::graph::{Graph, NodeId};
 use bytec_ir::ops::Op;
 
-use super::pattern::{binary, only_for, shown};
+use super::pattern::{binary, is_shared, only_for, shown};
 use super::rewrite::Rewrite;
 use super::{Outcome, Rule};
 
@@ -59,6 +59,12 @@ impl Rule for AddLayerNorm {
                 shown(graph, sum),
                 graph.ty(x),
                 graph.ty(residual)
+            ));
+        }
+        if let Some(shared) = [x, residual].into_iter().find(|&addend| is_shared(graph, addend)) {
+            return Outcome::Refused(format!(
+                "{} is made of weights, expected rows of the sample",
+                shown(graph, shared)
             ));
         }
         if let Err(reason) = only_for(graph, sum, at) {

@@ -29,6 +29,7 @@ mod fold_constants;
 mod fold_rotary;
 mod linear_activation;
 mod linear_bias;
+mod linear_scale;
 mod merge_gates;
 mod merge_linears;
 pub mod pack;
@@ -101,8 +102,9 @@ pub static RULES: &[&dyn Rule] = &[
     &canon::rms_norm::RmsNorm,
     &canon::l2_norm::L2Norm,
     &canon::activation::Activation,
-    // Linear layers take their bias first: the rules that follow look for whole layers.
+    // Linear layers take their bias and their scale first: the rules that follow look for whole layers.
     &linear_bias::LinearBias,
+    &linear_scale::LinearScale,
     // Attention needs the separate q, k and v that the merging of linears turns into slices.
     &canon::scaled_attention::ScaledAttention,
     &fold_rotary::FoldRotary,

@@ -9,10 +9,12 @@ mod attention_options;
 mod concat;
 mod embed;
 mod functions;
+mod join;
 mod l2_normalize;
 mod layer_norm;
 mod linear;
 mod literal;
+mod permute;
 mod pointwise;
 mod pool;
 mod rms_norm;
@@ -199,6 +201,13 @@ impl Renderer {
             Kernel::Unfold { width, size, before } => {
                 self.add(site, &unfold::params(site, *width, *size, *before)?)
             }
+            Kernel::Permute { from, to, start, shape, strides } => {
+                let axes = shape.iter().zip(strides);
+                let axes: Vec<_> =
+                    axes.map(|(&extent, &stride)| permute::Axis { extent, stride }).collect();
+                self.add(site, &permute::params(site, *from, *to, *start, &axes)?)
+            }
+            Kernel::Join { width, parts } => self.add(site, &join::params(site, *width, parts)?),
         }
     }
 

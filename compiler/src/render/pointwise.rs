@@ -23,6 +23,7 @@ pub(super) struct Pointwise {
     width: u32,
     operands: Vec<Operand>,
     by_sample: bool,
+    by_place: bool,
     body: Vec<String>,
     out_stride: u32,
     vec: u32,
@@ -62,6 +63,10 @@ pub(super) fn params(
                 let row = if *broadcast == Broadcast::Full { "row" } else { "sample" };
                 Operand { row, stride: rows::stride(kernel, width, matrix)?, scalar: false }
             }
+            Broadcast::Place => {
+                matrices.push(super::Matrix::dense(width));
+                Operand { row: "place", stride: width, scalar: false }
+            }
             Broadcast::Row => Operand { row: "row", stride: 0, scalar: false },
             Broadcast::Scalar => Operand { row: "row", stride: 0, scalar: true },
         });
@@ -70,6 +75,7 @@ pub(super) fn params(
     Ok(Pointwise {
         width,
         by_sample: broadcasts.contains(&Broadcast::Sample),
+        by_place: broadcasts.contains(&Broadcast::Place),
         operands,
         body: lines(kernel, broadcasts.len(), body)?,
         out_stride: rows::stride(kernel, width, site.output)?,
@@ -137,6 +143,9 @@ impl Params for Pointwise {
         args.extend((0..self.operands.len() as u32).map(Arg::Operand));
         if self.by_sample {
             args.push(Arg::SampleOfRow(Of::Output));
+        }
+        if self.by_place {
+            args.push(Arg::Positions(Of::Output));
         }
         args.push(Arg::Rows(Of::Output));
         args

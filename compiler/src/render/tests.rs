@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use bytec_plan::attention::{Band, Bias, Pairs, Rotary};
-use bytec_plan::kernel::{Broadcast, IdSource, Instr, Kernel, Part, PoolKind, UnaryFn};
+use bytec_plan::kernel::{Broadcast, IdSource, Instr, Joined, Kernel, Part, PoolKind, UnaryFn};
 use serde::Serialize;
 
 use super::template::Templates;
 use super::{Float, Matrix, Params, RenderError, Renderer, Site};
 use super::{
-    Options, attention, concat, embed, l2_normalize, layer_norm, linear, pointwise, pool, rms_norm,
-    rotary, softmax, unfold,
+    Options, attention, concat, embed, join, l2_normalize, layer_norm, linear, permute, pointwise,
+    pool, rms_norm, rotary, softmax, unfold,
 };
 
 /// Fails unless the template's variables are the struct's fields, `symbol` and `element`.
@@ -44,6 +44,10 @@ fn templates_use_exactly_the_fields_of_their_params() {
     let parts = [Part { columns: 4, weight: false }, Part { columns: 4, weight: true }];
     same_names(&concat::params(&site, 1, &parts).unwrap());
     same_names(&unfold::params(&site, 8, 1, 0).unwrap());
+    let axes = [permute::Axis { extent: 8, stride: 1 }];
+    same_names(&permute::params(&site, [1, 8], [1, 8], 0, &axes).unwrap());
+    let parts = [Joined::Shared { rows: 1 }, Joined::Rows];
+    same_names(&join::params(&site, 8, &parts).unwrap());
     same_names(&attention::Mma(heads()));
     same_names(&attention::Fma(heads()));
     same_names(&linear::params(&site, 8, 8, true, &[UnaryFn::Relu]).unwrap());
@@ -51,7 +55,9 @@ fn templates_use_exactly_the_fields_of_their_params() {
     same_names(&layer_norm::params(&site, 8, 1e-12, true).unwrap());
     same_names(&pool::params(&site, 8, PoolKind::Mean, Some(1e-12)).unwrap());
     let chain = [Instr::Operand(0), Instr::Unary(UnaryFn::Exp, 0)];
-    same_names(&pointwise::params(&site, 8, &[Broadcast::Sample], &chain).unwrap());
+    same_names(
+        &pointwise::params(&site, 8, &[Broadcast::Sample, Broadcast::Place], &chain).unwrap(),
+    );
     same_names(&softmax::params(&site, 8).unwrap());
 }
 

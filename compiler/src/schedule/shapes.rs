@@ -4,14 +4,12 @@ use bytec_ir::dim::Atom;
 use bytec_ir::{Dim, Symbol, TensorType};
 use bytec_plan::extent::{Extent, Rows, Term};
 
-use crate::fuse::pack::Placement;
+use crate::fuse::pack::{self, Placement};
 
-/// How many leading axes of a value count its rows: for a ragged one, those that differ from sample to sample.
+/// How many leading axes of a placed value count its rows.
 pub(crate) fn row_axes(placement: &Placement, ty: &TensorType) -> usize {
     match placement {
-        Placement::Ragged { .. } => {
-            ty.shape.iter().take_while(|dim| dim.as_fixed().is_none()).count()
-        }
+        Placement::Ragged { .. } => pack::row_axes(ty),
         Placement::PerSample | Placement::Shared => 0,
     }
 }

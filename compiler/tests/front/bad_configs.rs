@@ -105,7 +105,7 @@ fn every_wrong_value_is_named() {
         DIR/config.json: `layer_norm_eps` must be a number above 0 and at most 0.1, found 2; pass the model's own, such as --set layer_norm_eps=1e-12
         DIR/config.json: `hidden_act` must be one of gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish, tanh, quick_gelu, sigmoid, relu2, relu6, leaky_relu, mish, found "gelu_10"; pass the model's own, such as --set hidden_act=gelu
         DIR/config.json: `hidden_act` must be one of gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish, tanh, quick_gelu, sigmoid, relu2, relu6, leaky_relu, mish, found 1; pass the model's own, such as --set hidden_act=gelu
-        DIR/config.json: model_type "gpt2" is not known, expected one of bert, roberta, xlm-roberta, camembert, distilbert, albert, electra, mpnet, deberta, deberta-v2, t5, mt5, umt5, modernbert, nomic_bert, jina_bert; if the model is one of these under another name, pass --set model_type=NAME
+        DIR/config.json: model_type "gpt2" is not known, expected one of bert, roberta, xlm-roberta, camembert, distilbert, albert, electra, mpnet, deberta, deberta-v2, t5, mt5, umt5, modernbert, nomic_bert, jina_bert, vit, deit, dinov2, dinov2_with_registers; if the model is one of these under another name, pass --set model_type=NAME
         DIR/config.json: `model_type` must be a model family's name, found 3; pass the model's own, such as --set model_type=bert
         DIR/config.json: `architectures` must be a list of one name, found []; pass --architecture BertModel
         DIR/config.json: `architectures` must be a list of one name, found ["BertModel","BertForMaskedLM"]; pass --architecture BertModel

@@ -5,7 +5,9 @@ use std::path::Path;
 use bytec_compiler::nvrtc::{Arch, Cache};
 use bytec_compiler::render::{Float, Matrix, Site, Source};
 use bytec_plan::attention::{Pairs, Rotary};
-use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, Part, PoolKind, UnaryFn};
+use bytec_plan::kernel::{
+    BinaryFn, Broadcast, IdSource, Instr, Joined, Kernel, Part, PoolKind, UnaryFn,
+};
 
 const DTYPES: [Float; 3] = [Float::F32, Float::F16, Float::Bf16];
 
@@ -99,6 +101,14 @@ fn unusual() -> Vec<Kernel> {
     let parts = parts.map(|(columns, weight)| Part { columns, weight }).to_vec();
     kernels.push(Kernel::Concat { groups: 4, parts });
     kernels.push(Kernel::Concat { groups: 1, parts: vec![Part { columns: 20, weight: false }] });
+    let parts = vec![Joined::Shared { rows: 2 }, Joined::Rows, Joined::Rows];
+    kernels.push(Kernel::Join { width, parts });
+    let (shape, strides) = (vec![2, 5, 2, 10, 4], vec![200, 4, 400, 20, 1]);
+    kernels.push(Kernel::Permute { from: [40, 20], to: [40, 20], start: 0, shape, strides });
+    let (shape, strides) = (vec![20, 40], vec![1, 20]);
+    kernels.push(Kernel::Permute { from: [40, 20], to: [40, 20], start: 0, shape, strides });
+    let (operands, body) = (vec![Broadcast::Place], vec![Instr::Operand(0)]);
+    kernels.push(Kernel::Pointwise { width, operands, body });
     kernels.push(Kernel::Embed { sources, width, eps: None });
     kernels.push(Kernel::Embed { sources: vec![IdSource::Input], width, eps: None });
     kernels

@@ -79,8 +79,8 @@ impl Encoder for Deberta {
         self.0.types > 0
     }
 
-    fn most_tokens(&self) -> (u64, &'static str) {
-        (self.0.positions, "max_position_embeddings")
+    fn most_tokens(&self) -> Option<(u64, &'static str)> {
+        Some((self.0.positions, "max_position_embeddings"))
     }
 }
 

@@ -109,8 +109,8 @@ impl Encoder for DebertaV2 {
         self.parts.types > 0
     }
 
-    fn most_tokens(&self) -> (u64, &'static str) {
-        (self.parts.positions, "max_position_embeddings")
+    fn most_tokens(&self) -> Option<(u64, &'static str)> {
+        Some((self.parts.positions, "max_position_embeddings"))
     }
 }
 

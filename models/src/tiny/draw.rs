@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{SplitMix64, TinyModel};
 use crate::Family;
 use crate::activation::ACTIVATIONS;
+use crate::patches;
 
 /// A random tiny model of `family` with this architecture: small sizes that are rarely powers of two, up to three layers,
 /// every activation, tied and untied output matrices, with or without the base model's prefix and an unneeded pooler.
@@ -22,6 +23,10 @@ pub fn draw(family: &Family, architecture: &str, seed: u64) -> TinyModel {
             Names { base: "model", words: "embeddings.tok_embeddings", ..Names::default() }
         }
         "nomic_bert" => Names { base: "nomic_bert", ..Names::default() },
+        "vit" => Names { base: "vit", ..Names::of_images() },
+        "deit" => Names { base: "deit", ..Names::of_images() },
+        "dinov2" => Names { base: "dinov2", ..Names::of_images() },
+        "dinov2_with_registers" => Names { base: "dinov2_with_registers", ..Names::of_images() },
         _ => Names::default(),
     };
     let mut config = Map::new();
@@ -42,6 +47,8 @@ pub fn draw(family: &Family, architecture: &str, seed: u64) -> TinyModel {
         "modernbert" => random.modernbert(),
         "nomic_bert" => random.nomic(),
         "jina_bert" => random.jina(),
+        "vit" | "deit" => random.vit(),
+        "dinov2" | "dinov2_with_registers" => random.dinov2(family.name),
         _ => random.bert(),
     });
     let prefix = if random.even() { format!("{}.", names.base) } else { String::new() };
@@ -64,7 +71,7 @@ pub fn draw(family: &Family, architecture: &str, seed: u64) -> TinyModel {
 struct Names {
     /// The prefix.
     base: &'static str,
-    /// The word table.
+    /// The word table, or the projection of patches.
     words: &'static str,
     /// The pooler's linear.
     pooler: &'static str,
@@ -73,6 +80,12 @@ struct Names {
 impl Default for Names {
     fn default() -> Self {
         Self { base: "bert", words: "embeddings.word_embeddings", pooler: "pooler.dense" }
+    }
+}
+
+impl Names {
+    fn of_images() -> Self {
+        Self { words: patches::PROJECTION, ..Self::default() }
     }
 }
 
@@ -262,6 +275,55 @@ impl Random {
         config.insert("position_embedding_type".to_owned(), json!("alibi"));
         let gate = self.either(["geglu", "reglu"]);
         config.insert("feed_forward_type".to_owned(), json!(gate));
+        config
+    }
+}
+
+impl Random {
+    /// One number for both axes, or two.
+    fn sides(&mut self, rows: u64, columns: u64) -> Value {
+        if rows == columns && self.even() { json!(rows) } else { json!([rows, columns]) }
+    }
+
+    /// An image of a few patches, sometimes with pixels past the last of them.
+    fn image(&mut self, square: bool) -> Fields {
+        let [tall, broad] = [self.from(1, 6), self.from(1, 6)];
+        let [high, wide] = [self.from(1, 4), self.from(2, 5)];
+        let [rows, columns] = [high * tall + self.from(0, tall - 1), wide * broad];
+        let broad = if square { rows.div_ceil(wide) } else { broad };
+        let columns = if square { rows } else { columns };
+        fields(json!({
+            "image_size": self.sides(rows, columns),
+            "num_channels": self.from(1, 4),
+            "patch_size": self.sides(tall, broad),
+        }))
+    }
+
+    fn vit(&mut self) -> Fields {
+        let mut config = self.bert();
+        for field in ["max_position_embeddings", "type_vocab_size", "vocab_size"] {
+            config.remove(field);
+        }
+        config.extend(self.image(false));
+        config.extend(fields(json!({
+            "pooler_act": self.activation(),
+            "pooler_output_size": self.from(1, 30),
+            "qkv_bias": self.even(),
+        })));
+        config
+    }
+
+    fn dinov2(&mut self, family: &str) -> Fields {
+        let mut config = self.vit();
+        for field in ["intermediate_size", "pooler_act", "pooler_output_size"] {
+            config.remove(field);
+        }
+        config.extend(self.image(true));
+        config.insert("mlp_ratio".to_owned(), json!(self.from(1, 3)));
+        config.insert("use_swiglu_ffn".to_owned(), json!(self.even()));
+        if family == "dinov2_with_registers" {
+            config.insert("num_register_tokens".to_owned(), json!(self.from(1, 5)));
+        }
         config
     }
 }

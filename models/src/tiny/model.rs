@@ -52,7 +52,11 @@ fn spread(name: &str, shape: &[usize]) -> Spread {
     let name = name.to_lowercase();
     match shape {
         [_] if name.ends_with("weight") && name.contains("norm") => Spread::One(0.2),
+        [_] if name.ends_with("lambda1") => Spread::One(0.2),
         [_] => Spread::Zero(0.1),
+        [_, inputs @ ..] if inputs.len() == 3 => {
+            Spread::Zero(1.5 / (inputs.iter().product::<usize>() as f32).sqrt())
+        }
         _ if name.contains("embed") && !name.contains("embedding_hidden_mapping_in") => {
             Spread::Zero(1.0)
         }

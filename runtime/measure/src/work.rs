@@ -17,7 +17,7 @@
 //! | rotary | | `3 R` for each turned column |
 //! | pool | | `w` for each of the sample's rows (weighted twice that; none for a first or last row), `3 w` to normalise |
 //! | pointwise | | `R w` for each function of the chain |
-//! | unfold, concat | | |
+//! | unfold, concat, permute, join | | |
 //!
 //! `P` is the number of pairs of a query and a key that it sees: `sum L^2` over the samples where it sees all. A product
 //! is a multiplication or an addition in a product of matrices. Among the other operations a function of any sort counts
@@ -143,7 +143,9 @@ impl Count<'_> {
                 (0.0, pooled + if normalize.is_some() { 3.0 * elements } else { 0.0 })
             }
             Kernel::Unfold { width: _, size: _, before: _ }
-            | Kernel::Concat { groups: _, parts: _ } => (0.0, 0.0),
+            | Kernel::Concat { groups: _, parts: _ }
+            | Kernel::Permute { from: _, to: _, start: _, shape: _, strides: _ }
+            | Kernel::Join { width: _, parts: _ } => (0.0, 0.0),
             Kernel::Pointwise { width: _, operands: _, body } => {
                 let function = |instr: &&Instr| match instr {
                     Instr::Unary(..) | Instr::Binary(..) => true,
@@ -162,6 +164,11 @@ impl Count<'_> {
         let Count { program, batch, step } = self;
         let rows = batch.rows(program.buffers[step.output as usize].rows) as f64;
         let tables = tables(&step.kernel);
+        // Parts of an operand may be all that is moved.
+        if let Kernel::Permute { .. } = &step.kernel {
+            let width = program.buffers[step.output as usize].width;
+            return rows * (width * program.dtype.bytes()) as f64;
+        }
         let bytes = |(nth, operand): (usize, &Operand)| match operand {
             Operand::View(view) => {
                 let rows = match (&step.kernel, program.buffers[view.buffer as usize].rows) {

@@ -110,6 +110,21 @@ pub enum Broadcast {
     Scalar,
     /// One row of the output's width for each sample, repeated over the sample's rows.
     Sample,
+    /// A weight of rows of the output's width, one for each place in a sample.
+    Place,
+}
+
+/// What gives some of the rows of a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Joined {
+    /// The sample's rows of a packed operand.
+    Rows,
+    /// A weight of this many rows, the same in every sample.
+    Shared {
+        /// How many rows.
+        rows: u32,
+    },
 }
 
 /// One operand of a concatenation.
@@ -134,6 +149,9 @@ pub enum Instr {
     /// A function of two earlier values.
     Binary(BinaryFn, u32, u32),
 }
+
+/// The most axes of [`Kernel::Permute`].
+pub const MAX_AXES: usize = 6;
 
 /// What a step computes. Each variant says its operands, in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -257,6 +275,30 @@ pub enum Kernel {
         /// What each operand gives.
         parts: Vec<Part>,
     },
+    /// A block of x in another order: element `i` of the output's block, `i_0, i_1, ..` along `shape`, is element
+    /// `start + sum_a i_a * strides[a]` of the block of x. Axes change places so, and parts of axes are taken.
+    ///
+    /// A block is one row of x and of the output, or, where every sample has as many rows, all of a sample's; its
+    /// elements are counted row by row. Operand: x.
+    Permute {
+        /// Rows and columns of a block of x.
+        from: [u32; 2],
+        /// Rows and columns of a block of the output.
+        to: [u32; 2],
+        /// The element of x that is the first of the output.
+        start: u32,
+        /// Extents of the output's block, the last one fastest; at most [`MAX_AXES`].
+        shape: Vec<u32>,
+        /// For each axis, how many elements of x apart its elements are.
+        strides: Vec<u32>,
+    },
+    /// The rows of several operands, one operand after the other in each sample. Operands: one for each part, in order.
+    Join {
+        /// Columns.
+        width: u32,
+        /// What each operand is.
+        parts: Vec<Joined>,
+    },
     /// A generated elementwise chain; the last instruction is the result.
     ///
     /// Operands: as many as `operands`, met with the rows as each says.
@@ -306,5 +348,7 @@ kernel_table! {
     Pool = "pool": "mean, sum, first, last or maximum of a sample's rows, L2-normalised if asked",
     Unfold = "unfold": "neighbouring rows of a sample side by side",
     Concat = "concat": "columns of several values side by side",
+    Permute = "permute": "the elements of a row, or of a sample of fixed size, in another order",
+    Join = "join": "rows of several operands, one operand after the other in each sample",
     Pointwise = "pointwise": "a generated chain of elementwise functions",
 }

@@ -6,12 +6,14 @@ mod concat;
 mod embed;
 mod gemm;
 pub mod isa;
+mod join;
 mod l2_normalize;
 mod layer_norm;
 pub mod linear;
 mod math;
 pub mod matrix;
 pub mod peak;
+mod permute;
 mod pointwise;
 mod pool;
 mod rms_norm;
@@ -79,6 +81,8 @@ pub(crate) fn room(step: &Step, program: &Program, batch: &PackedBatch) -> Optio
         | Kernel::RmsNorm { .. }
         | Kernel::Unfold { .. }
         | Kernel::Concat { .. }
+        | Kernel::Permute { .. }
+        | Kernel::Join { .. }
         | Kernel::L2Normalize { .. }
         | Kernel::Softmax { .. }
         | Kernel::Pool { .. } => (0, 0),
@@ -108,6 +112,11 @@ pub(crate) fn run(kernel: &Kernel, args: Args<'_>) {
         Kernel::L2Normalize { width: _, eps } => l2_normalize::run(args, *eps),
         Kernel::Softmax { width: _ } => softmax::run(args),
         Kernel::Pool { pooling, width: _, normalize } => pool::run(args, *pooling, *normalize),
+        Kernel::Permute { from, to, start, shape, strides } => {
+            let (from, to, start) = (*from, *to, *start);
+            permute::run(args, permute::Order { from, to, start, shape, strides });
+        }
+        Kernel::Join { width: _, parts } => join::run(args, parts),
         Kernel::Pointwise { width: _, operands, body } => pointwise::run(args, operands, body),
     }
 }

@@ -21,13 +21,14 @@ pub(super) fn run(args: Args<'_>, broadcasts: &[Broadcast], body: &[Instr]) {
     let offsets = args.batch.offsets(args.out_rows);
     let cut = Cut::rows(args.rows, args.width, TASK, args.threads.count());
     args.threads.blocks(args.scratch, args.out, args.width, cut, |scratch, block| {
-        // Only a value repeated over a sample's rows asks which sample a row is of.
+        // Only a value that differs by sample, or by place in it, asks which sample a row is of.
         let mut sample = offsets.sample(block.rows.start);
         for row in block.rows.clone() {
             while row >= offsets.range(sample).end {
                 sample += 1;
             }
-            args.isa.run(Row { operands, broadcasts, body, scratch, block, row, sample });
+            let place = row - offsets.range(sample).start;
+            args.isa.run(Row { operands, broadcasts, body, scratch, block, row, sample, place });
         }
     });
 }
@@ -40,6 +41,7 @@ struct Row<'a, 'b> {
     block: &'a mut Block<'b>,
     row: usize,
     sample: usize,
+    place: usize,
 }
 
 impl Body for Row<'_, '_> {
@@ -47,8 +49,9 @@ impl Body for Row<'_, '_> {
 
     #[inline(always)]
     fn run<V: Simd>(self) {
-        let Row { operands, broadcasts, body, scratch, block, row, sample } = self;
+        let Row { operands, broadcasts, body, scratch, block, row, sample, place } = self;
         let out = block.row(row);
+        let width = out.len();
         for (strip, out) in out.chunks_mut(STRIP).enumerate() {
             let (first, count) = (strip * STRIP, out.len());
             for (at, instr) in body.iter().enumerate() {
@@ -66,6 +69,10 @@ impl Body for Row<'_, '_> {
                             }
                             Broadcast::Sample => {
                                 let x = operands.matrix(operand).row(sample);
+                                value.copy_from_slice(&x[strip]);
+                            }
+                            Broadcast::Place => {
+                                let x = &operands.weight(operand)[place * width..][..width];
                                 value.copy_from_slice(&x[strip]);
                             }
                             Broadcast::Row => {

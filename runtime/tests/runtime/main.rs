@@ -8,6 +8,7 @@ mod engine;
 mod graphs;
 mod kernels;
 mod linear;
+mod moves;
 mod observed;
 mod on_device;
 mod programs;

@@ -191,6 +191,12 @@ impl Maker {
                 let bias = self.weight("bias", &[outputs]);
                 self.either(BinaryFn::Add, product, bias)
             }
+            5 => {
+                let bias = self.weight("bias", &[outputs]);
+                let product = self.op("linear", op, &[x, weight, bias]);
+                let scale = self.weight("scale", &[outputs]);
+                self.either(BinaryFn::Mul, product, scale)
+            }
             _ => {
                 let product = self.op("linear", op, &[x, weight]);
                 let bias = self.weight("bias", &[outputs]);

@@ -6,7 +6,7 @@ use bytec_ir::graph::{Graph, NodeId};
 use bytec_ir::ops::Op;
 use bytec_ir::types::TensorType;
 
-use super::{Placement, extent, leading};
+use super::{Placement, extent, is_fixed, row_axes};
 
 /// One op under examination.
 struct Site<'a> {
@@ -59,17 +59,22 @@ pub(super) fn check(
         Op::Reduce { axis, .. } => site.over_rows(*axis, "reduces"),
         Op::Select { axis, .. } => site.over_rows(*axis, "selects from"),
         Op::Slice { .. } => Ok(()),
-        Op::Concat { axis } => match leading(graph.ty(id)) {
-            rows if *axis < rows => Err(format!("it joins values along axis {axis}, the rows")),
+        Op::Concat { axis } => match row_axes(graph.ty(id)) {
+            rows if *axis < rows && rows > 1 => Err(format!(
+                "it joins values along axis {axis}, one of {rows} that make up the rows"
+            )),
             _ => Ok(()),
         },
         Op::Reshape { .. } => {
-            let (from, to) = (extent(site.ty(0)), extent(graph.ty(id)));
-            if from == to { Ok(()) } else { Err(format!("it makes {to} rows of {from} rows")) }
+            let (from, to) = (site.ty(0), graph.ty(id));
+            match extent(from) == extent(to) || is_fixed(from) && is_fixed(to) {
+                true => Ok(()),
+                false => Err(format!("it makes {} rows of {} rows", extent(to), extent(from))),
+            }
         }
         Op::Transpose { perm } => {
-            let moved = (0..leading(site.ty(0))).find(|&axis| perm[axis] != axis);
-            match moved {
+            let moved = (0..row_axes(site.ty(0))).find(|&axis| perm[axis] != axis);
+            match moved.filter(|_| !is_fixed(site.ty(0))) {
                 Some(axis) => Err(format!("it moves axis {axis}, the rows of {}", site.ty(0))),
                 None => Ok(()),
             }
@@ -94,14 +99,12 @@ impl Site<'_> {
         ))
     }
 
-    /// The rows of an operand depend on the sample, or are one: a fixed number of them would be one packed row.
+    /// The operand is packed rows: one row for each sample is not told from the rows of one.
     fn counts_rows(&self, operand: usize) -> Result<(), String> {
         let ty = self.ty(operand);
-        match ty.shape[0].as_fixed() {
-            None => Ok(()),
-            Some(_) => {
-                Err(format!("the rows of {ty} are as many in every sample, expected a symbol"))
-            }
+        match row_axes(ty) {
+            0 => Err(format!("{ty} has one row in every sample, expected a symbol or several")),
+            _ => Ok(()),
         }
     }
 
@@ -115,7 +118,7 @@ impl Site<'_> {
 
     /// `axis` of the first operand lies within a row, or is all that makes up the rows.
     fn over_rows(&self, axis: usize, verb: &str) -> Result<(), String> {
-        let rows = leading(self.ty(0));
+        let rows = row_axes(self.ty(0));
         if axis >= rows || rows == 1 {
             return Ok(());
         }

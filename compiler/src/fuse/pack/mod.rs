@@ -6,7 +6,9 @@
 //!
 //! - row by row: pointwise ops, linear, gather, the normalisations and softmax along a fixed last axis, views and
 //!   concatenations that leave the rows as they are;
-//! - by segment: attention, rotation by position, unfolding, pooling, a reduction or selection over the rows of `[rows, ..]`, positions.
+//! - by segment: attention, rotation by position, unfolding, pooling, a reduction or selection over the rows of `[rows, ..]`,
+//!   a concatenation of rows, positions;
+//! - by block, if every sample has as many rows: any view of a sample's elements.
 
 mod lift;
 #[cfg(test)]
@@ -25,12 +27,13 @@ use thiserror::Error;
 pub enum Placement {
     /// Made of weights and constants alone: computed once, when the plan is written.
     Shared,
-    /// Stored `[samples, ..]`: no axis depends on the sample.
+    /// Stored `[samples, ..]`, one row for each: no axis depends on the sample, and there is one axis at most, or the
+    /// first is 1.
     PerSample,
-    /// Each sample's dense block, one sample after the other.
+    /// Each sample's dense block of rows, one sample after the other.
     Ragged {
-        /// The rows of one sample: the product of its leading symbolic axes. The axes after them are numbers, and make up
-        /// the width.
+        /// The rows of one sample: the product of its leading symbolic axes, or the first axis of a value whose axes are
+        /// all numbers. The axes after them are numbers, and make up the width.
         extent: Dim,
     },
 }
@@ -113,7 +116,7 @@ pub fn pack(graph: &Graph) -> Result<Packed, PackError> {
         let all_shared = operands.iter().all(shared);
         let here = match &graph.node(id).def {
             Def::Weight | Def::Const(_) => Placement::Shared,
-            Def::Op(_) if all_shared && leading(graph.ty(id)) == 0 => Placement::Shared,
+            Def::Op(_) if all_shared && is_fixed(graph.ty(id)) => Placement::Shared,
             Def::Op(_) | Def::Input { .. } => placed(graph.ty(id)),
         };
         if here != Placement::Shared {
@@ -134,19 +137,28 @@ pub fn pack(graph: &Graph) -> Result<Packed, PackError> {
     }
 }
 
-/// How many of the first axes are symbolic.
-fn leading(ty: &TensorType) -> usize {
-    ty.shape.iter().take_while(|dim| dim.as_fixed().is_none()).count()
+/// How many of the first axes count the rows: those that are symbolic, or the first of several that are all numbers.
+pub(crate) fn row_axes(ty: &TensorType) -> usize {
+    let symbolic = ty.shape.iter().take_while(|dim| dim.as_fixed().is_none()).count();
+    match symbolic {
+        0 if ty.rank() > 1 && ty.shape[0] != Dim::fixed(1) && is_fixed(ty) => 1,
+        count => count,
+    }
 }
 
-/// The rows of a sample: the product of the leading symbolic axes.
+/// No axis depends on the sample.
+pub(crate) fn is_fixed(ty: &TensorType) -> bool {
+    ty.shape.iter().all(|dim| dim.as_fixed().is_some())
+}
+
+/// The rows of a sample: the product of the axes that count them.
 fn extent(ty: &TensorType) -> Dim {
-    let rows = ty.shape[..leading(ty)].iter().cloned();
+    let rows = ty.shape[..row_axes(ty)].iter().cloned();
     rows.fold(Dim::fixed(1), |product, dim| product * dim)
 }
 
 fn placed(ty: &TensorType) -> Placement {
-    match leading(ty) {
+    match row_axes(ty) {
         0 => Placement::PerSample,
         _ => Placement::Ragged { extent: extent(ty) },
     }
@@ -154,7 +166,7 @@ fn placed(ty: &TensorType) -> Placement {
 
 /// The type is rows of a fixed width, and no more rows than a sample has.
 fn block_of_rows(ty: &TensorType) -> Result<(), String> {
-    let lead = leading(ty);
+    let lead = row_axes(ty);
     if let Some(axis) = (lead..ty.rank()).find(|&axis| ty.shape[axis].as_fixed().is_none()) {
         return Err(format!(
             "axis {axis} depends on the sample, expected rows first and then a fixed width"

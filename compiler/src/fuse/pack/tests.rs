@@ -11,7 +11,7 @@ use super::{Placement, pack};
 fn graph(statements: &str) -> Graph {
     let text = format!(
         "bytec 1\nsymbol L in 1..=512\nsymbol H in 1..=64\nsymbol W in 1..=64\ninput %x: f32[L, 8]\n\
-         input %image: f32[H, W, 4]\ninput %vector: f32[8]\nweight @w: f32[8, 8]\nweight @b: f32[8]\n{statements}"
+         input %image: f32[H, W, 4]\ninput %vector: f32[8]\ninput %tokens: f32[6, 8]\nweight @w: f32[8, 8]\nweight @b: f32[8]\n{statements}"
     );
     let graph = parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     verify(&graph).unwrap_or_else(|e| panic!("{e}\n{text}"));
@@ -57,7 +57,24 @@ fn values_are_shared_per_sample_or_ragged() {
 output y = %v\n",
             ragged(l.clone()),
         ),
-        ("%v: f32[L, 16] = concat(%x, %x) {axis = 1}\noutput y = %v\n", ragged(l)),
+        ("%v: f32[L, 16] = concat(%x, %x) {axis = 1}\noutput y = %v\n", ragged(l.clone())),
+        (
+            "%v: f32[L + 8, 8] = concat(@w, %x) {axis = 0}\noutput y = %v\n",
+            ragged(l + Dim::fixed(8)),
+        ),
+        (
+            "%n: f32[1, 8] = reshape(%vector) {shape = [1, 8]}\n%v: f32[7, 8] = concat(%n, %tokens) {axis = 0}\noutput y = %v\n",
+            ragged(Dim::fixed(7)),
+        ),
+        (
+            "%v: f32[8, 6] = transpose(%tokens) {perm = [1, 0]}\noutput y = %v\n",
+            ragged(Dim::fixed(8)),
+        ),
+        ("%v: f32[48] = reshape(%tokens) {shape = [48]}\noutput y = %v\n", Placement::PerSample),
+        (
+            "%v: f32[6, 8] = attention(%tokens, %tokens, %tokens) {heads = 2, head_size = 4, scale = 1.0}\noutput y = %v\n",
+            ragged(Dim::fixed(6)),
+        ),
         (
             "%v: f32[H*W, 4] = reshape(%image) {shape = [H*W, 4]}\noutput y = %v\n",
             ragged(Dim::symbol("H") * Dim::symbol("W")),
@@ -72,6 +89,7 @@ output y = %v\n",
 fn inputs_are_never_shared() {
     let graph = graph("output y = %x\n");
     assert_eq!(placement(&graph, "vector"), Placement::PerSample);
+    assert_eq!(placement(&graph, "tokens"), ragged(Dim::fixed(6)));
     assert_eq!(placement(&graph, "x"), ragged(Dim::symbol("L")));
     assert_eq!(placement(&graph, "image"), ragged(Dim::symbol("H") * Dim::symbol("W")));
 }
@@ -98,8 +116,8 @@ fn an_op_that_mixes_rows_is_refused_by_name() {
             "%v = reshape: f32[2*L, 4]: it makes 2*L rows of L rows",
         ),
         (
-            "%v: f32[2*L, 8] = concat(%x, %x) {axis = 0}\noutput y = %v\n",
-            "%v = concat: f32[2*L, 8]: it joins values along axis 0, the rows",
+            "%v: f32[2*H, W, 4] = concat(%image, %image) {axis = 0}\noutput y = %v\n",
+            "%v = concat: f32[2*H, W, 4]: it joins values along axis 0, one of 2 that make up the rows",
         ),
         (
             "%v: f32[W, 4] = reduce(%image) {f = mean, axis = 0}\noutput y = %v\n",

@@ -2,7 +2,7 @@
 
 use bytec_ir::{NodeId, Op, PoolKind, ReduceFn};
 use bytec_plan::extent::Rows;
-use bytec_plan::kernel::{IdSource, Kernel, Part};
+use bytec_plan::kernel::{IdSource, Joined, Kernel, Part};
 use bytec_plan::program::{Layout, Operand};
 
 use super::{Choice, PANEL_WIDTH, Selector, attention};
@@ -86,6 +86,11 @@ impl Selector<'_> {
                 self.pool(xs[0], out, kind, None)
             }
             Op::Select { axis: 0, index: 0 } => self.pool(xs[0], out, pooling(PoolKind::Cls), None),
+            Op::Concat { axis }
+                if *axis < row_axes(self.placement(id), self.packed.graph.ty(id)) =>
+            {
+                self.join(&xs, out)
+            }
             Op::Concat { axis } => self.concat(id, &xs, out, *axis),
             Op::Pointwise { expr } => {
                 let (operands, broadcasts) = self.broadcast(&xs, out)?;
@@ -104,6 +109,28 @@ impl Selector<'_> {
                 Err("it did not fuse into an op that has a kernel".to_owned())
             }
         }
+    }
+
+    /// The rows of all operands, if the first axis counts them.
+    fn join(&mut self, xs: &[NodeId], out: Matrix) -> Result<Choice, String> {
+        if out.rows == Rows::PerSample {
+            return Err("only rows can be joined".to_owned());
+        }
+        let (mut parts, mut operands) = (Vec::new(), Vec::new());
+        for &x in xs {
+            let matrix = self.matrix(x)?;
+            if *self.placement(x) == Placement::Shared {
+                let rows = u32::try_from(matrix.width / out.width)
+                    .map_err(|_| "it joins too many shared rows".to_owned())?;
+                parts.push(Joined::Shared { rows });
+                operands.push(self.weight(x, Layout::RowMajor)?);
+            } else {
+                parts.push(Joined::Rows);
+                operands.push(self.rows_of(x, matrix.rows, Some(out.width))?.0);
+            }
+        }
+        let kernel = Kernel::Join { width: out.width as u32, parts };
+        Ok((kernel, operands, "rows are copied behind one another".to_owned()))
     }
 
     /// How a linear's weight lies for the target, and why.
@@ -187,7 +214,7 @@ impl Selector<'_> {
     ) -> Result<Choice, String> {
         let matrix = self.matrix(x)?;
         if matrix.rows == Rows::PerSample {
-            return Err("only a ragged axis can be pooled".to_owned());
+            return Err("only several rows of a sample can be pooled".to_owned());
         }
         let operand = self.rows_of(x, matrix.rows, Some(out.width))?.0;
         let kernel = Kernel::Pool { pooling: kind, width: out.width as u32, normalize };
@@ -214,6 +241,9 @@ impl Selector<'_> {
         for &x in xs {
             let width = self.matrix(x)?.width;
             let weight = *self.placement(x) == Placement::Shared;
+            if weight && out.rows != Rows::PerSample {
+                return Err("only rows of the sample are put side by side".to_owned());
+            }
             operands.push(match weight {
                 true => self.weight(x, Layout::RowMajor)?,
                 false => self.rows_of(x, out.rows, Some(width))?.0,

@@ -2,11 +2,12 @@
 //! it reads.
 //!
 //! Ops on weights alone get no step: their value is a weight that the emitter computes. A slice of columns and a
-//! reshape that keeps the rows get none either: they are views of the buffer.
+//! reshape that keeps the rows get none either: they are views of the buffer. Other views in a row are one copy.
 
 mod attention;
 mod kernels;
 mod operands;
+mod strided;
 
 use std::collections::BTreeMap;
 
@@ -77,6 +78,8 @@ struct Selector<'a> {
     weights: Vec<WeightUse>,
     buffers: Vec<Buffer>,
     values: BTreeMap<NodeId, View>,
+    /// Values that are other values' elements in another order.
+    strided: BTreeMap<NodeId, strided::Strided>,
     steps: Vec<Step>,
     missing: Vec<String>,
 }
@@ -97,6 +100,7 @@ impl<'a> Selector<'a> {
             weights: Vec::new(),
             buffers: Vec::new(),
             values: BTreeMap::new(),
+            strided: BTreeMap::new(),
             steps: Vec::new(),
             missing: Vec::new(),
         };
@@ -146,25 +150,33 @@ impl<'a> Selector<'a> {
         if graph.operands(id).into_iter().any(|x| self.unknown(x)) {
             return;
         }
-        let outcome = self.view_of(id, op).and_then(|view| match view {
-            Some(view) => Ok(view),
-            None => {
-                let matrix = self.matrix(id)?;
-                let choice = self.choose(id, op, matrix)?;
-                Ok(self.push_step(graph.name(id), matrix, choice))
-            }
-        });
-        match outcome {
-            Ok(view) => {
-                self.values.insert(id, view);
-            }
-            Err(why) => self.missing.push(format!(
+        if let Err(why) = self.give(id, op) {
+            self.missing.push(format!(
                 "  {} at %{} ({}): {why}",
                 op.kind(),
                 graph.name(id),
                 graph.ty(id)
-            )),
+            ));
         }
+    }
+
+    /// Gives an op its view or its step.
+    fn give(&mut self, id: NodeId, op: &Op) -> Result<(), String> {
+        let view = match self.view_of(id, op)? {
+            Some(view) => view,
+            // The first row of a sample is pooled: its kernel can do more with it.
+            None if !first_row(op) && self.moved(id, op)?.is_some() => return Ok(()),
+            None => {
+                if let Some(&x) = self.packed.graph.operands(id).first() {
+                    self.write(x)?;
+                }
+                let matrix = self.matrix(id)?;
+                let choice = self.choose(id, op, matrix)?;
+                self.push_step(self.packed.graph.name(id), matrix, choice)
+            }
+        };
+        self.values.insert(id, view);
+        Ok(())
     }
 
     /// True for the result of an op that got no kernel.
@@ -173,19 +185,28 @@ impl<'a> Selector<'a> {
         op.is_some_and(|op| !matches!(op, Op::Iota { .. }))
             && *self.placement(id) != Placement::Shared
             && !self.values.contains_key(&id)
+            && !self.strided.contains_key(&id)
     }
 
     /// The columns of an earlier buffer that the op's result is, if it needs no step.
     fn view_of(&mut self, id: NodeId, op: &Op) -> Result<Option<View>, String> {
         let graph = &self.packed.graph;
         let operands = graph.operands(id);
+        // A value that is not written has no columns.
+        if operands
+            .first()
+            .is_some_and(|x| self.strided.contains_key(x) && !self.values.contains_key(x))
+        {
+            return Ok(None);
+        }
+        let column_axis = |this: &Self, x: NodeId| row_axes(this.placement(x), graph.ty(x));
         match op {
-            Op::Slice { axis, start, end } => {
+            Op::Slice { axis, start, end }
+                if *axis == column_axis(self, operands[0])
+                    && graph.ty(operands[0]).rank() == *axis + 1
+                    && self.same_rows(id, operands[0])? =>
+            {
                 let x = operands[0];
-                let column_axis = row_axes(self.placement(x), graph.ty(x));
-                if *axis != column_axis || graph.ty(x).rank() != column_axis + 1 {
-                    return Err("only columns of [rows, width] can be sliced".to_owned());
-                }
                 let view = self.buffer_of(x)?;
                 Ok(view.map(|view| View {
                     buffer: view.buffer,
@@ -195,7 +216,8 @@ impl<'a> Selector<'a> {
             }
             // One place of the first axis after the rows: the columns that it takes up.
             Op::Select { axis, index }
-                if *axis == row_axes(self.placement(operands[0]), graph.ty(operands[0])) =>
+                if *axis == column_axis(self, operands[0])
+                    && self.same_rows(id, operands[0])? =>
             {
                 let width = self.matrix(id)?.width;
                 let view = self.buffer_of(operands[0])?;
@@ -210,6 +232,11 @@ impl<'a> Selector<'a> {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Whether two values have the same packed rows.
+    fn same_rows(&mut self, a: NodeId, b: NodeId) -> Result<bool, String> {
+        Ok(self.matrix(a)?.rows == self.matrix(b)?.rows)
     }
 
     /// The columns of a buffer that a value is. An input of floats, of which no columns can be read alone, is copied to
@@ -288,4 +315,9 @@ impl<'a> Selector<'a> {
         let reason = "an output is a buffer of its own".to_owned();
         Ok(self.push_step(graph.name(id), matrix, (kernel, operands, reason)).buffer)
     }
+}
+
+/// Whether the op is the first of the rows, of which the pooling makes one.
+fn first_row(op: &Op) -> bool {
+    matches!(op, Op::Select { axis: 0, index: 0 })
 }

@@ -73,6 +73,7 @@ impl Selector<'_> {
             let broadcast = match (shared, matrix.width == out.width, matrix.rows == out.rows) {
                 (true, _, _) if matrix.width == 1 => Broadcast::Scalar,
                 (true, true, _) => Broadcast::Row,
+                (true, false, _) if self.by_place(matrix.width, out) => Broadcast::Place,
                 (false, true, true) => Broadcast::Full,
                 (false, true, false) if matrix.rows == Rows::PerSample => Broadcast::Sample,
                 _ => {
@@ -92,5 +93,11 @@ impl Selector<'_> {
             broadcasts.push(broadcast);
         }
         Ok((operands, broadcasts))
+    }
+
+    /// Whether so many elements are a row for each place in a sample, of which all have as many.
+    fn by_place(&self, elements: u64, out: Matrix) -> bool {
+        let rows = self.extents.fixed(out.rows).filter(|rows| *rows > 1);
+        rows.and_then(|rows| rows.checked_mul(out.width)) == Some(elements)
     }
 }

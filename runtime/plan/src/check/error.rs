@@ -331,6 +331,55 @@ pub enum Fault {
         /// What is there.
         found: Rows,
     },
+    /// An order of elements has no axes, too many, an empty one, or not as many strides.
+    #[error(
+        "expected 1 to {max} axes, none of them empty, with a stride each, found extents {shape:?} and strides {strides:?}"
+    )]
+    Axes {
+        /// The most axes.
+        max: usize,
+        /// The extents.
+        shape: Vec<u32>,
+        /// The strides.
+        strides: Vec<u32>,
+    },
+    /// An order of elements has another number of them than the output's block.
+    #[error("expected an order of {expected} elements, as many as a block of the output has, found {}", .found.map_or("2^64 or more".to_owned(), |n| n.to_string()))]
+    BlockElements {
+        /// Elements of a block of the output.
+        expected: u64,
+        /// Elements of the order.
+        found: Option<u64>,
+    },
+    /// An order of elements reaches past the block that it reads.
+    #[error("expected elements below {held}, as many as a block of the operand has, found {found}")]
+    BlockReach {
+        /// Elements of a block of the operand.
+        held: u64,
+        /// The last element that is read.
+        found: u128,
+    },
+    /// A block is neither one row on both sides nor all rows of a sample.
+    #[error(
+        "operand {operand}: expected one row in and one out, or {expected} in every sample, found {found}"
+    )]
+    BlockRows {
+        /// The operand.
+        operand: usize,
+        /// Rows of the block.
+        expected: u32,
+        /// The rows of a sample.
+        found: Rows,
+    },
+    /// A join of nothing.
+    #[error("expected at least one operand to join, found none")]
+    NothingJoined,
+    /// The parts of a join are not as many rows as its output.
+    #[error("output: expected as many rows as all operands have, found {found}")]
+    JoinedRows {
+        /// The output's.
+        found: Rows,
+    },
     /// A weight has another shape.
     #[error("operand {operand}: expected a weight of shape {expected}, found {found:?}")]
     WeightShape {

@@ -1,6 +1,7 @@
 //! What each kernel asks of its operands and its output.
 
 mod attention;
+mod moved;
 
 use self::attention::heads_width;
 use super::sizes::{elements, most_rows};
@@ -109,6 +110,10 @@ pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
                 width => args.writes(width),
             }
         }
+        Kernel::Permute { from, to, start, shape, strides } => {
+            args.permute(*from, *to, *start, shape, strides)
+        }
+        Kernel::Join { width, parts } => args.join(u64::from(*width), parts),
         Kernel::Pointwise { width, operands, body } => {
             args.count(operands.len())?;
             for broadcast in operands {
@@ -117,6 +122,7 @@ pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
                     Broadcast::Row => args.vector(u64::from(*width))?,
                     Broadcast::Scalar => args.vector(1)?,
                     Broadcast::Sample => args.matrix(Rows::PerSample, u64::from(*width))?,
+                    Broadcast::Place => args.places(u64::from(*width))?,
                 }
             }
             check_body(body, operands.len())?;

@@ -12,5 +12,6 @@ mod rules;
 mod rules_of_devices;
 mod rules_of_distance;
 mod rules_of_kernels;
+mod rules_of_moves;
 mod sample;
 mod write;
