@@ -209,8 +209,8 @@ fn elements_in_another_order() {
         strides: axes.iter().map(|axis| axis[1]).collect(),
     };
     let kernels = [
-        // Patches of 8 x 8 and of 3 x 5 of images of three and two channels.
-        permute([3, 320], [10, 192], 0, &[[2, 160], [5, 8], [3, 320], [8, 20], [8, 1]]),
+        // Patches of 8 x 4 and of 3 x 5 of images of three and two channels.
+        permute([3, 320], [10, 96], 0, &[[2, 160], [5, 4], [3, 320], [8, 20], [4, 1]]),
         permute([2, 90], [6, 30], 0, &[[2, 45], [3, 5], [2, 90], [3, 15], [5, 1]]),
         // A matrix turned, in a sample and within each row.
         permute([6, 20], [20, 6], 0, &[[20, 1], [6, 20]]),
