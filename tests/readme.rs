@@ -42,8 +42,8 @@ fn commands() -> Vec<String> {
 
 #[test]
 fn every_block_is_of_a_kind_that_is_checked() {
-    // Rust blocks are compiled as tests of the examples' documentation.
-    let checked = ["sh", "rust", "rust,no_run"];
+    // Rust blocks are compiled as tests of the examples' documentation; text is what a command prints.
+    let checked = ["sh", "text", "rust", "rust,no_run"];
     for block in blocks() {
         assert!(checked.contains(&block.language.as_str()), "```{}", block.language);
     }
@@ -84,6 +84,7 @@ fn every_bytec_command_works() {
         std::env::join_paths([programs].into_iter().chain(std::env::split_paths(&inherited)))
             .expect("the folders' names can be joined");
     let mut wrong = Vec::new();
+    let mut printed = String::new();
     let wanted =
         |line: &&String| line.starts_with("bytec ") && (gpu || !line.contains("-gpu.plan"));
     for line in commands().iter().filter(wanted) {
@@ -93,11 +94,16 @@ fn every_bytec_command_works() {
             .current_dir(folder.path())
             .output()
             .expect("the shell starts");
+        printed += &String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
             wrong.push(format!("{line}: {}", String::from_utf8_lossy(&output.stderr)));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for block in blocks().into_iter().filter(|block| block.language == "text") {
+        let example = block.lines.join("\n");
+        assert!(printed.contains(&example), "no command prints this any more:\n{example}");
+    }
     let made = |name: &str| folder.path().join(".cache").join(name).exists();
     assert!(made("minilm.plan"), "the README compiles the plan that it runs");
 }

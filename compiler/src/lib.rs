@@ -5,6 +5,7 @@
 
 pub mod code;
 pub mod emit;
+pub mod explain;
 pub mod front;
 pub mod fuse;
 pub mod nvrtc;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod compiling;
+mod explain;
 mod golden;
 mod gpu;
 mod running;
@@ -98,7 +99,7 @@ fn lines(output: &Output) -> Vec<Value> {
 fn every_subcommand_has_help_with_examples() {
     let help = printed(&program::bytec(["--help"]));
     assert!(help.contains("Exit codes: 0 ok, 1 mismatch, 2 bad input, 3 "), "{help}");
-    for command in ["compile", "run", "bench", "verify", "inspect", "list", "doctor"] {
+    for command in ["compile", "run", "bench", "verify", "inspect", "explain", "list", "doctor"] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         let output = program::bytec([command, "--help"]);
         assert!(output.status.success());

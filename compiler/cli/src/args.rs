@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Golden(GoldenArgs),
     /// Show what a plan holds and how it came about.
     Inspect(InspectArgs),
+    /// Show what every op of a model becomes, by which rules, and what stood in the way of others.
+    Explain(ExplainArgs),
     /// List the ops, fusion rules, kernels or model families that this bytec knows.
     List(ListArgs),
     /// Show what this machine can run.
@@ -317,6 +319,28 @@ Examples:
 pub(crate) struct InspectArgs {
     /// The plan.
     pub(crate) plan: PathBuf,
+    /// Prints everything as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `bytec explain`
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  bytec explain all-MiniLM-L6-v2
+  bytec explain weights.safetensors --graph model.bytec --target sm_80
+  bytec explain minilm.plan --json | jq '.rules[] | select(.refused != [])'
+
+Each step is followed by the model's ops that it computes, with the rules that took them there. Then come ops that need no
+step, and the near misses: where a rule found its pattern, and which guard refused it. A model that can't be compiled is
+explained as far as fusion came, and the exit code is 2. A plan holds its steps and rules, not the ops it was made of.")]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// What the steps are for, as in `bytec compile`.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) target: Wanted,
     /// Prints everything as JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -6,6 +6,7 @@ mod bench;
 mod compile;
 mod devices;
 mod doctor;
+mod explain;
 mod failure;
 mod golden;
 mod inspect;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::verify(args),
         Command::Golden(args) => golden::golden(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::Explain(args) => explain::explain(args),
         Command::List(args) => list::list(args),
         Command::Doctor(args) => doctor::doctor(args),
     };

@@ -89,6 +89,25 @@ impl<'g> Patch<'g> {
     }
 }
 
+impl Change {
+    /// The values that it adds to `graph`, for which it was made and which it has not changed yet, and the names that they
+    /// ask for.
+    pub fn added<'a>(&'a self, graph: &'a Graph) -> impl Iterator<Item = (NodeId, &'a str)> {
+        let added = self.added.iter().enumerate();
+        added.map(|(i, (node, _))| (graph.next_id(i), node.name.as_str()))
+    }
+
+    /// Each value whose uses become those of another, and the other.
+    pub fn replaced(&self) -> &[(NodeId, NodeId)] {
+        &self.replaced
+    }
+
+    /// The values that it takes away.
+    pub fn removed(&self) -> &[NodeId] {
+        &self.removed
+    }
+}
+
 impl Graph {
     /// Makes the change. A new node takes over the name of an op that nothing uses any more, which becomes `name.old`;
     /// if another node has the name, the new one becomes `name.2`, `name.3`, ..

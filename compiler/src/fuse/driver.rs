@@ -8,6 +8,7 @@ use bytec_ir::verify::{VerifyError, verify};
 use bytec_plan::manifest::{Refusal, RuleReport};
 use thiserror::Error;
 
+use super::origins::Origins;
 use super::{Outcome, Rule};
 
 /// A fault of a rule, not of the model: the graph that came in was well formed.
@@ -47,7 +48,28 @@ pub enum FuseError {
 /// # Errors
 /// A rule broke the graph, or the rules do not come to rest.
 pub fn run(source: &Graph, rules: &[&dyn Rule]) -> Result<(Graph, Vec<RuleReport>), FuseError> {
-    let mut pass = Pass { graph: source.clone(), changes: 0, limit: 8 * (source.len() + 8) };
+    run_followed(source, rules).map(|fused| (fused.graph, fused.reports))
+}
+
+/// What rules made of a graph.
+#[derive(Debug)]
+pub struct Fused {
+    /// The graph.
+    pub graph: Graph,
+    /// Each rule, in order.
+    pub reports: Vec<RuleReport>,
+    /// What became of each op of the source.
+    pub origins: Origins,
+}
+
+/// As [`run`], and says what became of each op.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_followed(source: &Graph, rules: &[&dyn Rule]) -> Result<Fused, FuseError> {
+    let origins = Origins::new(source);
+    let mut pass =
+        Pass { graph: source.clone(), origins, changes: 0, limit: 8 * (source.len() + 8) };
     let mut logs: Vec<Log> = rules.iter().map(|_| Log::default()).collect();
     let mut next = 0;
     while let (Some(rule), Some(log)) = (rules.get(next), logs.get_mut(next)) {
@@ -56,7 +78,7 @@ pub fn run(source: &Graph, rules: &[&dyn Rule]) -> Result<(Graph, Vec<RuleReport
         next = if pass.changes == before || next == 0 { next + 1 } else { 0 };
     }
     let reports = rules.iter().zip(logs).map(|(rule, log)| log.report(rule.name())).collect();
-    Ok((pass.graph, reports))
+    Ok(Fused { graph: pass.graph, reports, origins: pass.origins })
 }
 
 /// What one rule has said so far.
@@ -76,6 +98,7 @@ impl Log {
 
 struct Pass {
     graph: Graph,
+    origins: Origins,
     changes: usize,
     limit: usize,
 }
@@ -110,6 +133,7 @@ impl Pass {
     }
 
     fn apply(&mut self, rule: &dyn Rule, at: &str, change: Change) -> Result<(), FuseError> {
+        self.origins.follow(&self.graph, &change, rule.name());
         self.graph.apply(change);
         self.changes += 1;
         if self.changes > self.limit {

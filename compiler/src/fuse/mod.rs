@@ -32,6 +32,7 @@ mod linear_bias;
 mod linear_scale;
 mod merge_gates;
 mod merge_linears;
+pub mod origins;
 pub mod pack;
 mod packed_attention;
 mod pattern;
@@ -46,7 +47,8 @@ use bytec_ir::graph::{Graph, NodeId};
 use bytec_ir::infer::InferError;
 use bytec_ir::patch::Change;
 
-pub use driver::{FuseError, run};
+pub use driver::{FuseError, Fused, run, run_followed};
+pub use origins::Origins;
 pub use pack::{PackError, Packed, Placement, pack};
 
 /// One way to make a graph better at one node.

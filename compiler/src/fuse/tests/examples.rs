@@ -70,7 +70,7 @@ fn the_doc_of_every_rule_is_true() {
 
 #[test]
 fn every_file_is_a_rule_of_the_list_or_one_of_the_frame() {
-    const FRAME: [&str; 5] = ["driver", "mod", "pattern", "rewrite", "rows"];
+    const FRAME: [&str; 6] = ["driver", "mod", "origins", "pattern", "rewrite", "rows"];
     let canon = fs::read_dir(folder().join("canon")).unwrap();
     let mut files: Vec<String> = fs::read_dir(folder())
         .unwrap()
