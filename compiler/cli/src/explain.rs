@@ -107,6 +107,9 @@ fn explain_plan(args: &ExplainArgs) -> Outcome {
     Ok(())
 }
 
+/// A heading, and which ops stand under it.
+type Section = (&'static str, fn(&Fate) -> bool);
+
 fn show(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
     let Explanation { front, target, ops, steps, rules } = explanation;
     writeln!(out, "{front}: {} ops become {} steps for {target}", ops.len(), steps.len())?;
@@ -116,7 +119,7 @@ fn show(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
         let of = |op: &&OpFate| matches!(&op.fate, Fate::Steps { steps } if steps.contains(name));
         columns.show(out, ops.iter().filter(of))?;
     }
-    let sections: [(&str, fn(&Fate) -> bool); 4] = [
+    let sections: [Section; 4] = [
         ("no step of their own: read in place, or counted by the kernel", |fate| {
             *fate == Fate::View
         }),
