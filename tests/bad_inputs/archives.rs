@@ -7,7 +7,7 @@ use super::Row;
 
 const WEIGHTS: &str = "model/data/weights/model_weights_config.json";
 /// The parameter that the rows about tensors break.
-const TABLE: &str = "embeddings.word_embeddings.weight";
+const TABLE: &str = "model.embeddings.word_embeddings.weight";
 
 /// A row over an archive of these bytes.
 fn file(name: &str, bytes: Vec<u8>, says: &[&str]) -> Row {
@@ -110,7 +110,7 @@ fn containers() -> Vec<Row> {
                 let entry = last_entry(bytes);
                 bytes[entry + 10] = 8;
             },
-            &["`model/byteorder`", "compressed by method 8"],
+            &["`model/.data/serialization_id`", "compressed by method 8"],
         ),
         bytes(
             "an encrypted member",
@@ -118,7 +118,7 @@ fn containers() -> Vec<Row> {
                 let entry = last_entry(bytes);
                 bytes[entry + 8] |= 1;
             },
-            &["`model/byteorder`", "encrypted"],
+            &["`model/.data/serialization_id`", "encrypted"],
         ),
         bytes(
             "a member longer than the file",
@@ -127,7 +127,7 @@ fn containers() -> Vec<Row> {
                 bytes[entry + 23] = 0x7f;
                 bytes[entry + 27] = 0x7f;
             },
-            &["the data of member `model/byteorder`", "past"],
+            &["the data of member `model/.data/serialization_id`", "past"],
         ),
         bytes(
             "a member inside another",
@@ -147,7 +147,10 @@ fn containers() -> Vec<Row> {
                 let entry = last_entry(bytes);
                 bytes[entry + 42..entry + 46].fill(0);
             },
-            &["`model/byteorder`", "its header says the name model/data/weights/weight_0"],
+            &[
+                "`model/.data/serialization_id`",
+                "its header says the name model/data/weights/weight_0",
+            ],
         ),
         bytes("a flipped bit", |bytes| bytes[100] ^= 1, &["weight_0", "damaged", "checksum"]),
         bytes(
@@ -272,9 +275,14 @@ fn programs() -> Vec<Row> {
             &["`gelu`", "uses Mod"],
         ),
         graph(
-            "a value of a type that its operands don't give",
-            |graph| graph["tensor_values"]["permute"] = json!(null),
+            "a value whose type is null",
+            |graph| graph["tensor_values"]["gelu"] = json!(null),
             &["models/model.json", "null"],
+        ),
+        graph(
+            "a value of another shape than its op gives",
+            |graph| graph["tensor_values"]["gelu"]["sizes"][2]["as_int"] = 25.into(),
+            &["aten.gelu.default `gelu`", "24]", "25]"],
         ),
         graph(
             "a value without a type",
@@ -298,12 +306,12 @@ fn programs() -> Vec<Row> {
                 let last = nodes.pop().expect("a node");
                 nodes.insert(0, last);
             },
-            &["`select`", "nothing before gives it"],
+            &["`linear_12`", "nothing before gives it"],
         ),
         graph(
             "a parameter of another shape",
             |graph| {
-                graph["tensor_values"]["p_embeddings_word_embeddings_weight"]["sizes"][0]["as_int"] =
+                graph["tensor_values"]["p_model_embeddings_word_embeddings_weight"]["sizes"][0]["as_int"] =
                     49.into()
             },
             &[TABLE, "float[49, 16]", "[50, 16]"],

@@ -4,7 +4,7 @@
     generate.py            (needs torch, transformers and safetensors; any recent ones)
 
 Each case is a folder with `model.pt2`, `inputs.safetensors` and `outputs.safetensors`; tensors are called
-`<sample>.<name>` and have no batch axis. Text for humans (stack traces, which hold paths) is taken out of the archives.
+`<sample>.<name>` and have no batch axis. `checkpoint` is the same model as transformers saves it. Text for humans (stack traces, which hold paths) is taken out of the archives.
 """
 
 import argparse
@@ -86,6 +86,7 @@ def main():
         torch.export.save(export_pt2.export(module, example, axes), path + ".full.pt2")
         scrubbed(path + ".full.pt2", path)
         os.remove(path + ".full.pt2")
+        model.save_pretrained(os.path.join(folder, "checkpoint"))
         exact, inputs, expected = model.double(), {}, {}
         for i, length in enumerate(LENGTHS if "input_ids" in example else [0, 0]):
             for name, tensor in example.items():
