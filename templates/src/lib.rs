@@ -28,6 +28,7 @@ pub const KERNELS: &[File] = files! {
     "kernels/l2_normalize.cu.tera",
     "kernels/layer_norm.cu.tera",
     "kernels/linear.cu.tera",
+    "kernels/linear_wgmma.cu.tera",
     "kernels/permute.cu.tera",
     "kernels/pointwise.cu.tera",
     "kernels/pool.cu.tera",
@@ -51,6 +52,9 @@ pub const LIBRARY: &[File] = files! {
     "lib/softmax.cuh",
     "lib/distance.cuh",
     "lib/rotary.cuh",
+    "lib/mbarrier.cuh",
+    "lib/tensor_copy.cuh",
+    "lib/warpgroup.cuh",
 };
 
 #[cfg(test)]

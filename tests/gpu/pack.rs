@@ -8,9 +8,8 @@ use anyhow::{Context, Result, ensure};
 use bytec_compiler::{FrontOptions, Options, Toolchain, front};
 use bytec_ir::eval::{Rounding, eval};
 use bytec_plan::reader::PlanIndex;
-use bytec_runtime::cuda::Arch;
 use bytec_runtime::{Engine, EngineOptions};
-use bytec_sim::{Device, SimDriver};
+use bytec_sim::SimDriver;
 use bytec_tests::batches::{Inputs, Outputs, run, same_bits};
 use bytec_tests::golden::max_difference;
 use bytec_tests::tensors::{self, Tensor};
@@ -156,8 +155,7 @@ impl Subject {
 /// A simulated GPU that runs a target's code.
 pub(crate) fn simulated(target: &str) -> Result<SimDriver> {
     let arch = target.split(':').next().unwrap_or(target);
-    let Arch { major, minor, .. } = arch.parse()?;
-    Ok(SimDriver::new(Device::sm_80(), Arch::of_device(major, minor)))
+    Ok(SimDriver::of_arch(arch.parse()?))
 }
 
 /// Whether the PTX ISA defines every bit that this code gives.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytec_compiler::{FrontOptions, Options, Target};
 use bytec_runtime::cuda::Arch;
 use bytec_runtime::{Engine, EngineOptions};
-use bytec_sim::{Device, SimDriver};
+use bytec_sim::SimDriver;
 use bytec_tests::nvrtc::toolchain;
 
 /// Options that compile for one target, such as `sm_80:f16`; `None` without NVRTC.
@@ -22,6 +22,6 @@ fn options(target: &str, front: FrontOptions) -> Option<Options> {
 
 /// An engine whose device passes for one of this compute capability.
 fn engine(plan: &[u8], major: u32) -> Engine {
-    let driver = SimDriver::new(Device::sm_80(), Arch::of_device(major, 0));
+    let driver = SimDriver::of_arch(Arch::of_device(major, 0));
     Engine::from_bytes_with_driver(plan, Arc::new(driver), EngineOptions::default()).unwrap()
 }

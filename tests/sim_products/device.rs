@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use bytec_compiler::nvrtc::{Arch, Cache, Nvrtc};
 use bytec_compiler::render::Source;
-use bytec_plan::device::{Arg, Count, Of};
+use bytec_plan::device::{Arg, Count, Map, Of};
 use bytec_sim::{Buffer, Module};
 use bytec_tests::nvrtc::nvrtc;
 
@@ -56,23 +56,36 @@ impl Device {
         rows: [&[u32]; 2],
         out_bytes: usize,
     ) -> (Vec<u8>, Vec<u64>) {
-        let units = [(source, Arch::SM_80)];
+        let hopper = source.args.iter().any(|arg| matches!(arg, Arg::Map(_)));
+        let units = [(source, if hopper { Arch::SM_90A } else { Arch::SM_80 })];
         let ptx = self.nvrtc.compile(&units, Some(&self.cache), &|_| {}).unwrap().remove(0).ptx;
         let module = Module::parse(&ptx).unwrap_or_else(|e| panic!("{}: {e}", source.symbol));
-        let mut device = bytec_sim::Device::sm_80();
+        let mut device =
+            if hopper { bytec_sim::Device::sm_90() } else { bytec_sim::Device::sm_80() };
         let mut upload = |name: String, bytes: &[u8]| {
             let buffer = device.alloc(name, bytes.len() as u64).unwrap();
             device.upload(buffer, 0, bytes).unwrap();
             buffer
         };
+        let sizes: Vec<_> = buffers.iter().map(|bytes| bytes.len() as u64).collect();
         let buffers: Vec<_> = buffers
             .iter()
             .enumerate()
             .map(|(n, bytes)| upload(format!("buffer {n}"), bytes))
             .collect();
+        let maps = source.args.iter().filter_map(|arg| match arg {
+            Arg::Map(map) => {
+                let Operand { buffer, offset } = operands[map.operand as usize];
+                let address = buffers[buffer].address() + offset;
+                Some(tensor_map(*map, address, sizes[buffer], rows[0]))
+            }
+            _ => None,
+        });
+        let maps: Vec<_> = maps.map(bytec_sim::Arg::Bytes).collect();
         let args: Vec<(Option<Buffer>, u64)> = source
             .args
             .iter()
+            .filter(|arg| !matches!(arg, Arg::Map(_)))
             .map(|arg| match arg {
                 Arg::Output => (None, 0),
                 Arg::Operand(n) => {
@@ -83,10 +96,10 @@ impl Device {
             })
             .collect();
         let out = device.alloc("output", out_bytes as u64).unwrap();
-        let args: Vec<_> = args
+        let pointers = args
             .iter()
-            .map(|(buffer, offset)| bytec_sim::Arg::Pointer(buffer.unwrap_or(out), *offset))
-            .collect();
+            .map(|(buffer, offset)| bytec_sim::Arg::Pointer(buffer.unwrap_or(out), *offset));
+        let args: Vec<_> = maps.into_iter().chain(pointers).collect();
         let launch = &source.launch;
         let grid = launch.grid.map(|count| blocks(count, rows[0]));
         let kernel = module.kernel(&source.symbol).unwrap();
@@ -105,6 +118,21 @@ impl Device {
         });
         (device.download(out, 0..out_bytes as u64).unwrap(), asked.collect())
     }
+}
+
+/// The map of an operand in a buffer of so many bytes: the first operand has the batch's rows, others are dense.
+fn tensor_map(map: Map, address: u64, bytes: u64, rows: &[u32]) -> Vec<u8> {
+    let rows: u64 = rows.iter().copied().map(u64::from).sum();
+    let stride = if map.operand == 0 { bytes / rows } else { u64::from(map.columns) * 2 };
+    let map = bytec_sim::TensorMap {
+        address,
+        element: 2,
+        extents: vec![map.columns.into(), bytes / stride],
+        strides: vec![stride],
+        boxes: vec![64, map.rows],
+        swizzle: bytec_sim::Swizzle::Bytes128,
+    };
+    map.encode().unwrap().into_iter().flat_map(u64::to_le_bytes).collect()
 }
 
 /// A table of the batch, as int32.

@@ -1,5 +1,6 @@
 //! Linear layers: any n and k, views, and rows that end anywhere.
 
+use bytec_compiler::nvrtc::Arch;
 use bytec_compiler::render::{Float, Matrix, Site, Source};
 use bytec_models::tiny::SplitMix64;
 use bytec_plan::kernel::{Kernel, UnaryFn};
@@ -22,6 +23,17 @@ struct Layer {
 
 impl Layer {
     fn new(n: u32, k: u32, dtype: Float, gelu: bool, x: Matrix, random: &mut SplitMix64) -> Self {
+        Self::for_arch(Arch::SM_80, (n, k), dtype, gelu, x, random)
+    }
+
+    fn for_arch(
+        arch: Arch,
+        (n, k): (u32, u32),
+        dtype: Float,
+        gelu: bool,
+        x: Matrix,
+        random: &mut SplitMix64,
+    ) -> Self {
         let epilogue = if gelu { vec![UnaryFn::GeluErf] } else { Vec::new() };
         let kernel = Kernel::Linear { n, k, bias: true, epilogue };
         let operands = [x, Matrix::dense(k), Matrix::dense(n)];
@@ -32,7 +44,7 @@ impl Layer {
             .map(|w| round(dtype, w * shrink))
             .collect();
         let bias = normal(dtype, random, n as usize);
-        Self { n, k, dtype, gelu, x, weight, bias, source: super::render(&site) }
+        Self { n, k, dtype, gelu, x, weight, bias, source: super::render_for(arch, &site) }
     }
 
     /// The columns of row `row` that the layer reads.
@@ -207,6 +219,30 @@ fn few_rows_move_the_weight_once() {
             let symbol = &layer.source.symbol;
             assert_eq!(weight, bytes(layer.weight.len()), "{symbol}: the weight is read once");
             assert!(moved * 100 <= least * 105, "{symbol}: {moved} bytes, {least} are needed");
+        }
+    }
+}
+
+/// The kernel for Hopper, at hidden sizes of models, odd ones among them, and wherever rows may end.
+#[test]
+fn on_warpgroups() {
+    let Some(device) = Device::get() else { return };
+    let mut random = SplitMix64(7);
+    let narrow = Matrix::dense(64);
+    let part = Matrix { column: 312, stride: 936 };
+    for (n, k, dtype, x, rows) in [
+        (64, 64, Float::F16, narrow, &[1, 7, 63, 64, 65, 127, 128, 129, 1000][..]),
+        (64, 64, Float::Bf16, narrow, &[1, 65, 129]),
+        (312, 312, Float::F16, part, &[7, 129]),
+        (312, 312, Float::Bf16, part, &[65]),
+        (384, 1536, Float::F16, Matrix::dense(1536), &[65]),
+        (1152, 384, Float::Bf16, Matrix::dense(384), &[127]),
+        (768, 768, Float::F16, Matrix::dense(768), &[129]),
+    ] {
+        let layer = Layer::for_arch(Arch::SM_90A, (n, k), dtype, true, x, &mut random);
+        assert!(layer.source.symbol.starts_with("linear_wgmma"), "{}", layer.source.symbol);
+        for rows in rows {
+            check(device, &layer, *rows, &mut random);
         }
     }
 }

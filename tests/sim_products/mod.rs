@@ -12,13 +12,18 @@ mod numbers;
 mod options;
 mod places;
 
+use bytec_compiler::nvrtc::Arch;
 use bytec_compiler::render::{Renderer, Site, Source};
 
 /// Lengths around the sides of tiles.
 const LENGTHS: [u32; 13] = [1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 127, 128, 129];
 
 fn render(site: &Site<'_>) -> Source {
-    let mut renderer = Renderer::new().unwrap();
+    render_for(Arch::SM_80, site)
+}
+
+fn render_for(arch: Arch, site: &Site<'_>) -> Source {
+    let mut renderer = Renderer::for_arch(arch).unwrap();
     renderer.render(site).unwrap();
     renderer.into_sources().remove(0)
 }

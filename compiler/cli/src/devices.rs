@@ -70,7 +70,7 @@ pub(crate) fn open(device: Device, plan: &Path, threads: Option<u16>) -> Result<
         }
         return Ok(Opened { engine: Engine::open_with(plan, options)?, sim: None });
     };
-    let sim = Arc::new(SimDriver::new(bytec_sim::Device::sm_80(), arch));
+    let sim = Arc::new(SimDriver::of_arch(arch));
     let driver = Arc::clone(&sim) as Arc<dyn Driver>;
     Ok(Opened { engine: Engine::with_driver(plan, driver, options)?, sim: Some(sim) })
 }

@@ -13,6 +13,7 @@ mod join;
 mod l2_normalize;
 mod layer_norm;
 mod linear;
+mod linear_wgmma;
 mod literal;
 mod permute;
 mod pointwise;
@@ -31,6 +32,7 @@ use bytec_plan::kernel::Kernel;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::nvrtc::Arch;
 use attention_options::Options;
 
 pub use literal::{CFloat, Float};
@@ -144,15 +146,25 @@ trait Params: Serialize {
 pub struct Renderer {
     templates: template::Templates,
     sources: Vec<Source>,
+    /// Whether kernels may use what only `sm_90a` has.
+    hopper: bool,
 }
 
 impl Renderer {
-    /// Reads the templates that the compiler was built with.
+    /// Reads the templates that the compiler was built with, for kernels that every architecture takes.
     ///
     /// # Errors
     /// A template that does not parse.
     pub fn new() -> Result<Self, RenderError> {
-        Ok(Self { templates: template::Templates::new()?, sources: Vec::new() })
+        Ok(Self { templates: template::Templates::new()?, sources: Vec::new(), hopper: false })
+    }
+
+    /// As [`new`](Self::new), for the kernels that suit an architecture best.
+    ///
+    /// # Errors
+    /// A template that does not parse.
+    pub fn for_arch(arch: Arch) -> Result<Self, RenderError> {
+        Ok(Self { hopper: arch == Arch::SM_90A, ..Self::new()? })
     }
 
     /// Renders a step; the result is the index of its source in [`sources`](Self::sources).
@@ -178,7 +190,12 @@ impl Renderer {
                 self.add(site, &pointwise::params(site, *width, operands, body)?)
             }
             Kernel::Linear { n, k, bias, epilogue } => {
-                self.add(site, &linear::params(site, *n, *k, *bias, epilogue)?)
+                let params = linear::params(site, *n, *k, *bias, epilogue)?;
+                let wgmma = || linear_wgmma::params(site, *n, *k, *bias, epilogue);
+                match self.hopper.then(wgmma).flatten() {
+                    Some(params) => self.add(site, &params),
+                    None => self.add(site, &params),
+                }
             }
             Kernel::Attention { heads, head_size, scale, mask, bias, rotary } => {
                 let (kernel, heads) = (site.kernel.name(), [*heads, *head_size]);

@@ -5,6 +5,7 @@ use bytec_plan::program::Operand;
 
 use super::{Float, Matrix, RenderError, Renderer, Site, Source};
 use crate::schedule::Schedule;
+use crate::target::Target;
 
 /// The code of a program before it is compiled.
 pub struct Rendered {
@@ -19,7 +20,10 @@ pub struct Rendered {
 /// # Errors
 /// A step whose kernel has no template, or a size that its template does not take.
 pub fn render(schedule: &Schedule, float: Float) -> Result<Rendered, RenderError> {
-    let mut renderer = Renderer::new()?;
+    let mut renderer = match schedule.target {
+        Target::Cuda { arch, .. } => Renderer::for_arch(arch)?,
+        Target::Cpu => Renderer::new()?,
+    };
     let mut launches = Vec::with_capacity(schedule.steps.len());
     for step in &schedule.steps {
         let operands: Vec<_> =

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::template::Templates;
 use super::{Float, Matrix, Params, RenderError, Renderer, Site};
 use super::{
-    Options, attention, concat, embed, join, l2_normalize, layer_norm, linear, permute, pointwise,
-    pool, rms_norm, rotary, softmax, unfold,
+    Options, attention, concat, embed, join, l2_normalize, layer_norm, linear, linear_wgmma,
+    permute, pointwise, pool, rms_norm, rotary, softmax, unfold,
 };
 
 /// Fails unless the template's variables are the struct's fields, `symbol` and `element`.
@@ -51,6 +51,9 @@ fn templates_use_exactly_the_fields_of_their_params() {
     same_names(&attention::Mma(heads()));
     same_names(&attention::Fma(heads()));
     same_names(&linear::params(&site, 8, 8, true, &[UnaryFn::Relu]).unwrap());
+    let wide =
+        Site { operands: &[Matrix::dense(64); 2], output: Matrix::dense(64), ..site.clone() };
+    same_names(&linear_wgmma::params(&wide, 64, 64, true, &[UnaryFn::Relu]).unwrap());
     same_names(&l2_normalize::params(&site, 8, 1e-12).unwrap());
     same_names(&layer_norm::params(&site, 8, 1e-12, true).unwrap());
     same_names(&pool::params(&site, 8, PoolKind::Mean, Some(1e-12)).unwrap());

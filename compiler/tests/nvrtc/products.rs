@@ -1,5 +1,6 @@
 //! Linear layers and attention, at the sizes of models and at awkward ones, in every element type.
 
+use bytec_compiler::nvrtc::Arch;
 use bytec_compiler::render::{Float, Matrix, Renderer, Site, Source};
 use bytec_plan::attention::{Band, Bias, Pairs, Rotary};
 use bytec_plan::kernel::{Kernel, UnaryFn};
@@ -46,6 +47,26 @@ fn linears_compile_without_spills_or_warnings() {
         sources.push(super::render(&site));
     }
     super::sound::assert_sound(&sources, "linears");
+}
+
+#[test]
+fn linears_on_warpgroups_compile_without_spills_or_warnings() {
+    let sizes =
+        [(64, 64), (312, 312), (384, 1536), (768, 768), (1024, 4096), (1152, 384), (3072, 768)];
+    let mut sources = Vec::new();
+    for (i, (n, k)) in sizes.into_iter().enumerate() {
+        let dtype = if i % 2 == 0 { Float::F16 } else { Float::Bf16 };
+        for function in [&[][..], &[UnaryFn::GeluErf], &[UnaryFn::Silu, UnaryFn::Tanh]] {
+            let kernel = Kernel::Linear { n, k, bias: true, epilogue: function.to_vec() };
+            let operands = [Matrix::dense(k), Matrix::dense(k), Matrix::dense(n)];
+            let output = Matrix::dense(n);
+            let mut renderer = Renderer::for_arch(Arch::SM_90A).unwrap();
+            renderer.render(&Site { kernel: &kernel, dtype, operands: &operands, output }).unwrap();
+            sources.extend(renderer.into_sources());
+        }
+    }
+    assert!(sources.iter().all(|source| source.symbol.starts_with("linear_wgmma")));
+    super::sound::assert_sound_for(&[Arch::SM_90A], 227, &sources, "linears_on_warpgroups");
 }
 
 #[test]

@@ -69,9 +69,10 @@ impl SimDriver {
         Self::new(Device::sm_80(), Arch::of_device(8, 0))
     }
 
-    /// A driver for a device of the Hopper family with all checks.
-    pub fn sm_90() -> Self {
-        Self::new(Device::sm_90(), Arch::of_device(9, 0))
+    /// A driver for a device of an architecture, with what shared memory its family has and all checks.
+    pub fn of_arch(arch: Arch) -> Self {
+        let device = if arch.major >= 9 { Device::sm_90() } else { Device::sm_80() };
+        Self::new(device, Arch { only: false, ..arch })
     }
 
     /// A driver for a device with settings of the caller's, which passes for one of `arch`.

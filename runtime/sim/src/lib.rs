@@ -32,9 +32,9 @@
 //!   f32 and f64 arithmetic with rounding, flushing and saturation, conversions, all memory spaces,
 //!   shuffles, votes, integer atomics, barriers, `cp.async`, `ldmatrix` and `mma.sync`. Anything else
 //!   is a [`ParseError`] with its line.
-//! - **Of what `sm_90a` brought** mbarriers with their phases and counts of bytes, `wgmma` of f16 and bf16 with every swizzle, bulk copies of bytes and of boxes of
-//!   tensors with every swizzle (a [`TensorMap`] stands for NVIDIA's 128 bytes), fences between the proxies,
-//!   `elect`, `setmaxnreg` and `griddepcontrol`, which change no values here.
+//! - **Of what `sm_90a` brought** mbarriers with their phases and counts of bytes, bulk copies of bytes and of boxes of
+//!   tensors (a [`TensorMap`] stands for NVIDIA's 128 bytes) and `wgmma` of f16 and bf16, both with every swizzle,
+//!   fences between the proxies, `elect`, and `setmaxnreg` and `griddepcontrol`, which change no values here.
 //! - **Warps in lockstep.** Lanes that part run apart, the part furthest behind in the text first, and
 //!   are one again where they meet. Instructions for a whole warp wait for their members; a barrier
 //!   waits for all lanes that have not returned.
@@ -72,13 +72,13 @@
 //! - The approximate functions (`ex2`, `lg2`, `rsqrt`, `sin`, `tanh` and so on) give the value in f64,
 //!   rounded once: closer to the truth than a GPU, within every bound that the ISA states.
 //! - `mma` and `wgmma` add one product after the other in f32, in the order of k.
-//! - Fences other than those between proxies do nothing: conflicts between blocks are faults whether or not a fence is there, and atomics
-//!   order nothing but themselves.
+//! - Fences other than those between proxies do nothing: conflicts between blocks are faults whether or not a fence is
+//!   there, and atomics order nothing but themselves.
 //! - A division of integers by zero gives what GPUs are seen to give; the ISA leaves it open. A shuffle
 //!   from a lane that takes no part gives the reader's own value. A register that nothing wrote is zero.
 //! - `mbarrier.try_wait` says no only when it has waited until some mbarrier changed. What one lane of a warp learns from
-//!   a wait, all its lanes learn; and after a lane has arrived or fenced without the rest of its warp, what it does up to the warp's next
-//!   synchronisation counts as done before.
+//!   a wait, all its lanes learn; and after a lane has arrived or fenced without the rest of its warp, what it does up
+//!   to the warp's next synchronisation counts as done before.
 //! - Bulk copies move their bytes when they are issued. A tensor's box is as wide as its swizzle's span.
 //! - Marks follow values, not control flow: what a branch on a marked value decides is not marked.
 //!

@@ -1,7 +1,7 @@
 //! Each rule of device code, broken once.
 
 use bytec_plan::check::{SectionSizes, check};
-use bytec_plan::device::{Arg, Count, DeviceCode, Image, Launch, ModuleSpec, Of};
+use bytec_plan::device::{Arg, Count, DeviceCode, Image, Launch, Map, ModuleSpec, Of};
 use bytec_plan::program::{DType, Program};
 use expect_test::{Expect, expect};
 
@@ -123,5 +123,30 @@ fn arguments_are_what_the_step_has() {
     breaks(
         |code| code.launches[0].args.push(Arg::Tiles { per: 0 }),
         expect! {"launch 0 `embedded`: rows of a tile: expected 1 to 4294967295, found 0"},
+    );
+}
+
+#[test]
+fn tensor_maps_come_first_and_their_rows_are_aligned() {
+    let map = |operand, columns, rows| Arg::Map(Map { operand, columns, rows });
+    breaks(
+        |code| code.launches[0].args.push(map(0, 8, 64)),
+        expect![
+            "launch 0 `embedded`: expected tensor maps before all pointers among the arguments, found one after a pointer"
+        ],
+    );
+    breaks(
+        |code| code.launches[0].args.insert(0, map(99, 8, 64)),
+        expect!["launch 0 `embedded`: expected an index of operands below 5, found 99"],
+    );
+    breaks(
+        |code| code.launches[0].args.insert(0, map(0, 8, 257)),
+        expect!["launch 0 `embedded`: rows of a box: expected 1 to 256, found 257"],
+    );
+    breaks(
+        |code| code.launches[0].args.insert(0, map(0, 8, 64)),
+        expect![
+            "launch 0 `embedded`: operand 0: expected rows of two-byte elements that begin at multiples of 16 bytes, and columns within them, for a tensor map; found rows of 16 bytes with columns from byte 0 to 32"
+        ],
     );
 }
