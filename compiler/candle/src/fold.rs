@@ -114,4 +114,27 @@ impl Draft {
             false => self.add(Op::Reshape, &[x], kind, shape),
         }
     }
+
+    /// The convolution with its bias, if `x + bias` is one whose bias was shaped for it.
+    pub(crate) fn biased(&mut self, x: usize, bias: usize, shape: &[Dim]) -> Option<usize> {
+        let nodes = &self.nodes;
+        let bare = |node: usize| match nodes[node].op {
+            Op::Expand => nodes[node].args[0],
+            _ => node,
+        };
+        let shaped = bare(bias);
+        let (Op::Conv { .. }, Op::Reshape) = (&nodes[x].op, &nodes[shaped].op) else { return None };
+        let row = nodes[shaped].args[0];
+        let (own, channels) = (&nodes[shaped].ty.shape, shape.get(1)?);
+        let one = Dim::fixed(1);
+        let fits = nodes[x].args.len() == 2
+            && nodes[row].ty.shape == [channels.clone()]
+            && own.len() == shape.len()
+            && own
+                .iter()
+                .enumerate()
+                .all(|(axis, dim)| dim == if axis == 1 { channels } else { &one });
+        let (op, args) = (nodes[x].op.clone(), [nodes[x].args[0], *nodes[x].args.get(1)?, row]);
+        fits.then(|| self.add(op, &args, Kind::Float, shape))
+    }
 }

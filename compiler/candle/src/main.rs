@@ -87,8 +87,8 @@ fn run(args: &Args) -> Result<Vec<String>> {
 fn load(files: &[PathBuf]) -> Result<Tensors> {
     let mut all = BTreeMap::new();
     for file in files {
-        let named = || file.display().to_string();
-        let tensors = candle_core::safetensors::load(file, &Device::Cpu).with_context(named)?;
+        let wrong = || format!("{}: no safetensors file that candle can read", file.display());
+        let tensors = candle_core::safetensors::load(file, &Device::Cpu).with_context(wrong)?;
         // Sorted at once, so that the order of a hash map reaches nothing.
         let tensors: BTreeMap<_, _> = tensors.into_iter().collect();
         for (name, tensor) in tensors {

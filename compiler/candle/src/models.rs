@@ -37,8 +37,7 @@ impl Encoder {
     /// If the config is not one of this encoder's, or leaves the most tokens open.
     pub fn prepare(&self, config: &str, longest: Option<u64>) -> Result<(Options, Build)> {
         let config = serde_json::from_str(config).context("the config is no JSON")?;
-        (self.prepare)(&config, longest)
-            .with_context(|| format!("the config is not one of {}", self.name))
+        (self.prepare)(&config, longest).with_context(|| self.name)
     }
 }
 
@@ -71,7 +70,7 @@ pub const ENCODERS: &[Encoder] = &[
 const HIDDEN: &str = "last_hidden_state";
 
 fn read<T: serde::de::DeserializeOwned>(config: &Value) -> Result<T> {
-    Ok(serde_json::from_value(config.clone())?)
+    serde_json::from_value(config.clone()).context("the config is not one of this encoder's")
 }
 
 /// The most tokens: what is asked for, or what the model can take.

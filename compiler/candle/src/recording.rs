@@ -189,8 +189,8 @@ impl<'a> Reader<'a> {
         reals: Vec<f64>,
     ) -> Step {
         let steps = || args.iter().map(|&arg| &self.recording.steps[arg]);
-        let weight =
-            steps().find(|step| matches!(step.kind, Kind::Weight(_)) && step.input.is_none());
+        // A weight, also one that was turned or repeated first.
+        let weight = steps().find(|step| step.input.is_none() && !step.module.is_empty());
         let nearest = weight.or_else(|| steps().find(|step| step.input.is_some()));
         let nearest = nearest.or_else(|| steps().next());
         Step {
