@@ -93,7 +93,7 @@ impl Stack {
             false => 0,
         };
         let eps = config.positive("layer_norm_eps", 0.1, "1e-12")?;
-        let positions = Positions { rows, first: 0 };
+        let positions = Positions { rows, padding: None };
         let embeddings = Embeddings { width: hidden, vocab, positions, types, eps };
         Ok(Self { embeddings, hidden, layers, heads, intermediate, activation, eps })
     }

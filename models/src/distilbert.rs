@@ -66,7 +66,7 @@ impl Encoder for DistilBert {
             vocab: config.size("vocab_size", 1..=1 << 24, 30522)?,
             positions: Positions {
                 rows: config.size("max_position_embeddings", 1..=1 << 20, 512)?,
-                first: 0,
+                padding: None,
             },
             types: 0,
             eps: EPS,

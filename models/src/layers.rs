@@ -58,8 +58,30 @@ pub fn lookup(net: &mut Net<'_>, at: &Module, [rows, width]: [u64; 2], ids: Node
 pub struct Positions {
     /// Rows.
     pub rows: u64,
-    /// The row of a sample's first token; those before it are never used.
-    pub first: u64,
+    /// The padding token of fairseq's models: it has the row of its own id wherever it stands, and the sample's other
+    /// tokens have those after it. Without one, a sample's first token has the first row.
+    pub padding: Option<u64>,
+}
+
+impl Positions {
+    /// The rows that no token has but the padding.
+    fn unused(self) -> u64 {
+        self.padding.map_or(0, |padding| padding + 1)
+    }
+
+    /// The row of each token, i64 `[L]`.
+    ///
+    /// # Errors
+    /// None.
+    fn of(self, net: &mut Net<'_>, at: &Module, ids: NodeId) -> Built {
+        match self.padding {
+            None => positions(net, at, 0),
+            Some(padding) => {
+                let op = Op::Places { skip: padding as usize };
+                net.builder.op(at.child("position_ids").name(), op, &[ids])
+            }
+        }
+    }
 }
 
 /// The tables that a token's first row is the sum of, and the normalisation of the sum.
@@ -80,17 +102,17 @@ pub struct Embeddings {
 impl Embeddings {
     /// The most tokens that a sample may have.
     pub fn most_tokens(&self) -> u64 {
-        self.positions.rows - self.positions.first
+        self.positions.rows - self.positions.unused()
     }
 
-    /// `LN(word[input_ids] + token_type[token_type_ids] + position[first..])`, f32 `[L, width]`.
+    /// `LN(word[input_ids] + token_type[token_type_ids] + position[..])`, f32 `[L, width]`.
     ///
     /// # Errors
     /// If the sizes don't fit together.
     pub fn build(&self, net: &mut Net<'_>, at: &Module) -> Built {
         let ids = token_ids(net, self.most_tokens());
         let types = (self.types > 0).then(|| segment_ids(net));
-        let places = positions(net, at, self.positions.first)?;
+        let places = self.positions.of(net, at, ids)?;
         let words = at.child("word_embeddings");
         let mut sum = lookup(net, &words, [self.vocab, self.width], ids)?;
         let mut segments = None;

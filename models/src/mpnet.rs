@@ -29,8 +29,8 @@ pub const FAMILY: Family = Family {
 const BUCKETS: u32 = 32;
 const MAX_DISTANCE: u32 = 128;
 
-/// The position of the first token, whatever the padding token's id.
-const FIRST_POSITION: u64 = 2;
+/// The id that positions take as the padding token's, whatever the config says.
+const PADDING: u64 = 1;
 
 /// The sizes of an MPNet.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,11 +61,11 @@ impl Encoder for Mpnet {
     fn read(config: &Config) -> Result<Self, FieldError> {
         let mut stack = Stack::read_without_types(config)?;
         let positions = &mut stack.embeddings.positions;
-        if positions.rows <= FIRST_POSITION {
+        if positions.rows <= PADDING + 1 {
             let expected = "3 or more: the first position is 2";
             return Err(config.error("max_position_embeddings", expected, "514"));
         }
-        positions.first = FIRST_POSITION;
+        positions.padding = Some(PADDING);
         let field = "relative_attention_num_buckets";
         let buckets = u64::from(BUCKETS);
         if config.size(field, 1..=1 << 16, buckets)? != buckets {

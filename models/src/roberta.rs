@@ -58,7 +58,7 @@ impl Encoder for Roberta {
             let expected = "2 or more: the first position is after the padding token's";
             return Err(config.error("max_position_embeddings", expected, "514"));
         }
-        positions.first = 1 + config.size("pad_token_id", 0..=positions.rows - 2, 1)?;
+        positions.padding = Some(config.size("pad_token_id", 0..=positions.rows - 2, 1)?);
         Ok(Self { stack, tied: config.flag("tie_word_embeddings", true)? })
     }
 

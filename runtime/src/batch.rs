@@ -68,6 +68,32 @@ impl Offsets<'_> {
     }
 }
 
+/// The places of a sample's ids: see [`IdSource::Place`](bytec_plan::kernel::IdSource::Place).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    skip: u32,
+    /// The last place that was given.
+    last: u32,
+}
+
+impl Places {
+    /// Before a sample's first id.
+    #[inline(always)]
+    pub(crate) fn new(skip: u32) -> Places {
+        Places { skip, last: skip }
+    }
+
+    /// The place of the next id. A sample has no more rows than 32 bits count.
+    #[inline(always)]
+    pub(crate) fn of(&mut self, id: i64) -> u32 {
+        if id == i64::from(self.skip) {
+            return self.skip;
+        }
+        self.last = self.last.wrapping_add(1);
+        self.last
+    }
+}
+
 impl PackedBatch {
     /// An empty batch for an engine's program.
     pub fn new(engine: &Engine) -> PackedBatch {

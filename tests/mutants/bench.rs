@@ -328,6 +328,7 @@ fn table(case: &Case, rows: usize, arg: Arg) -> Vec<u8> {
             });
             tiles.chain([-1, 0]).collect()
         }
+        Arg::Places { .. } => panic!("no case here counts ids"),
         Arg::Output | Arg::Operand(_) | Arg::Map(_) => Vec::new(),
     };
     numbers.into_iter().flat_map(|number| (number as i32).to_le_bytes()).collect()

@@ -3,6 +3,7 @@
 
 mod goldens;
 mod neighbours;
+mod padding_ids;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -241,6 +241,10 @@ fn rows_by_distance() {
         case(64, 128, true, true, all).check(device, &lengths(&[17, 1, 65, 33]));
         case(5, 0, true, false, all).check(device, &lengths(&[66, 3]));
         case(96, 7, false, true, all).check(device, &lengths(&[34, 3]));
+        // Smaller tiles for wider heads.
+        for size in [136, 256] {
+            case(size, 9, true, true, all).check(device, &lengths(&[17, 1, 34]));
+        }
         let causal = Band { before: Some(40), after: Some(0) };
         case(24, 31, true, true, causal).check(device, &lengths(&[100, 3]));
     }

@@ -116,9 +116,9 @@ class Draw(random.Random):
             pos_att_type=self.choice(terms),
             position_biased_input=self.even(),
             relative_attention=self.random() < 0.8,
-            tie_word_embeddings=True,
+            tie_word_embeddings=self.even(),
             type_vocab_size=self.randint(0, 2),
-        )
+        ) | self.choice([dict(legacy=False), {}, dict(embedding_size=self.randint(3, 40))])
 
     def deberta_v2(self):
         return self.deberta() | dict(
@@ -226,9 +226,7 @@ def write(folder, family, cls, seed):
     exact.load_state_dict(model.state_dict())
     exact.tie_weights()
 
-    # These count positions from the padding id, which no sample without padding has.
-    without = {config.pad_token_id} if family in ("roberta", "mpnet") else set()
-    ids = [i for i in range(config.vocab_size) if i not in without]
+    ids = range(config.vocab_size)
     takes = inspect.signature(exact.forward).parameters
     types = getattr(config, "type_vocab_size", 0) if "token_type_ids" in takes else 0
     most = longest(family, config)

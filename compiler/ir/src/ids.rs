@@ -1,7 +1,7 @@
 //! Where ids come from, and the tables whose rows they name.
 //!
-//! Integers are only moved, never computed: an id comes, through `concat`, `slice` and the like, from an `iota` or from
-//! an input.
+//! Integers are moved or counted, never computed: an id comes, through `concat`, `slice` and the like, from an `iota`,
+//! from `places`, or from an input.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub struct Lookup {
     pub at: NodeId,
     /// The table.
     pub table: NodeId,
-    /// An `iota` or an input whose elements are among the ids.
+    /// An `iota`, `places` or an input whose elements are among the ids.
     pub source: NodeId,
 }
 
@@ -27,7 +27,8 @@ pub fn lookups(graph: &Graph) -> Vec<Lookup> {
     for at in graph.topological() {
         let operands = graph.operands(at);
         if !graph.ty(at).dtype.is_float() {
-            let own = if operands.is_empty() {
+            let counted = matches!(graph.op(at), Some(Op::Places { .. }));
+            let own = if operands.is_empty() || counted {
                 BTreeSet::from([at])
             } else {
                 operands.iter().filter_map(|id| sources.get(id)).flatten().copied().collect()

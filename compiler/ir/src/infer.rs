@@ -39,6 +39,10 @@ pub fn infer(op: &Op, operands: &[&TensorType]) -> Result<TensorType, InferError
 fn result_type(op: &Op, xs: &[&TensorType]) -> Outcome {
     match op {
         Op::Iota { extent, .. } => Ok(TensorType::new(DType::I64, [extent.clone()])),
+        Op::Places { .. } => match xs[0].dtype {
+            DType::I64 if xs[0].rank() == 1 => Ok(xs[0].clone()),
+            _ => Err(format!("expected i64 ids [rows], found {}", xs[0])),
+        },
         Op::Gather {} => gather(xs[0], xs[1]),
         Op::Linear { .. } => linear(xs[0], xs[1], xs.get(2).copied()),
         Op::MatMul {} => matmul(xs[0], xs[1]),

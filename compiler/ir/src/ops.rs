@@ -181,6 +181,13 @@ op_table! {
         /// The first.
         start: i64,
     }
+    /// The places of a sample's ids among those that are not `skip`, from `skip + 1` on, and `skip` for those that are:
+    /// `out[i] = skip + count of j <= i with ids[j] != skip`, or `skip` where `ids[i] = skip`; ids and out i64 `[rows]`.
+    /// RoBERTa's positions, whose `skip` is the padding token.
+    Places = "places"(ids) {
+        /// The id that has no place.
+        skip: usize,
+    }
     /// Rows of a table: `out[.., :] = table[ids[..], :]` with table `[rows, width]`, ids i64.
     Gather = "gather"(table, ids) {}
     /// `out[.., n] = f(sum_k x[.., k] * weight[n, k] + bias[n])`, where `f` applies the epilogue in order.

@@ -404,10 +404,15 @@ impl Check<'_> {
         }
     }
 
-    /// What is wrong with the ids that an `iota` or a default gives. What a sample brings is checked when it comes.
+    /// What is wrong with the ids that an `iota`, `places` or a default gives. What a sample brings is checked when it comes.
     fn outside(&self, lookup: &Lookup) -> Option<String> {
         let (start, extent) = match &self.graph.node(lookup.source).def {
             Def::Op(Op::Iota { extent, start }) => (*start, extent.clone()),
+            // The id itself is one before the first place.
+            Def::Op(Op::Places { skip }) => (
+                i64::try_from(*skip).unwrap_or(i64::MAX).saturating_add(1),
+                self.graph.ty(lookup.source).shape[0].clone(),
+            ),
             Def::Input { default: Some(n) } => (*n, Dim::fixed(1)),
             _ => return None,
         };

@@ -121,7 +121,7 @@ fn pairs(graph: &Graph, addends: &Addends) -> Result<Vec<NodeId>, String> {
             return Err(format!("{name} is {}, expected one row for each id", graph.ty(leaf)));
         }
         let input = matches!(graph.node(ids).def, Def::Input { .. });
-        if !input && !matches!(graph.op(ids), Some(Op::Iota { .. })) {
+        if !input && !matches!(graph.op(ids), Some(Op::Iota { .. } | Op::Places { .. })) {
             return Err(format!(
                 "the ids {} are neither an input nor positions",
                 shown(graph, ids)

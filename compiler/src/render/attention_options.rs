@@ -99,11 +99,6 @@ impl Options {
                 let found = u64::from(heads) * u64::from(head_size);
                 let size =
                     |what, max, found| RenderError::Size { kernel, what, min: 1, max, found };
-                let widest = if dtype == Float::F32 { 96 } else { 128 };
-                if head_size > widest {
-                    let what = "the head size beside a disentangled bias";
-                    return Err(size(what, widest.into(), head_size.into()));
-                }
                 let stride = u32::try_from(found).ok().filter(|width| *width <= i32::MAX as u32);
                 let stride = stride.ok_or(size("the tables' width", i32::MAX as u64, found))?;
                 if *reach > MOST_REACH {
@@ -149,14 +144,19 @@ impl Options {
         self.tables.len() as u32
     }
 
-    /// Queries and keys of a tile where rows by distance share its memory, which sets what a warp has of them.
+    /// Queries and keys of a tile where rows by distance share its memory, which sets what a warp has of them. The wider
+    /// a head, the smaller its tiles: with both terms, all are within 99 KiB.
     pub(super) fn tiles(&mut self, dtype: Float, head_size: u32) -> Option<(u32, u32)> {
         let terms = self.disentangled.as_mut()?;
         let (queries, keys, warp_rows, group) = match (dtype, head_size) {
             (Float::F16 | Float::Bf16, ..=64) => (64, 32, 16, 16),
-            (Float::F16 | Float::Bf16, _) => (64, 16, 16, 16),
+            (Float::F16 | Float::Bf16, ..=128) => (64, 16, 16, 16),
+            (Float::F16 | Float::Bf16, ..=240) => (32, 16, 16, 16),
+            (Float::F16 | Float::Bf16, _) => (16, 16, 16, 16),
             (Float::F32, ..=64) => (32, 32, 8, 8),
-            (Float::F32, _) => (32, 16, 8, 8),
+            (Float::F32, ..=96) => (32, 16, 8, 8),
+            (Float::F32, ..=160) => (16, 16, 8, 8),
+            (Float::F32, _) => (16, 8, 8, 8),
         };
         (terms.warp_rows, terms.group) = (warp_rows, group);
         Some((queries, keys))

@@ -13,6 +13,9 @@ pub(super) struct Embed {
     sources: Vec<Source>,
     by_position: bool,
     normalize: bool,
+    /// What each argument between the output and gamma is.
+    #[serde(skip)]
+    tables: Vec<Arg>,
     eps: CFloat,
     out_stride: u32,
     #[serde(flatten)]
@@ -41,9 +44,21 @@ pub(super) fn params(
         let (what, min, max) = ("the number of tables", 1, u64::MAX);
         return Err(RenderError::Size { kernel, what, min, max, found: 0 });
     }
+    let mut tables = Vec::new();
+    for source in sources {
+        let operand = tables.len() as u32;
+        tables.push(Arg::Operand(operand));
+        match *source {
+            IdSource::Input => tables.push(Arg::Operand(operand + 1)),
+            IdSource::Place { skip } => tables.push(Arg::Places { operand: operand + 1, skip }),
+            IdSource::Position { .. } => {}
+        }
+    }
     let sources = sources.iter().enumerate().map(|(nth, source)| {
         let (by_id, start) = match source {
             IdSource::Input => (true, 0),
+            // The batch's table says which row it is, as ids do.
+            IdSource::Place { .. } => (true, 0),
             IdSource::Position { start } => (false, *start),
         };
         Source { by_id, start, method: if nth == 0 { "read" } else { "add" } }
@@ -52,6 +67,7 @@ pub(super) fn params(
     Ok(Embed {
         by_position: sources.iter().any(|source| !source.by_id),
         sources,
+        tables,
         normalize: eps.is_some(),
         eps: CFloat(eps.unwrap_or_default()),
         out_stride: rows::stride(kernel, width, site.output)?,
@@ -72,12 +88,12 @@ impl Params for Embed {
     }
 
     fn args(&self) -> Vec<Arg> {
-        // Each source has its table, and its ids if it goes by them.
-        let ids = self.sources.iter().filter(|source| source.by_id).count();
+        // Each source has its table, and its ids or places if it goes by them.
+        let operands = self.tables.len() as u32;
         let norm = if self.normalize { 2 } else { 0 };
-        let operands = (self.sources.len() + ids + norm) as u32;
         let mut args = vec![Arg::Output];
-        args.extend((0..operands).map(Arg::Operand));
+        args.extend(&self.tables);
+        args.extend((operands..operands + norm).map(Arg::Operand));
         if self.by_position {
             args.push(Arg::Positions(Of::Output));
         }

@@ -104,8 +104,11 @@ fn attention_with_options_compiles_without_spills_or_warnings() {
         }
     }
     for dtype in DTYPES {
-        let widest = if dtype == Float::F32 { 96 } else { 128 };
-        for head_size in [5, 64, widest] {
+        let widths = match dtype {
+            Float::F32 => [5, 64, 96, 160, 256],
+            Float::F16 | Float::Bf16 => [5, 64, 128, 240, 256],
+        };
+        for head_size in widths {
             let bias = Bias::Disentangled { reach: 511, c2p: true, p2c: true };
             let (heads, scale, mask, rotary) = (4, 0.125, Band::default(), None);
             let kernel = Kernel::Attention { heads, head_size, scale, mask, bias, rotary };

@@ -235,7 +235,7 @@ fn tables(kernel: &Kernel) -> Vec<usize> {
     let place = |source: &IdSource| {
         let table = next;
         next += match source {
-            IdSource::Input => 2,
+            IdSource::Input | IdSource::Place { .. } => 2,
             IdSource::Position { .. } => 1,
         };
         table

@@ -97,6 +97,14 @@ pub enum Arg {
     Offsets(Of),
     /// `const int*`: for each row its place in its own sample, from zero.
     Positions(Of),
+    /// `const int*`: for each row the place of its id, as an embedding kernel's
+    /// [`IdSource::Place`](crate::kernel::IdSource::Place) counts them.
+    Places {
+        /// The operand with the ids, an integer input.
+        operand: u32,
+        /// The id that has no place.
+        skip: u32,
+    },
     /// `const int*`: for each row the index of its sample.
     SampleOfRow(Of),
     /// `const int2*`: for each block of [`Count::Tiles`] with the same `per`, its sample and the first of its rows,

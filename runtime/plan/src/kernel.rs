@@ -91,11 +91,24 @@ pub enum PoolKind {
 pub enum IdSource {
     /// The next operand: an integer input with one id a row.
     Input,
+    /// The places of the next operand's ids, an integer input with one id a row: `skip` where the id is `skip`, and
+    /// elsewhere `skip` plus the number of the sample's other ids so far, itself included.
+    Place {
+        /// The id that has no place.
+        skip: u32,
+    },
     /// The row's place in its own sample, counted from `start`.
     Position {
         /// The id of a sample's first row.
         start: u32,
     },
+}
+
+impl IdSource {
+    /// Whether an operand of ids follows the table.
+    pub fn has_ids(self) -> bool {
+        matches!(self, IdSource::Input | IdSource::Place { .. })
+    }
 }
 
 /// How an operand of a pointwise kernel meets the output's rows.
@@ -159,7 +172,7 @@ pub const MAX_AXES: usize = 6;
 pub enum Kernel {
     /// `out[row] = sum_i table_i[id_i[row]]`, then LayerNorm if `eps` is set.
     ///
-    /// Operands: for each source its table (weight, row-major `[rows, width]`) and, for [`IdSource::Input`], the ids;
+    /// Operands: for each source its table (weight, row-major `[rows, width]`) and the ids if it goes by any;
     /// then, with `eps`, gamma and beta (weights `[width]`).
     Embed {
         /// The tables' id sources, in the order of the sum.

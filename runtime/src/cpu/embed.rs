@@ -6,7 +6,7 @@ use super::args::{Args, Operands, TASK};
 use super::isa::{Body, Simd};
 use super::layer_norm::Norm;
 use super::threads::{Block, Cut};
-use crate::batch::Offsets;
+use crate::batch::{Offsets, Places};
 
 /// Runs a step of this kernel.
 pub(super) fn run(args: Args<'_>, sources: &[IdSource], eps: Option<f32>) {
@@ -46,6 +46,24 @@ impl Body for Rows<'_, '_> {
                     for r in rows.clone() {
                         // The batch refused ids outside the table.
                         add(nth, table, ids[r] as usize, block.row(r));
+                    }
+                    operand += 2;
+                }
+                IdSource::Place { skip } => {
+                    let ids = operands.ids(operand + 1);
+                    let mut sample = offsets.sample(rows.start);
+                    // Those of the sample's rows before the block.
+                    let first = offsets.range(sample).start;
+                    let mut places = Places::new(*skip);
+                    for id in &ids[first..rows.start] {
+                        places.of(*id);
+                    }
+                    for r in rows.clone() {
+                        while r >= offsets.range(sample).end {
+                            sample += 1;
+                            places = Places::new(*skip);
+                        }
+                        add(nth, table, places.of(ids[r]) as usize, block.row(r));
                     }
                     operand += 2;
                 }

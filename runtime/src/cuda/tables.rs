@@ -6,7 +6,7 @@ use bytec_plan::program::{DType, Operand, Program, Step};
 
 use super::float::{f32_to_bf16, f32_to_f16};
 use crate::arena::size_class;
-use crate::batch::PackedBatch;
+use crate::batch::{PackedBatch, Places};
 use crate::error::RunError;
 
 /// One part of the block that is uploaded for a batch.
@@ -20,6 +20,8 @@ pub(super) enum Part {
     Offsets(Rows),
     /// Each row's place in its sample.
     Positions(Rows),
+    /// The places of an input's ids.
+    Places { input: u32, skip: u32 },
     /// Each row's sample.
     Samples(Rows),
     /// For each tile its sample and its first row there.
@@ -52,6 +54,11 @@ impl Part {
             Arg::Samples => Some(Part::Count(Rows::PerSample)),
             Arg::Offsets(of) => Some(Part::Offsets(rows(of))),
             Arg::Positions(of) => Some(Part::Positions(rows(of))),
+            Arg::Places { operand, skip } => match step.operands[operand as usize] {
+                Operand::Input(input) => Some(Part::Places { input, skip }),
+                // Refused by the plan's check.
+                Operand::View(_) | Operand::Weight(_) => None,
+            },
             Arg::SampleOfRow(of) => Some(Part::Samples(rows(of))),
             Arg::Tiles { per } => Some(Part::Tiles { rows: output, per }),
         }
@@ -68,6 +75,7 @@ impl Part {
             }
             Part::Count(_) => (1, 4),
             Part::Offsets(_) => (class(Rows::PerSample)?.checked_add(1)?, 4),
+            Part::Places { input, .. } => (class(program.inputs[input as usize].rows)?, 4),
             Part::Positions(rows) | Part::Samples(rows) => (class(rows)?, 4),
             Part::Tiles { rows, per } => {
                 (tiles_at_most(class(rows)?, class(Rows::PerSample)?, per)?, 8)
@@ -95,6 +103,14 @@ impl Part {
                 fill(room, starts.chain([batch.rows(rows) as i32]))
             }
             Part::Positions(rows) => fill(room, spans(rows).flat_map(|span| 0..span.len() as i32)),
+            Part::Places { input, skip } => {
+                let ids = batch.integers(input as usize);
+                let places = spans(program.inputs[input as usize].rows).flat_map(|span| {
+                    let mut places = Places::new(skip);
+                    ids[span].iter().map(move |id| places.of(*id) as i32)
+                });
+                fill(room, places)
+            }
             Part::Samples(rows) => {
                 let samples = spans(rows).enumerate();
                 fill(room, samples.flat_map(|(sample, span)| span.map(move |_| sample as i32)))

@@ -107,6 +107,43 @@ fn embed() {
     }
 }
 
+/// Places go on from block to block of rows, and begin anew with each sample.
+#[test]
+fn embed_by_places_of_ids() {
+    let (width, skip) = (384usize, 3usize);
+    let mut noise = Noise(17);
+    let (words, positions) = (noise.floats(6 * width), noise.floats(140 * width));
+    let mut build = Build::new(false);
+    build.program.symbols[0].max = 136;
+    let ids = build.ids("ids", 6, None);
+    let w = width as u64;
+    let tables = [build.weight(&[6, w], &words), build.weight(&[140, w], &positions)];
+    let sources = vec![IdSource::Input, IdSource::Place { skip: skip as u32 }];
+    let kernel = Kernel::Embed { sources, width: width as u32, eps: None };
+    let out = build.step(kernel, vec![tables[0], ids, tables[1], ids], L, w);
+    build.output("out", out);
+    let samples = LENGTHS.map(|l| {
+        let ids = (0..l).map(|_| noise.below(6)).collect();
+        Owned { floats: vec![], ids: vec![("ids", vec![l], ids)] }
+    });
+    let error = check(&build, &samples, |sample| {
+        let mut others = 0;
+        let place = |id: i64| {
+            others += usize::from(id != skip as i64);
+            if id == skip as i64 { skip } else { skip + others }
+        };
+        let ids = &sample.ids[0].2;
+        let rows = ids.iter().copied().zip(ids.iter().copied().map(place).collect::<Vec<_>>());
+        rows.flat_map(|(id, place)| {
+            let row = |table: &[f32], i: usize| f64s(&table[i * width..][..width]);
+            let (a, b) = (row(&words, id as usize), row(&positions, place));
+            a.into_iter().zip(b).map(|(a, b)| a + b).collect::<Vec<_>>()
+        })
+        .collect()
+    });
+    report("embed by places", error, 1e-6);
+}
+
 #[test]
 fn linear() {
     for (n, k, bias, epilogue) in [

@@ -6,7 +6,7 @@
 //
 // `tiles` holds for each block along x a sample and the first of its queries, counted in the sample; a sample of -1 is
 // no work. Offsets hold the row at which each sample begins, and at last the count of rows.
-// Launch: a block for each tile and, along y, head; four warps.
+// Launch: a block for each tile and, along y, head; four warps, or two for 16 queries.
 
 #include "lib/types.cuh"
 #include "lib/shared.cuh"
@@ -33,8 +33,9 @@ constexpr int kOutMove = 16;
 constexpr int kTileQueries = 64;
 constexpr int kTileKeys = 32;
 
-constexpr int kThreads = 128;
-constexpr int kWarpQueries = kTileQueries / 4;
+// Products by distance come eight columns at a time, so a warp has no fewer than eight queries.
+constexpr int kThreads = kTileQueries < 32 ? 64 : 128;
+constexpr int kWarpQueries = kTileQueries * 32 / kThreads;
 // A lane has the columns 4 * (lane % 8) .. + 3 of every 32.
 constexpr int kParts = (kHeadSize + 31) / 32;
 constexpr int kColumns = kParts * 32;
@@ -47,7 +48,7 @@ using Scores = WarpTile<Element, kWarpQueries, kTileKeys>;
 // eight keys of four rows meet in a bank.
 __device__ __forceinline__ unsigned weight_offset(unsigned row, unsigned key) {
     constexpr unsigned kChunks = kTileKeys / 4;
-    static_assert(kChunks == 4 || kChunks == 8, "four rows fill the banks once or twice");
+    static_assert(kChunks == 2 || kChunks == 4 || kChunks == 8, "four rows fill the banks once, twice or in part");
     const unsigned flip = row / (8 / kChunks) % (kChunks / 2) * 2;
     return (row * kChunks + (key / 4 ^ flip)) * 16 + key % 4 * 4;
 }

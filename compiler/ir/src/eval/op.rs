@@ -39,6 +39,7 @@ pub(super) fn eval_rounded(
     }
     let data = match &op {
         Op::Iota { start, .. } => Data::Int(iota(*start, total)?),
+        Op::Places { skip } => Data::Int(places(ints(operands[0]), *skip)?),
         Op::Select { .. }
         | Op::Slice { .. }
         | Op::Concat { .. }
@@ -68,6 +69,22 @@ fn iota(start: i64, total: usize) -> Result<Vec<i64>, EvalError> {
         EvalError::Size(format!("{total} integers from {start} on do not fit in 64 bits"))
     })?;
     Ok((start..end).collect())
+}
+
+fn places(ids: &[i64], skip: usize) -> Result<Vec<i64>, EvalError> {
+    let skip = i64::try_from(skip)
+        .map_err(|_| EvalError::Size(format!("an id of {skip} does not fit in 64 bits")))?;
+    let mut last = skip;
+    let mut place = |id: i64| {
+        if id == skip {
+            return Ok(skip);
+        }
+        last = last.checked_add(1).ok_or_else(|| {
+            EvalError::Size(format!("places from {skip} on do not fit in 64 bits"))
+        })?;
+        Ok(last)
+    };
+    ids.iter().map(|&id| place(id)).collect()
 }
 
 /// The elements of an op that only moves them.
@@ -176,6 +193,7 @@ fn computed(
         }
         Op::Unfold { size, before } => unfold(xs[0], *size, *before, total),
         Op::Iota { .. }
+        | Op::Places { .. }
         | Op::Select { .. }
         | Op::Slice { .. }
         | Op::Concat { .. }

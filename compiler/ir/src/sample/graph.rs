@@ -151,7 +151,11 @@ impl Maker {
         if self.random.chance(70) {
             let start = self.random.below(3);
             let iota = Op::Iota { extent: self.length.clone(), start: start as i64 };
-            let places = self.builder.op("positions", iota, &[]).expect("iota has no operands");
+            let (places, of) = match start {
+                2 => (Op::Places { skip: 1 }, vec![words]),
+                _ => (iota, vec![]),
+            };
+            let places = self.builder.op("positions", places, &of).expect("they suit each other");
             let rows = self.lookup("places", MAX_ROWS as usize + start, places);
             sum = self.either(BinaryFn::Add, sum, rows);
         }

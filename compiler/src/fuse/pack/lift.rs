@@ -31,7 +31,7 @@ pub(super) fn check(
             site.counts_rows(1)?;
             (3..operands.len()).try_for_each(|i| site.shared(i, "table"))
         }
-        Op::Rotary { .. } | Op::Unfold { .. } => site.counts_rows(0),
+        Op::Places { .. } | Op::Rotary { .. } | Op::Unfold { .. } => site.counts_rows(0),
         Op::Gather {} => site.shared(0, "table"),
         Op::Linear { .. } => {
             site.shared(1, "weight")?;

@@ -98,6 +98,7 @@ impl Selector<'_> {
                 Ok((kernel, operands, "generated from the chain's expression".to_owned()))
             }
             Op::Iota { .. }
+            | Op::Places { .. }
             | Op::MatMul {}
             | Op::Unary { .. }
             | Op::Binary { .. }
@@ -163,14 +164,23 @@ impl Selector<'_> {
                 sources.push(IdSource::Position { start });
                 continue;
             }
-            let index = *self.input_index.get(&pair[1]).ok_or_else(|| {
-                format!("ids %{} are neither an input nor positions", graph.name(pair[1]))
+            let (ids, source) = match graph.op(pair[1]) {
+                Some(Op::Places { skip }) => {
+                    let skip = u32::try_from(*skip).map_err(|_| {
+                        format!("places of ids but {skip}, expected one of 32 bits")
+                    })?;
+                    (graph.operands(pair[1])[0], IdSource::Place { skip })
+                }
+                _ => (pair[1], IdSource::Input),
+            };
+            let index = *self.input_index.get(&ids).ok_or_else(|| {
+                format!("ids %{} are neither an input nor positions", graph.name(ids))
             })?;
-            let ids = self.matrix(pair[1])?;
-            if ids != (Matrix { rows: out.rows, width: 1 }) {
-                return Err(format!("ids %{} must hold one id a row", graph.name(pair[1])));
+            let matrix = self.matrix(ids)?;
+            if matrix != (Matrix { rows: out.rows, width: 1 }) {
+                return Err(format!("ids %{} must hold one id a row", graph.name(ids)));
             }
-            sources.push(IdSource::Input);
+            sources.push(source);
             operands.push(Operand::Input(index));
         }
         let reason = format!("{} tables summed row by row", sources.len());

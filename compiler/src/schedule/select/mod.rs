@@ -143,7 +143,8 @@ impl<'a> Selector<'a> {
         let graph = &self.packed.graph;
         let Some(op) = graph.op(id) else { return };
         // Positions have no step of their own: the kernels that read them count rows.
-        if *self.placement(id) == Placement::Shared || matches!(op, Op::Iota { .. }) {
+        let counted = matches!(op, Op::Iota { .. } | Op::Places { .. });
+        if *self.placement(id) == Placement::Shared || counted {
             return;
         }
         // An op after one that has no kernel says nothing new.
@@ -182,7 +183,7 @@ impl<'a> Selector<'a> {
     /// True for the result of an op that got no kernel.
     fn unknown(&self, id: NodeId) -> bool {
         let op = self.packed.graph.op(id);
-        op.is_some_and(|op| !matches!(op, Op::Iota { .. }))
+        op.is_some_and(|op| !matches!(op, Op::Iota { .. } | Op::Places { .. }))
             && *self.placement(id) != Placement::Shared
             && !self.values.contains_key(&id)
             && !self.strided.contains_key(&id)

@@ -97,6 +97,7 @@ fn check_launch(
         match *arg {
             Arg::Output | Arg::Samples => {}
             Arg::Operand(operand) => entry(&step.operands, "operands", operand).map(|_| ())?,
+            Arg::Places { operand, skip: _ } => check_ids(operand, step, program)?,
             Arg::Tiles { per } => range("rows of a tile", u32::MAX, per)?,
             Arg::Map(map) => {
                 entry(&step.operands, "operands", map.operand)?;
@@ -121,6 +122,23 @@ fn check_map(map: Map, step: &Step, program: &Program) -> Result<(), Fault> {
     let aligned = stride.is_multiple_of(MAP_ALIGN) && start.is_multiple_of(MAP_ALIGN);
     let right = element == 2 && aligned && map.columns > 0 && end <= stride;
     if right { Ok(()) } else { Err(Fault::Map { operand, stride, start, end }) }
+}
+
+/// The operand is an input of one integer a row.
+fn check_ids(operand: u32, step: &Step, program: &Program) -> Result<(), Fault> {
+    let found = match *entry(&step.operands, "operands", operand)? {
+        Operand::Input(input) => {
+            let input = entry(&program.inputs, "inputs", input)?;
+            if input.dtype == DType::I64 && input.width == 1 {
+                return Ok(());
+            }
+            "another input"
+        }
+        Operand::View(_) => "a view of a buffer",
+        Operand::Weight(_) => "a weight",
+    };
+    let (operand, expected) = (operand as usize, "an input of one integer a row");
+    Err(Fault::OperandSort { operand, expected, found })
 }
 
 fn check_of(of: Of, step: &Step) -> Result<(), Fault> {

@@ -296,12 +296,23 @@ impl<'a> Args<'a> {
         Ok(())
     }
 
+    /// A table has a row for each of the longest sample's places, counted from `start`.
+    fn positions(&self, operand: usize, rows: u64, start: u64) -> Result<(), Fault> {
+        let most = most_rows(self.output.rows, self.program);
+        let end = most.and_then(|most| most.checked_add(start));
+        if end.is_none_or(|end| end > rows) {
+            let expected = end.map_or("2^64 or more".to_owned(), |n| n.to_string());
+            return Err(Fault::PositionsPastTable { operand, expected, found: rows });
+        }
+        Ok(())
+    }
+
     fn embed(&mut self, sources: &[IdSource], width: u32, eps: Option<f32>) -> Result<(), Fault> {
         if sources.is_empty() {
             return Err(Fault::NoTables);
         }
         let width = u64::from(width);
-        let inputs = sources.iter().filter(|source| **source == IdSource::Input).count();
+        let inputs = sources.iter().filter(|source| source.has_ids()).count();
         let norm = if eps.is_some() { 2 } else { 0 };
         self.count(sources.len() + inputs + norm)?;
         for source in sources {
@@ -314,17 +325,10 @@ impl<'a> Args<'a> {
                         return Err(Fault::IdsPastTable { operand, rows, below });
                     }
                 }
-                IdSource::Position { start } => {
-                    let most = most_rows(self.output.rows, self.program);
-                    let end = most.and_then(|most| most.checked_add(u64::from(*start)));
-                    if end.is_none_or(|end| end > rows) {
-                        let expected = end.map_or("2^64 or more".to_owned(), |n| n.to_string());
-                        return Err(Fault::PositionsPastTable {
-                            operand: table,
-                            expected,
-                            found: rows,
-                        });
-                    }
+                IdSource::Position { start } => self.positions(table, rows, u64::from(*start))?,
+                IdSource::Place { skip } => {
+                    self.ids()?;
+                    self.positions(table, rows, u64::from(*skip) + 1)?;
                 }
             }
         }

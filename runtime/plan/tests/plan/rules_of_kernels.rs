@@ -187,6 +187,36 @@ fn embed() {
     );
 }
 
+/// Of `L = 8` tokens and places from 1 on, the last row is the eighth: one more than the table of 8 has.
+#[test]
+fn places_of_ids() {
+    let counted = |skip, max| {
+        move |p: &mut Program| {
+            let Kernel::Embed { sources, .. } = &mut p.steps[0].kernel else { panic!("embed") };
+            sources[1] = IdSource::Place { skip };
+            let ids = p.steps[0].operands[1];
+            p.steps[0].operands.insert(3, ids);
+            p.symbols[0].max = max;
+        }
+    };
+    keeps(counted(0, 7));
+    breaks(
+        counted(0, 8),
+        expect! {"step 0 `embedded`: operand 2: expected 9 rows in the table, for the longest sample, found 8"},
+    );
+    breaks(
+        counted(u32::MAX, 8),
+        expect! {"step 0 `embedded`: operand 2: expected 4294967304 rows in the table, for the longest sample, found 8"},
+    );
+    breaks(
+        |p| {
+            counted(0, 7)(p);
+            p.steps[0].operands[3] = view(0, 0, 1);
+        },
+        expect! {"step 0 `embedded`: operand 3: expected an input of integers, found a view of a buffer"},
+    );
+}
+
 fn with_sources(second: IdSource) -> impl FnOnce(&mut Program) {
     move |p| {
         let Kernel::Embed { sources, .. } = &mut p.steps[0].kernel else { panic!("embed") };

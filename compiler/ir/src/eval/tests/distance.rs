@@ -105,6 +105,21 @@ fn rows_by_their_neighbours_and_their_size() {
 }
 
 #[test]
+fn places_pass_over_one_id() {
+    let ids = |ids: &[i64]| Tensor::ints(&[ids.len()], ids.to_vec()).unwrap();
+    let places = |skip, of: &[i64]| run(&Op::Places { skip }, &[&ids(of)]);
+    assert_eq!(places(1, &[0, 7, 2]), ids(&[2, 3, 4]));
+    assert_eq!(places(1, &[1, 7, 1, 1, 0]), ids(&[1, 2, 1, 1, 3]));
+    assert_eq!(places(0, &[0]), ids(&[0]));
+    let far = Op::Places { skip: usize::MAX };
+    assert!(eval_node(&far, &[&ids(&[3])], &Default::default()).is_err());
+    let last = Op::Places { skip: i64::MAX as usize };
+    assert!(eval_node(&last, &[&ids(&[3])], &Default::default()).is_err());
+    let rows = f(&[2], &[1., 2.]);
+    assert!(eval_node(&Op::Places { skip: 1 }, &[&rows], &Default::default()).is_err());
+}
+
+#[test]
 fn options_that_do_not_fit_are_errors() {
     let (x, long) = (column(&[0.; 2]), column(&[0.; 3]));
     let clip = Buckets::Clip { span: 2 };
