@@ -90,6 +90,7 @@ fn lengths_are_as_asked() {
     let latencies = found["rows"][0]["times"]["latency_ms"].as_object().expect("latencies");
     assert_eq!(latencies.keys().collect::<Vec<_>>(), ["p0", "p99.9"]);
     assert_eq!(bench(&place, &["--ratio", "1"])["lengths"], "uniform:32-32 (ratio 1 of 32)");
+    assert_eq!(row(&["--runs", "2", "--batch", "1"])["runs"], 2);
     let same = |seed: &str| row(&["--seed", seed])["tokens"].clone();
     assert_eq!(same("3"), same("3"));
 }

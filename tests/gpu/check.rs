@@ -39,7 +39,8 @@ pub(crate) fn check(case: &Case, target: &str, device: &Device) -> (Finding, boo
     };
     match compare(case, target, &engine) {
         Ok((check, wrong)) => {
-            (Finding { wrong, check: Some(check), ..Finding::empty(&unit) }, false)
+            let text = of_target(case, target).ok().and_then(|file| file.text.clone());
+            (Finding { wrong, check: Some(check), text, ..Finding::empty(&unit) }, false)
         }
         Err(error) => (Finding::failed(&unit, format!("{error:#}")), true),
     }

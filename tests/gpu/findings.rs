@@ -22,6 +22,9 @@ pub(crate) struct Finding {
     /// What was checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) check: Option<Check>,
+    /// The hash of the CUDA texts that were run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
     /// What was timed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) timing: Option<Timing>,
@@ -119,7 +122,7 @@ impl Finding {
 
     pub(crate) fn empty(unit: &str) -> Self {
         let unit = unit.to_owned();
-        Self { unit, wrong: Vec::new(), left_out: None, check: None, timing: None }
+        Self { unit, wrong: Vec::new(), left_out: None, check: None, text: None, timing: None }
     }
 }
 

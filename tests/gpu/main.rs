@@ -5,6 +5,7 @@
 //! - `gpu run PACK OUT --date DAY` runs it, and writes OUT/gpu.json and OUT/gpu.md. `--device sim` needs no GPU.
 //! - `gpu report OUT` writes the page again, with what peer.py has measured.
 //! - `gpu record OUT` puts a run's record into docs/gpu.
+//! - `gpu list` writes the list of kernels there that no GPU has run as they are now.
 //!
 //! Exit codes: 0 all is right, 1 something is wrong or was not reached, 2 this can't be done.
 
@@ -20,6 +21,7 @@ mod page;
 mod record;
 mod run;
 mod shapes;
+mod stale;
 mod subjects;
 mod timings;
 mod toolchain;
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
 
 fn done() -> Result<ExitCode> {
     let mut words = std::env::args().skip(1);
-    let command = words.next().context("expected pack, run, report or record")?;
+    let command = words.next().context("expected pack, run, report, record or list")?;
     let options = Options::read(words)?;
     let verdict = |record: &Record| ExitCode::from(u8::from(!record.passed()));
     match command.as_str() {
@@ -85,7 +87,11 @@ fn done() -> Result<ExitCode> {
             keep(&options.path(0, "a result folder")?, &bytec_tests::root().join("docs/gpu"))?;
             Ok(ExitCode::SUCCESS)
         }
-        other => bail!("expected pack, run, report or record, found {other}"),
+        "list" => {
+            list(&bytec_tests::root().join("docs/gpu"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        other => bail!("expected pack, run, report, record or list, found {other}"),
     }
 }
 
@@ -120,5 +126,13 @@ fn keep(out: &Path, docs: &Path) -> Result<()> {
     pack_file::write_whole(&docs.join(format!("{name}.md")), page::page(&record).as_bytes())?;
     let readme = docs.join("README.md");
     let text = std::fs::read_to_string(&readme).with_context(|| readme.display().to_string())?;
-    pack_file::write_whole(&readme, page::listed(&text, &record)?.as_bytes())
+    pack_file::write_whole(&readme, page::listed(&text, &record)?.as_bytes())?;
+    list(docs)
+}
+
+/// Lists the kernels that no GPU has run as they are now.
+fn list(docs: &Path) -> Result<()> {
+    let readme = docs.join("README.md");
+    let text = std::fs::read_to_string(&readme).with_context(|| readme.display().to_string())?;
+    pack_file::write_whole(&readme, stale::listed(&text, docs)?.as_bytes())
 }

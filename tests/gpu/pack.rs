@@ -16,6 +16,7 @@ use bytec_tests::tensors::{self, Tensor};
 use bytec_tests::{interpreter, plans};
 
 use crate::pack_file::{CaseFile, EXACT, Kind, SAMPLES, TargetFile, write_json};
+use crate::stale;
 
 /// The element types, and how the interpreter rounds to them.
 const DTYPES: [(&str, Rounding); 3] =
@@ -86,7 +87,8 @@ impl Subject {
         }
         let (mut targets, mut known) = (BTreeMap::new(), BTreeMap::new());
         for target in &self.targets {
-            let staged = self.target(target, folder, toolchain, &mut known);
+            let text = stale::hash(&loaded.graph, target)?;
+            let staged = self.target(target, folder, toolchain, (text, &mut known));
             let staged = staged.with_context(|| format!("{} for {target}", self.name))?;
             targets.insert(target.clone(), staged);
         }
@@ -95,14 +97,14 @@ impl Subject {
         write_json(&folder.join("case.json"), &file)
     }
 
-    /// Compiles for a target and runs it. `known` are the files of results so far: most targets of one element type
+    /// Compiles for a target and runs it. `text` is the hash of its CUDA texts. `known` are the files of results so far: most targets of one element type
     /// give the same bits, and share a file.
     fn target(
         &self,
         target: &str,
         folder: &Path,
         toolchain: &Toolchain,
-        known: &mut BTreeMap<String, Vec<Outputs>>,
+        (text, known): (Option<String>, &mut BTreeMap<String, Vec<Outputs>>),
     ) -> Result<TargetFile> {
         let plan = format!("{}.plan", target.replace(':', "-"));
         let options = Options {
@@ -121,7 +123,7 @@ impl Subject {
             ensure!(used, "expected a step of kernel {kernel}, found none");
         }
         let Some(code) = &program.device else {
-            return Ok(TargetFile { plan, simulated: None, every_bit_defined: false });
+            return Ok(TargetFile { plan, text: None, simulated: None, every_bit_defined: false });
         };
         let ptx = code.modules.iter().filter_map(|module| {
             let image = module.ptx.as_ref()?;
@@ -148,7 +150,7 @@ impl Subject {
                 file
             }
         };
-        Ok(TargetFile { plan, simulated: Some(file), every_bit_defined })
+        Ok(TargetFile { plan, text, simulated: Some(file), every_bit_defined })
     }
 }
 

@@ -51,6 +51,9 @@ pub(crate) struct CaseFile {
 pub(crate) struct TargetFile {
     /// The plan's file.
     pub(crate) plan: String,
+    /// The hash of the CUDA texts that the plan was made of; none for the CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
     /// What the simulated GPU gives for the compared samples in one batch; none for the CPU.
     pub(crate) simulated: Option<String>,
     /// Whether the kernels use instructions alone whose every bit the PTX ISA defines, so that a GPU that differs from

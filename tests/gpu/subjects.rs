@@ -22,7 +22,7 @@ use crate::pack::Subject;
 use crate::pack_file::{Kind, read_json, write_json};
 
 /// Every target: the CPU, and each architecture in each element type.
-const TARGETS: [&str; 7] =
+pub(crate) const TARGETS: [&str; 7] =
     ["cpu:f32", "sm_80:f32", "sm_80:f16", "sm_80:bf16", "sm_90a:f32", "sm_90a:f16", "sm_90a:bf16"];
 
 /// Those of MiniLM: each plan has a copy of the weights.

@@ -87,6 +87,7 @@ fn refuse(args: &BenchArgs) -> Outcome {
         ("--plot", args.plot.is_some()),
         ("--trace", args.trace.is_some()),
         ("--duration", args.duration.is_some()),
+        ("--runs", args.runs.is_some()),
         ("--percentiles", !args.percentiles.is_empty()),
     ];
     if let (Device::Sim(_), Some((flag, _))) =

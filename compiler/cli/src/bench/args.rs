@@ -54,9 +54,12 @@ pub(crate) struct BenchArgs {
     /// The most tokens of a batch, in place of a number of samples.
     #[arg(long, value_name = "N,..", value_delimiter = ',', conflicts_with = "batch", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) tokens: Vec<u64>,
-    /// Seconds to measure each number of samples or tokens, five runs at least; by default 2.
+    /// Seconds to measure each number of samples or tokens; by default 2.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) duration: Option<f64>,
+    /// The fewest runs of each, however long they take; by default 5.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: Option<u32>,
     /// Which percentiles of the latency to give; by default 50, 90 and 99.
     #[arg(long, value_name = "P,..", value_delimiter = ',', value_parser = percent)]
     pub(crate) percentiles: Vec<f64>,

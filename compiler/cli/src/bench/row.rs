@@ -18,7 +18,7 @@ use crate::failure::Failure;
 
 /// Seconds, and the fewest runs.
 const SECONDS: f64 = 2.0;
-const RUNS: usize = 5;
+const RUNS: u32 = 5;
 /// Percentiles, unless the command line says otherwise.
 const PERCENTILES: [f64; 3] = [50.0, 90.0, 99.0];
 
@@ -76,8 +76,9 @@ pub(super) fn measure(
 ) -> Result<Row, Failure> {
     let seconds = args.duration.unwrap_or(SECONDS);
     warm_up(meter, batches, seconds / 4.0)?;
+    let least = args.runs.unwrap_or(RUNS) as usize;
     let (begun, mut times, mut of) = (Instant::now(), Vec::new(), Vec::new());
-    while times.len() < RUNS || begun.elapsed().as_secs_f64() < seconds {
+    while times.len() < least || begun.elapsed().as_secs_f64() < seconds {
         let batch = times.len() % batches.len();
         times.push(meter.run(&batches[batch].packed)?.as_secs_f64());
         of.push(batch);
