@@ -322,6 +322,27 @@ fn peers(page: &mut String, record: &Record, peer: &Value) {
             ratio.unwrap_or_default()
         );
     }
+    let Some(products) = peer["linears"].as_array().filter(|rows| !rows.is_empty()) else { return };
+    page.push_str(
+        "\n### Linears by cuBLASLt\n\nAs PyTorch calls it; GELU in its tanh form, in the epilogue.\n\n\
+         | shape | type | tokens | n | k | form | ms | TFLOP/s |\n|---|---|---:|---:|---:|---|---:|---:|\n",
+    );
+    for row in products {
+        let word = |name: &str| row[name].as_str().unwrap_or("?");
+        let count = |name: &str| row[name].as_u64().unwrap_or(0);
+        _ = writeln!(
+            page,
+            "| {} | {} | {} | {} | {} | {} | {:.4} | {:.0} |",
+            word("shape"),
+            word("dtype"),
+            count("tokens"),
+            count("n"),
+            count("k"),
+            word("form"),
+            row["ms"].as_f64().unwrap_or(f64::NAN),
+            row["tflops"].as_f64().unwrap_or(f64::NAN),
+        );
+    }
 }
 
 #[cfg(test)]

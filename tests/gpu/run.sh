@@ -30,10 +30,15 @@ fi
 code=$?
 rm -rf "$out/models"
 
-# Another program on the same batches, for comparison; it may fail without harm.
+# Another program on the same batches, for comparison; it may fail without harm. PEER_SECONDS limits it, of which
+# torch.compile takes most. Without a GPU it only tries its way, times nothing and writes nothing.
+limit=${PEER_SECONDS:-100}
+if [[ " $* " == *" --device sim "* ]] && [ -n "${PEER_PYTHON:-}" ]; then
+    timeout "$limit" "$PEER_PYTHON" peer.py "$out/shapes.json" --dry-run || echo "peer.py was stopped or failed" >&2
+fi
 if [ -f "$out/gpu.json" ] && [[ " $* " != *" --device sim "* ]] && grep -q '"median_ms"' "$out/gpu.json"; then
     if command -v python3 >/dev/null && python3 -c 'import torch' 2>/dev/null; then
-        timeout 100 python3 peer.py "$out/shapes.json" "$out/peer.json" || echo "peer.py was stopped or failed" >&2
+        timeout "$limit" python3 peer.py "$out/shapes.json" "$out/peer.json" || echo "peer.py was stopped or failed" >&2
         ./gpu report "$out" || true
     else
         echo "no PyTorch here: nothing to compare times with" >&2
