@@ -50,7 +50,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Outcome {
     let found = match &timed {
         Some(timed) => ceilings::device(args, engine, timed),
         None if simulated => ceilings::Found::default(),
-        None => ceilings::processor(engine)?,
+        None => ceilings::processor(args, engine)?,
     };
     let options = SessionOptions { graphs: args.graphs, ..SessionOptions::default() };
     let mut meter = Meter::new(engine, options, timed);

@@ -17,7 +17,7 @@ use super::args::BenchArgs;
 use crate::failure::Failure;
 use crate::toolchain;
 
-/// For each of the processor's.
+/// The longest time for each of the processor's.
 const TIME: Duration = Duration::from_millis(300);
 /// Bytes of each side of the device's copy; no GPU's caches hold them.
 const COPIED: u64 = 1 << 30;
@@ -34,14 +34,15 @@ pub(super) struct Found {
     pub(super) missing: Vec<String>,
 }
 
-/// Those of the processor, with as many threads as the engine has.
-pub(super) fn processor(engine: &Engine) -> Result<Found, Failure> {
+/// Those of the processor, with as many threads as the engine has. A short measurement takes little time for them.
+pub(super) fn processor(args: &BenchArgs, engine: &Engine) -> Result<Found, Failure> {
+    let time = args.duration.map_or(TIME, |seconds| TIME.min(Duration::from_secs_f64(seconds)));
     let count = engine.threads();
     let threads = Threads::new(Some(count)).map_err(Failure::machine)?;
     let rates = Ceilings {
-        copy: Some(host_copy(count, TIME)),
-        product: Some(product(engine.isa(), &threads, TIME)),
-        fma: Some(fma(engine.isa(), &threads, TIME)),
+        copy: Some(host_copy(count, time)),
+        product: Some(product(engine.isa(), &threads, time)),
+        fma: Some(fma(engine.isa(), &threads, time)),
     };
     Ok(Found { rates, missing: Vec::new() })
 }
