@@ -282,8 +282,9 @@ pub(crate) struct GoldenArgs {
     /// Where to write the samples and their outputs.
     #[arg(short, long, value_name = "FILE", value_parser = output())]
     pub(crate) output: PathBuf,
-    /// The size of each sample: its tokens, or for several sizes such as rows and columns those joined by x.
-    #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = sizes, default_value = "1,2,7,8,9,16,17")]
+    /// The size of each sample: its tokens, or for several sizes such as rows and columns those joined by x; by default
+    /// 1,2,7,8,9,16,17. A model of images of one size takes none, and gets three samples.
+    #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = sizes)]
     pub(crate) lengths: Vec<Sizes>,
     /// Chooses the samples.
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -18,6 +18,11 @@ use crate::failure::Failure;
 use crate::progress::Bar;
 use crate::{Outcome, outputs, tensors};
 
+/// The sizes of samples, unless the caller says.
+const LENGTHS: [u64; 7] = [1, 2, 7, 8, 9, 16, 17];
+/// How many samples of a model that takes one size alone.
+const SAMPLES: usize = 3;
+
 /// A sample before it is evaluated.
 struct Sample {
     /// What its keys in the file begin with.
@@ -69,13 +74,23 @@ fn drawn(graph: &Graph, args: &GoldenArgs) -> Result<Vec<Sample>, Failure> {
     let draw = |(i, sizes): (usize, &Sizes)| {
         let seed = args.seed.wrapping_mul(1 << 20).wrapping_add(i as u64);
         let shown: Vec<_> = sizes.0.iter().map(u64::to_string).collect();
+        let size = if shown.is_empty() {
+            "its one size".to_owned()
+        } else {
+            format!("size {}", shown.join("x"))
+        };
         Ok(Sample {
             key: i.to_string(),
-            label: format!("sample {i} of size {}", shown.join("x")),
+            label: format!("sample {i} of {size}"),
             inputs: sample::inputs(graph, &bindings(graph, sizes)?, seed),
         })
     };
-    args.lengths.iter().enumerate().map(draw).collect()
+    let usual = match graph.symbols().len() {
+        0 => vec![Sizes(Vec::new()); SAMPLES],
+        _ => LENGTHS.map(|length| Sizes(vec![length])).to_vec(),
+    };
+    let sizes = if args.lengths.is_empty() { &usual } else { &args.lengths };
+    sizes.iter().enumerate().map(draw).collect()
 }
 
 /// The samples of a file, each held against what the model takes. Outputs that the file also has are passed over.

@@ -4,6 +4,7 @@ use std::io::{BufWriter, IsTerminal, Write, stderr, stdin, stdout};
 use std::path::Path;
 
 use bytec_plan::manifest::Task;
+use bytec_plan::program::DType;
 use bytec_runtime::Engine;
 use bytec_text::{Origin, TextEncoder, Truncation};
 
@@ -126,6 +127,15 @@ fn no_tokenizer(plan: &Path) -> Failure {
 }
 
 fn encoder(plan: &Path, engine: &Engine) -> Result<TextEncoder, Failure> {
+    let takes_ids = engine.program().inputs.iter().any(|input| input.dtype == DType::I64);
+    if !takes_ids {
+        let names: Vec<_> = engine.program().inputs.iter().map(|x| x.name.as_str()).collect();
+        return Err(Failure::bad_input(anyhow::anyhow!(
+            "{} reads no text: its model takes {}; use --inputs",
+            plan.display(),
+            names.join(" and ")
+        )));
+    }
     let spec = engine.manifest().text.as_ref().ok_or_else(|| no_tokenizer(plan))?;
     let tokenizer = engine.tokenizer().ok_or_else(|| no_tokenizer(plan))?;
     TextEncoder::new(tokenizer, spec).map_err(|error| {
