@@ -263,14 +263,14 @@ fn programs() -> Vec<Row> {
             "a size that depends on values",
             |graph| {
                 graph["tensor_values"]["layer_norm"]["sizes"][1] =
-                    size("Symbol('u0', integer=True)")
+                    size("Symbol('u0', integer=True)");
             },
             &["`layer_norm`", "over u0"],
         ),
         graph(
             "a size by a remainder",
             |graph| {
-                graph["tensor_values"]["gelu"]["sizes"][1] = size("Mod(Integer(9), Integer(4))")
+                graph["tensor_values"]["gelu"]["sizes"][1] = size("Mod(Integer(9), Integer(4))");
             },
             &["`gelu`", "uses Mod"],
         ),
@@ -312,7 +312,7 @@ fn programs() -> Vec<Row> {
             "a parameter of another shape",
             |graph| {
                 graph["tensor_values"]["p_model_embeddings_word_embeddings_weight"]["sizes"][0]["as_int"] =
-                    49.into()
+                    49.into();
             },
             &[TABLE, "float[49, 16]", "[50, 16]"],
         ),
@@ -333,7 +333,7 @@ fn programs() -> Vec<Row> {
                 output(
                     program,
                     json!({"buffer_mutation": {"arg": {"name": "gelu"}, "buffer_name": "x"}}),
-                )
+                );
             },
             &["result 2", "a buffer's new value"],
         ),
