@@ -34,7 +34,7 @@ fn fits(op: &Op, x: &[&Type], result: &Type) -> Outcome {
             rank(result, 1)
         }
         Op::Full => rank(x[0], 0),
-        Op::Unary(_) | Op::Cast => shaped(&x[0].shape, result),
+        Op::Unary(_) | Op::Cast | Op::Places { .. } => shaped(&x[0].shape, result),
         Op::Binary(_) => shaped(&broadcast([x[0], x[1]])?, result),
         Op::Where => {
             demand(x[0].kind == Kind::Bool, || format!("expected truth values, found {}", x[0]))?;

@@ -179,6 +179,12 @@ pub enum Op {
         /// The axis.
         axis: usize,
     },
+    /// Along the last axis, how many up to an element are not `skip`, counted from `skip + 1` on; `skip` where it is `skip`.
+    /// The lifting puts it where a program says so in several ops.
+    Places {
+        /// What is not counted: the padding token.
+        skip: i64,
+    },
     /// Differences of neighbours along an axis, one fewer than the operand has.
     Diff {
         /// The axis.
@@ -250,6 +256,7 @@ impl Op {
             | Op::Flip { .. }
             | Op::Reduce { .. }
             | Op::CumSum { .. }
+            | Op::Places { .. }
             | Op::Diff { .. }
             | Op::Softmax { .. } => (1, 1),
             Op::Binary(_) | Op::Gather { .. } | Op::IndexSelect { .. } | Op::MatMul => (2, 2),
@@ -288,6 +295,7 @@ impl Op {
             Op::IndexSelect { .. } => "index_select",
             Op::Reduce { .. } => "reduce",
             Op::CumSum { .. } => "cumsum",
+            Op::Places { .. } => "places",
             Op::Diff { .. } => "diff",
             Op::MatMul => "matmul",
             Op::Linear => "linear",

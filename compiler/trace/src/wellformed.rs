@@ -48,7 +48,7 @@ fn result(node: &Node, xs: &[&[Dim]]) -> Result<Option<Vec<Dim>>, String> {
     };
     let same = Ok(Some(first.to_vec()));
     match &node.op {
-        Op::Unary(_) | Op::Cast => same,
+        Op::Unary(_) | Op::Cast | Op::Places { .. } => same,
         Op::Softmax { axis } | Op::CumSum { axis } | Op::Flip { axis } => has(*axis).and(same),
         Op::Binary(_) | Op::Where => broadcast(xs).map(Some),
         Op::Constant(constant) => {

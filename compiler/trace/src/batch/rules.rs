@@ -68,6 +68,7 @@ pub(super) fn axis(node: &Node, xs: &[Operand<'_>], batch: &Symbol) -> Outcome {
         }
         Op::Flip { axis } => along(&xs[0], *axis, "reverses the samples' order"),
         Op::CumSum { axis } => along(&xs[0], *axis, "adds up samples"),
+        Op::Places { .. } => along(&xs[0], xs[0].shape.len().saturating_sub(1), "counts samples"),
         Op::Diff { axis } => along(&xs[0], *axis, "takes differences of samples"),
         Op::Softmax { axis } => along(&xs[0], *axis, "normalises over the samples"),
         Op::Gather { axis } => gather(&xs[0], &xs[1], *axis),

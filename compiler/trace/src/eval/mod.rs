@@ -220,6 +220,7 @@ impl Run<'_> {
             Op::Cast => Ok(elementwise::cast(xs[0], kind)),
             Op::Reduce { f, axes, keep } => reduce::reduce(*f, axes, *keep, xs[0], kind),
             Op::CumSum { axis } => reduce::cumsum(xs[0], *axis),
+            Op::Places { skip } => reduce::places(xs[0], *skip),
             Op::Diff { axis } => reduce::diff(xs[0], *axis),
             Op::Softmax { axis } => reduce::softmax(xs[0], *axis),
             Op::LayerNorm { axes, eps } => reduce::layer_norm(xs, *axes, *eps),

@@ -158,6 +158,17 @@ pub(super) fn cumsum(x: &Tensor, axis: usize) -> Outcome<Tensor> {
     }
 }
 
+pub(super) fn places(x: &Tensor, skip: i64) -> Outcome<Tensor> {
+    let last = x.shape.len().checked_sub(1).ok_or("it has no axis")?;
+    along_ints(x, last, |line| {
+        let places = line.iter().scan(skip, |place, &x| {
+            *place = place.wrapping_add(i64::from(x != skip));
+            Some(if x == skip { skip } else { *place })
+        });
+        places.collect()
+    })
+}
+
 pub(super) fn diff(x: &Tensor, axis: usize) -> Outcome<Tensor> {
     match x.data {
         Data::Int(_) => along_ints(x, axis, |line| {

@@ -50,6 +50,12 @@ pub(super) fn lower(l: &mut Lower<'_, '_>, value: ValueId) -> Outcome {
                 .to_owned(),
         ),
         Op::Reduce { f, axes, .. } => reduce(l, *f, axes, xs[0], &name),
+        Op::Places { skip } => {
+            let view = l.view(xs[0])?;
+            let ids = l.computed(&view, &name)?;
+            let skip = usize::try_from(*skip).map_err(|_| "expected a padding id from 0 on")?;
+            l.made(&name, IrOp::Places { skip }, &[ids])
+        }
         Op::MatMul => matmul(l, xs[0], xs[1], &shape, &name),
         Op::Linear => {
             let x = l.view(xs[0])?;

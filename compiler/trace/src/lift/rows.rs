@@ -108,7 +108,7 @@ fn taken_in(
         return Ok(None);
     };
     let operands = l.graph().operands(id);
-    if kind(l, operands[1]) != Some(OpKind::Iota) {
+    if !matches!(kind(l, operands[1]), Some(OpKind::Iota | OpKind::Places)) {
         return Ok(None);
     }
     let row = l.computed(row, name)?;

@@ -20,7 +20,7 @@ use crate::op::Op;
 use crate::program::{Kind, Trace};
 use crate::sketch::Sketch;
 
-/// Random tensors for a trace's inputs, at a batch of one, and for its weights. Ids are 2 or 3, and masks are all ones.
+/// Random tensors for a trace's inputs, at a batch of one, and for its weights. Ids are 1 to 3, and masks are all ones.
 fn tensors(trace: &Trace, length: u64) -> [BTreeMap<String, Tensor>; 2] {
     let mut random = Random::new(length);
     let sizes = trace.symbols.iter().map(|range| {
@@ -41,7 +41,7 @@ fn tensors(trace: &Trace, length: u64) -> [BTreeMap<String, Tensor>; 2] {
         let data = match node.ty.kind {
             Kind::Float => Data::Float((0..count).map(|_| random.real()).collect()),
             _ if name.contains("mask") => Data::Int(vec![1; count]),
-            _ => Data::Int((0..count).map(|_| 2 + random.below(2) as i64).collect()),
+            _ => Data::Int((0..count).map(|_| 1 + random.below(3) as i64).collect()),
         };
         into.entry(name.clone()).or_insert(Tensor { shape, data });
     }
