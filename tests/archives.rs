@@ -9,7 +9,7 @@ use bytec_tests::batches::{assert_same_bits, run, run_alone};
 use bytec_tests::golden::max_difference;
 use bytec_tests::{plans, tensors};
 
-const CASES: [&str; 4] = ["bert", "deberta_v2", "roberta", "t5_encoder"];
+const CASES: [&str; 5] = ["bert", "deberta_v2", "roberta", "t5_encoder", "vit"];
 
 fn folder(case: &str) -> PathBuf {
     bytec_tests::root().join("tests/golden_data/pt2").join(case)
