@@ -78,11 +78,6 @@ pub(super) fn rows() -> Vec<Row> {
             &["%s = matmul", "f32[L, L]", "4096 bytes at L = 32"],
         ),
         lines(
-            "rows joined across samples",
-            "%y: f32[2*L, 24] = concat(%x, %x) {axis = 0}\noutput y = %y\n",
-            &["%y = concat"],
-        ),
-        lines(
             "an op without a kernel",
             "%y: f32[L] = reduce(%x) {f = sum, axis = 1}\noutput y = %y\n",
             &["%y", "reduce"],

@@ -4,6 +4,7 @@
 pub mod archives;
 pub mod batches;
 pub mod families;
+pub mod figures;
 pub mod golden;
 pub mod interpreter;
 pub mod minilm;

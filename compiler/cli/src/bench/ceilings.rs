@@ -114,7 +114,7 @@ fn graph() -> String {
     format!(
         "bytec 1\nsymbol L in 1..={ROWS}\ninput %x: f32[L, {SIDE}]\nweight @w: f32[{SIDE}, {SIDE}]\n\
          %y: f32[L, {SIDE}] = linear(%x, @w) {{epilogue = []}}\n\
-         %first: f32[{SIDE}] = pool(%y) {{pooling = cls}}\noutput y = %first\n"
+         %first: f32[{SIDE}] = pool(%y) {{kind = cls, normalize = none}}\noutput y = %first\n"
     )
 }
 

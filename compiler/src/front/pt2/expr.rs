@@ -270,7 +270,7 @@ mod tests {
                 format!("Add(FloorDiv(Add({s}, Integer(-16)), Integer(16)), Integer(1))"),
                 "floor(s1 - 16, 16) + 1",
             ),
-            (format!("Mul(Rational(1, 2), Add({s}, Symbol('s2')))"), "floor(s1 + s2, 2)"),
+            (format!("Mul(Rational(1, 2), Add({s}, Symbol('s2')))"), "floor(s2 + s1, 2)"),
             (format!("Add(Mul(Rational(1, 2), {s}), Mul(Rational(1, 2), {s}))"), "floor(2*s1, 2)"),
             (format!("FloorDiv(Mul(Rational(1, 2), {s}), Integer(3))"), "floor(s1, 6)"),
             (

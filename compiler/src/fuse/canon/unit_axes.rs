@@ -1,4 +1,4 @@
-//! A transpose that moves only axes of 1 becomes a reshape.
+//! A transpose that moves only axes of 1, or a reduction of an axis of 1, becomes a reshape.
 //!
 //! Before:
 //! ```text
@@ -36,15 +36,14 @@ impl Rule for UnitAxes {
     }
 
     fn summary(&self) -> &'static str {
-        "a transpose that moves only axes of 1 becomes a reshape"
+        "a transpose or reduction of axes of 1 becomes a reshape"
     }
 
     fn apply(&self, graph: &Graph, at: NodeId) -> Outcome {
-        let Some((perm, x)) = transpose(graph, at) else { return Outcome::NoMatch };
-        let shape = &graph.ty(x).shape;
-        let several: Vec<_> =
-            perm.iter().filter(|&&axis| shape[axis].as_fixed() != Some(1)).collect();
-        if !several.is_sorted() || is_shared(graph, x) {
+        let Some(x) = moves_only_units(graph, at).or_else(|| reduces_a_unit(graph, at)) else {
+            return Outcome::NoMatch;
+        };
+        if is_shared(graph, x) {
             return Outcome::NoMatch;
         }
         let mut rewrite = Rewrite::new(graph);
@@ -56,4 +55,19 @@ impl Rule for UnitAxes {
             })
             .into()
     }
+}
+
+/// What a transpose moves, if all axes of several elements stay in their order.
+fn moves_only_units(graph: &Graph, at: NodeId) -> Option<NodeId> {
+    let (perm, x) = transpose(graph, at)?;
+    let shape = &graph.ty(x).shape;
+    let several = perm.iter().filter(|&&axis| shape[axis].as_fixed() != Some(1));
+    several.is_sorted().then_some(x)
+}
+
+/// What a reduction of one element reduces: a sum, mean or largest of one is that one.
+fn reduces_a_unit(graph: &Graph, at: NodeId) -> Option<NodeId> {
+    let Some(Op::Reduce { axis, .. }) = graph.op(at) else { return None };
+    let x = graph.operands(at)[0];
+    (graph.ty(x).shape[*axis].as_fixed() == Some(1)).then_some(x)
 }
