@@ -33,7 +33,7 @@ INTERPRETER = 2e-6
 CPU, SLACK = 5e-6, 8.0
 OUTPUTS = [
     "last_hidden_state", "pooler_output", "logits", "prediction_logits", "sop_logits", "seq_relationship_logits",
-    "start_logits", "end_logits",
+    "start_logits", "end_logits", "cls_logits", "distillation_logits",
 ]
 ACTIVATIONS = [
     "gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "relu", "silu", "swish", "tanh", "quick_gelu", "sigmoid",
@@ -172,6 +172,42 @@ class Draw(random.Random):
         rope = dict(rope_type="default", rope_theta=1000.0)
         return self.bert() | dict(head_dim=2 * self.randint(2, 7), rope_parameters=rope)
 
+    def vit(self):
+        heads = self.randint(1, 5)
+        patch = [self.randint(2, 6), self.randint(2, 6)]
+        # Pixels past the last whole patch are left out.
+        image = [self.randint(1, 4) * size + self.randrange(size) for size in patch]
+        return dict(
+            hidden_act=self.act(),
+            hidden_size=self.width(heads),
+            image_size=image,
+            intermediate_size=self.randint(1, 70),
+            layer_norm_eps=self.choice([1e-12, 1e-7, 1e-5]),
+            num_attention_heads=heads,
+            num_channels=self.randint(1, 4),
+            num_hidden_layers=self.randint(1, 3),
+            patch_size=patch,
+            qkv_bias=self.even(),
+        )
+
+    def deit(self):
+        return self.vit()
+
+    def dinov2(self):
+        config = self.vit()
+        del config["intermediate_size"]
+        patch, grid = self.randint(2, 6), self.randint(1, 4)
+        return config | dict(
+            image_size=patch * grid,
+            layerscale_value=1.0,
+            mlp_ratio=self.randint(1, 4),
+            patch_size=patch,
+            use_swiglu_ffn=self.even(),
+        )
+
+    def dinov2_with_registers(self):
+        return self.dinov2() | dict(num_register_tokens=self.randint(1, 4))
+
 
 @contextlib.contextmanager
 def all_in_f64():
@@ -210,11 +246,32 @@ def longest(family, config):
     return rows - 2 if family == "mpnet" else rows
 
 
+def texts(family, config, takes, draw):
+    """Samples of token ids: of one token, as long as may be, and in between."""
+    types = getattr(config, "type_vocab_size", 0) if "token_type_ids" in takes else 0
+    most = longest(family, config)
+    for length in [1, most, draw.randint(1, most), draw.randint(1, most)]:
+        given = {"input_ids": draw.choices(range(config.vocab_size), k=length)}
+        if types:
+            given["token_type_ids"] = [draw.randrange(types) for _ in range(length)]
+        yield {name: numpy.array(values) for name, values in given.items()}
+
+
+def images(config, seed):
+    """Three images of the config's size."""
+    size = config.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    generator = numpy.random.default_rng(seed)
+    for _ in range(3):
+        pixels = generator.standard_normal((config.num_channels, height, width))
+        yield {"pixel_values": pixels.astype(numpy.float32)}
+
+
 def write(folder, family, cls, seed):
     """The folder of a random model, its inputs, and what transformers gives for each sample alone."""
     draw = Draw(seed)
     fields = getattr(draw, family.replace("-", "_"))()
-    if re.search("ForSequenceClassification|ForTokenClassification", cls.__name__):
+    if re.search("ForSequenceClassification|ForTokenClassification|ForImageClassification", cls.__name__):
         fields["num_labels"] = draw.randint(1, 5)
     config = cls.config_class(**fields)
     config._attn_implementation = "eager"
@@ -226,18 +283,16 @@ def write(folder, family, cls, seed):
     exact.load_state_dict(model.state_dict())
     exact.tie_weights()
 
-    ids = range(config.vocab_size)
     takes = inspect.signature(exact.forward).parameters
-    types = getattr(config, "type_vocab_size", 0) if "token_type_ids" in takes else 0
-    most = longest(family, config)
+    samples = images(config, seed) if "pixel_values" in takes else texts(family, config, takes, draw)
     inputs, outputs = {}, {}
-    for sample, length in enumerate([1, most, draw.randint(1, most), draw.randint(1, most)]):
-        given = {"input_ids": draw.choices(ids, k=length)}
-        if types:
-            given["token_type_ids"] = [draw.randrange(types) for _ in range(length)]
-        inputs |= {f"{sample}.{name}": numpy.array(values) for name, values in given.items()}
-        batch = {name: torch.tensor([values]) for name, values in given.items()}
-        batch["attention_mask"] = torch.ones_like(batch["input_ids"])
+    for sample, given in enumerate(samples):
+        inputs |= {f"{sample}.{name}": values for name, values in given.items()}
+        batch = {name: torch.tensor(values)[None] for name, values in given.items()}
+        if "pixel_values" in batch:
+            batch["pixel_values"] = batch["pixel_values"].double()
+        else:
+            batch["attention_mask"] = torch.ones_like(batch["input_ids"])
         if cls.__name__.endswith("ForMultipleChoice"):
             batch = {name: values[None] for name, values in batch.items()}
         with torch.no_grad(), all_in_f64():
