@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Holds bytec against transformers on random models; README.md beside this says what is compared.
 #
-#   tests/transformers/run.sh [--venv FOLDER] [OPTION..]      --rounds N   --seed N   --only REGEX
+#   tests/transformers/run.sh [--venv FOLDER] [OPTION..]            --rounds N   --seed N   --only REGEX
+#   tests/transformers/run.sh [--venv FOLDER] archives [OPTION..]   --forms NAME,..   --seed N   --only REGEX
 #
 # The virtual environment is made in target/transformers/venv unless FOLDER is given, and kept for the next time.
 # Exit codes: 0 all models agree, 1 some don't, 2 it could not be set up.
@@ -23,4 +24,9 @@ fi
 cargo build --locked -p bytec || exit 2
 # Nothing is fetched: every model is made here.
 export HF_HUB_OFFLINE=1 CUDA_VISIBLE_DEVICES=
-exec "$venv/bin/python" tests/transformers/agree.py --bytec "$target/debug/bytec" --work "$target/transformers/models" "$@"
+script=agree work=models
+if [ "${1:-}" = archives ]; then
+    script=archives work=archives
+    shift
+fi
+exec "$venv/bin/python" "tests/transformers/$script.py" --bytec "$target/debug/bytec" --work "$target/transformers/$work" "$@"
