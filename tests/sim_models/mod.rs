@@ -4,6 +4,7 @@
 mod goldens;
 mod neighbours;
 mod padding_ids;
+mod queries;
 
 use std::path::Path;
 use std::sync::Arc;

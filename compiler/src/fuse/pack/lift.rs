@@ -26,11 +26,7 @@ pub(super) fn check(
     let site = Site { graph, operands, placement };
     match op {
         Op::Iota { .. } | Op::Unary { .. } | Op::Binary { .. } | Op::Pointwise { .. } => Ok(()),
-        Op::Attention { .. } => {
-            site.counts_rows(0)?;
-            site.counts_rows(1)?;
-            (3..operands.len()).try_for_each(|i| site.shared(i, "table"))
-        }
+        Op::Attention { .. } => (3..operands.len()).try_for_each(|i| site.shared(i, "table")),
         Op::Places { .. } | Op::Rotary { .. } | Op::Unfold { .. } => site.counts_rows(0),
         Op::Gather {} => site.shared(0, "table"),
         Op::Linear { .. } => {

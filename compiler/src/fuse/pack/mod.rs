@@ -157,7 +157,8 @@ fn extent(ty: &TensorType) -> Dim {
     rows.fold(Dim::fixed(1), |product, dim| product * dim)
 }
 
-fn placed(ty: &TensorType) -> Placement {
+/// Where a value of this type lives that depends on the sample.
+pub(crate) fn placed(ty: &TensorType) -> Placement {
     match row_axes(ty) {
         0 => Placement::PerSample,
         _ => Placement::Ragged { extent: extent(ty) },

@@ -76,6 +76,14 @@ output y = %v\n",
             ragged(Dim::fixed(6)),
         ),
         (
+            "%n: f32[1, 8] = reshape(@b) {shape = [1, 8]}\n%v: f32[1, 8] = attention(%n, %x, %x) {heads = 2, head_size = 4, scale = 1.0}\noutput y = %v\n",
+            Placement::PerSample,
+        ),
+        (
+            "%v: f32[8, 8] = attention(@w, %x, %x) {heads = 2, head_size = 4, scale = 1.0}\noutput y = %v\n",
+            ragged(Dim::fixed(8)),
+        ),
+        (
             "%v: f32[H*W, 4] = reshape(%image) {shape = [H*W, 4]}\noutput y = %v\n",
             ragged(Dim::symbol("H") * Dim::symbol("W")),
         ),

@@ -3,11 +3,11 @@
 use bytec_ir::attention::{Band, Bias, Pairs, Rotary};
 use bytec_ir::{Buckets, NodeId};
 use bytec_plan::attention as plan;
-use bytec_plan::kernel::Kernel;
+use bytec_plan::kernel::{Instr, Kernel};
 use bytec_plan::program::{Layout, Operand};
 
 use super::{Choice, Selector};
-use crate::fuse::pack::Placement;
+use crate::fuse::pack::{self, Placement};
 use crate::schedule::shapes::Matrix;
 use crate::schedule::{Content, WeightUse};
 
@@ -39,11 +39,10 @@ impl Selector<'_> {
             rotary.map(|rotary| format!("the rotation {rotary}")),
         ];
         let asked: Vec<_> = asked.into_iter().flatten().collect();
-        let q = self.rows_of(xs[0], out.rows, Some(out.width))?.0;
-        let kv_rows = self.matrix(xs[1])?.rows;
-        let k = self.rows_of(xs[1], kv_rows, Some(out.width))?.0;
-        let v = self.rows_of(xs[2], kv_rows, Some(out.width))?.0;
-        let mut operands = vec![q, k, v];
+        let mut operands = Vec::new();
+        for &x in &xs[..3] {
+            operands.push(self.rows_of_heads(x, out.width)?);
+        }
         let counted = matches!(bias, Bias::Relative(_) | Bias::Disentangled { .. });
         let most = if counted || rotary.is_some() {
             self.most_rows(xs[0])?.max(self.most_rows(xs[1])?)
@@ -66,6 +65,23 @@ impl Selector<'_> {
             asked => format!("scores never leave the kernel; it applies {}", asked.join(" and ")),
         };
         Ok((kernel, operands, reason))
+    }
+
+    /// Rows that attention reads. Those made of weights alone, such as a query that every sample asks, are copied to each
+    /// sample: the kernel then has no case of its own for them, and they are few.
+    fn rows_of_heads(&mut self, id: NodeId, width: u64) -> Result<Operand, String> {
+        let graph = &self.packed.graph;
+        if *self.placement(id) != Placement::Shared {
+            let rows = self.matrix(id)?.rows;
+            return Ok(self.rows_of(id, rows, Some(width))?.0);
+        }
+        let rows = self.extents.rows(&pack::placed(graph.ty(id)));
+        let matrix = Matrix { rows, width };
+        let (operands, broadcasts) = self.broadcast(&[id], matrix)?;
+        let body = vec![Instr::Operand(0)];
+        let kernel = Kernel::Pointwise { width: width as u32, operands: broadcasts, body };
+        let reason = "the same rows for every sample".to_owned();
+        Ok(Operand::View(self.push_step(graph.name(id), matrix, (kernel, operands, reason))))
     }
 
     pub(super) fn rotary(
