@@ -75,6 +75,13 @@ pub enum Place {
     Nowhere(u64),
     /// In the block's shared memory.
     Shared(u64),
+    /// In that of another block of its cluster.
+    Peer {
+        /// The block's rank in the cluster.
+        rank: u32,
+        /// Bytes from the beginning of its shared memory.
+        offset: u64,
+    },
     /// In the thread's local memory.
     Local(u64),
     /// Among the kernel's parameters.
@@ -91,6 +98,9 @@ impl fmt::Display for Place {
             }
             Place::Nowhere(address) => write!(f, "address {address:#x}"),
             Place::Shared(offset) => write!(f, "shared+{offset}"),
+            Place::Peer { rank, offset } => {
+                write!(f, "shared+{offset} of the cluster's block {rank}")
+            }
             Place::Local(offset) => write!(f, "local+{offset}"),
             Place::Param(offset) => write!(f, "parameters+{offset}"),
             Place::Const(offset) => write!(f, "constants+{offset}"),
@@ -174,6 +184,61 @@ pub enum FaultKind {
         other_warp: u32,
         /// The lane of the earlier one; 32 if several.
         other_lane: u32,
+    },
+    /// Two accesses of different blocks of a cluster that nothing orders.
+    #[error(
+        "{access} races with a {other} of the cluster's block {other_rank}, warp {other_warp} lane {other_lane}: no \
+         barrier of the cluster and no mbarrier is between them"
+    )]
+    ClusterRace {
+        /// This access.
+        access: AccessKind,
+        /// The earlier one.
+        other: AccessKind,
+        /// The rank of the earlier one's block in the cluster.
+        other_rank: u32,
+        /// The warp of the earlier one, within its block.
+        other_warp: u32,
+        /// The lane of the earlier one; 32 if several.
+        other_lane: u32,
+    },
+    /// Shared memory of a block that may not have begun yet.
+    #[error(
+        "{access} of the shared memory of the cluster's block {rank}, which is not known to have begun: expected a \
+         barrier of the cluster before"
+    )]
+    NotBegun {
+        /// This access.
+        access: AccessKind,
+        /// The block's rank in the cluster.
+        rank: u32,
+    },
+    /// Shared memory of a block that has returned.
+    #[error("{access} of the shared memory of the cluster's block {rank}, which has returned")]
+    Returned {
+        /// This access.
+        access: AccessKind,
+        /// The block's rank in the cluster.
+        rank: u32,
+    },
+    /// A block returns while something may still reach its shared memory.
+    #[error(
+        "the block returns while {owner} may still reach its shared memory ({other}): expected a barrier of the \
+         cluster or a wait for its end before"
+    )]
+    Outlived {
+        /// What is done there.
+        other: AccessKind,
+        /// Who does it.
+        owner: String,
+    },
+    /// A rank that no block of the cluster has.
+    #[error("expected a rank below {blocks}, the number of blocks in the cluster, found {rank}")]
+    Rank {
+        /// The rank.
+        rank: u32,
+        /// Blocks in the cluster.
+        blocks: u32,
     },
     /// Two lanes of one store write different values to one place.
     #[error("one store writes different values to the same place, from lane {other_lane} too")]

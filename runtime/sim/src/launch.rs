@@ -12,6 +12,9 @@ use crate::memory::global::Undo;
 use crate::module::Kernel;
 use crate::profile::Profile;
 
+/// The most blocks of a cluster that every GPU with clusters takes.
+const CLUSTER: u32 = 8;
+
 fn refuse(kernel: &Kernel, expected: String, found: String) -> Box<Fault> {
     Fault::launch(kernel.name(), FaultKind::Launch { expected, found })
 }
@@ -62,6 +65,16 @@ pub(crate) fn geometry(
     {
         return Err(refuse(kernel, format!("a block of {required:?}"), format!("{block:?}")));
     }
+    let cluster = kernel.program.cluster;
+    let blocks = cluster.iter().fold(1u32, |blocks, side| blocks.saturating_mul(*side));
+    if !(1..=CLUSTER).contains(&blocks) {
+        let expected = format!("clusters of 1 to {CLUSTER} blocks");
+        return Err(refuse(kernel, expected, format!("{cluster:?}")));
+    }
+    if grid.iter().zip(cluster).any(|(grid, side)| grid % side != 0) {
+        let expected = format!("a grid of whole clusters of {cluster:?} blocks");
+        return Err(refuse(kernel, expected, format!("{grid:?}")));
+    }
     let shared = u64::from(kernel.program.dynamic_at) + u64::from(dynamic_shared);
     if shared > u64::from(device.shared_limit) {
         let expected = format!("at most {} bytes of shared memory", device.shared_limit);
@@ -70,7 +83,7 @@ pub(crate) fn geometry(
     Ok(())
 }
 
-/// Counts of some blocks, and the lowest of their faults.
+/// Counts of some clusters, and the lowest of their faults.
 struct Sum {
     profile: Profile,
     counts: Vec<u64>,
@@ -117,8 +130,11 @@ pub(crate) fn run(
     dynamic_shared: u32,
     params: &[u8],
 ) -> Result<Profile, Box<Fault>> {
-    let blocks = grid.iter().map(|n| u64::from(*n)).product::<u64>();
     let program = &kernel.program;
+    let cluster = program.cluster;
+    // Clusters along each axis; they are run as blocks are where there are none.
+    let grid_of_clusters = std::array::from_fn(|axis| grid[axis] / cluster[axis]);
+    let clusters = grid_of_clusters.iter().map(|n| u64::from(*n)).product::<u64>();
     let globals = device.globals.get(&kernel.module.number).map_or(&[][..], Vec::as_slice);
     let tracked = device.checks.taint
         && device.allocations.iter().flatten().any(|allocation| !allocation.marks.is_empty());
@@ -130,6 +146,7 @@ pub(crate) fn run(
         params,
         grid,
         block,
+        cluster,
         shared_bytes: program.dynamic_at + dynamic_shared,
         checks: device.checks,
         tracked,
@@ -140,11 +157,11 @@ pub(crate) fn run(
         isa: device.isa,
         branch_limit: device.branch_limit,
     };
-    let side_by_side = device.parallel && blocks > 1 && rayon::current_num_threads() > 1;
+    let side_by_side = device.parallel && clusters > 1 && rayon::current_num_threads() > 1;
     let mut first = None;
     if side_by_side {
         launch.undo = Some(Undo::new(device.allocations.iter().map(Option::as_ref)));
-        let sum = parallel(&launch, blocks);
+        let sum = parallel(&launch, clusters, grid_of_clusters);
         match sum.fault {
             None => return Ok(profile(kernel, sum.profile, &sum.counts)),
             Some((_, fault)) => first = Some(fault),
@@ -156,8 +173,8 @@ pub(crate) fn run(
     }
     launch.in_order = true;
     let mut sum = Sum::new(program.code.len());
-    for number in 0..blocks {
-        let ran = exec::run_block(&launch, position(number, grid))?;
+    for number in 0..clusters {
+        let ran = exec::run_cluster(&launch, first_block(&launch, number, grid_of_clusters))?;
         if launch.checks.races {
             launch.merged.add(&ran.pages);
         }
@@ -170,10 +187,10 @@ pub(crate) fn run(
     }
 }
 
-fn parallel(launch: &Launch<'_>, blocks: u64) -> Sum {
+fn parallel(launch: &Launch<'_>, clusters: u64, grid: [u32; 3]) -> Sum {
     let lowest = AtomicU64::new(u64::MAX);
     let places = launch.program.code.len();
-    (0..blocks)
+    (0..clusters)
         .into_par_iter()
         .fold(
             || Sum::new(places),
@@ -181,8 +198,8 @@ fn parallel(launch: &Launch<'_>, blocks: u64) -> Sum {
                 if number > lowest.load(Relaxed) {
                     return sum;
                 }
-                let index = position(number, launch.grid);
-                let failed = match exec::run_block(launch, index) {
+                let index = first_block(launch, number, grid);
+                let failed = match exec::run_cluster(launch, index) {
                     Ok(ran) => {
                         sum.ran(&ran);
                         let conflict = launch.checks.races && launch.merged.add(&ran.pages);
@@ -205,7 +222,13 @@ fn parallel(launch: &Launch<'_>, blocks: u64) -> Sum {
         .reduce(|| Sum::new(places), Sum::merge)
 }
 
-/// The index of the n-th block: x runs fastest.
+/// The first block of the n-th cluster.
+fn first_block(launch: &Launch<'_>, number: u64, grid: [u32; 3]) -> [u32; 3] {
+    let at = position(number, grid);
+    std::array::from_fn(|axis| at[axis] * launch.cluster[axis])
+}
+
+/// The place of the n-th one in a grid: x runs fastest.
 fn position(number: u64, [x, y, _]: [u32; 3]) -> [u32; 3] {
     let (x, y) = (u64::from(x), u64::from(y));
     [(number % x) as u32, (number / x % y) as u32, (number / x / y) as u32]

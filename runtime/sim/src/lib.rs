@@ -34,11 +34,15 @@
 //!   is a [`ParseError`] with its line.
 //! - **Of what `sm_90a` brought** mbarriers with their phases and counts of bytes, bulk copies of bytes and of boxes of
 //!   tensors (a [`TensorMap`] stands for NVIDIA's 128 bytes) and `wgmma` of f16 and bf16, both with every swizzle,
-//!   fences between the proxies, `elect`, and `setmaxnreg` and `griddepcontrol`, which change no values here.
+//!   fences between the proxies, `elect`, `stmatrix`, and `setmaxnreg` and `griddepcontrol`, which change no values here.
+//! - **Clusters** of a kernel that asks for some (`.reqnctapercluster`, in CUDA `__cluster_dims__`), up to eight blocks,
+//!   which a launch needs no attribute for: `mapa`, `getctarank`, loads, stores, integer atomics and `st.async` to
+//!   `.shared::cluster`, arrivals at another block's mbarrier, copies to it, copies to several blocks at once, and
+//!   `barrier.cluster`.
 //! - **Warps in lockstep.** Lanes that part run apart, the part furthest behind in the text first, and
 //!   are one again where they meet. Instructions for a whole warp wait for their members; a barrier
 //!   waits for all lanes that have not returned.
-//! - **Blocks**, side by side on the threads of the current rayon pool. Results, profiles and faults
+//! - **Clusters of blocks**, of one where a kernel asks for none, side by side on the threads of the current rayon pool. Results, profiles and faults
 //!   are the same for any number of threads: after a fault what the launch wrote is undone, and it
 //!   runs again in the order of blocks up to the first fault.
 //! - **Memory** as named allocations at addresses that never run into each other.
@@ -59,6 +63,9 @@
 //!   the issuing lane's for its group. What lanes do before they arrive at an mbarrier is ordered before what others do
 //!   after their wait for that phase, and nothing else is. A bulk copy reads what ordinary stores wrote only behind
 //!   a proxy fence of the lane that stored, and uses mbarriers only behind a fence of the lane that initialised them.
+//! - Shared memory of another block of the cluster: accesses are ordered by the cluster's barrier and by mbarriers alone,
+//!   the block is known to have begun, and it does not return while somebody or something may still reach it. A relaxed
+//!   arrival at the cluster's barrier publishes the mbarriers that a `fence.mbarrier_init` has shown, and nothing else.
 //! - Registers and shared memory of a `wgmma`, from its issue until the warp's wait for its group; a `wgmma.fence` after
 //!   what writes its registers; tiles that begin where their swizzle's pattern does; and that all threads of a
 //!   warpgroup give the same descriptor.
@@ -72,6 +79,7 @@
 //! - The approximate functions (`ex2`, `lg2`, `rsqrt`, `sin`, `tanh` and so on) give the value in f64,
 //!   rounded once: closer to the truth than a GPU, within every bound that the ISA states.
 //! - `mma` and `wgmma` add one product after the other in f32, in the order of k.
+//! - Arrivals at an mbarrier and waits for it order as if their scope were the cluster.
 //! - Fences other than those between proxies do nothing: conflicts between blocks are faults whether or not a fence is
 //!   there, and atomics order nothing but themselves.
 //! - A division of integers by zero gives what GPUs are seen to give; the ISA leaves it open. A shuffle
@@ -86,8 +94,7 @@
 //!
 //! With an error that names the instruction and its line:
 //!
-//! - Calls and indirect branches, textures and surfaces; of what sm_90 adds clusters, multicast, `im2col` and
-//!   reductions by copies.
+//! - Calls and indirect branches, textures and surfaces; of what sm_90 adds `im2col` and reductions by copies.
 //! - `wgmma` of other types than f16 and bf16 with sums of f32; descriptors with a base offset.
 //! - `mma` other than m16n8 with factors of f16, bf16 or tf32 and sums of f32; `wmma`; sparse and
 //!   integer products; `ldmatrix` and `movmatrix` other than of 8x8 matrices of 16 bits.

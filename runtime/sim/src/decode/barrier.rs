@@ -26,7 +26,7 @@ impl Form<'_, '_, '_> {
         let parity = op.ends_with("wait") && self.opcode.take("parity");
         self.order();
         let space = self.opcode.space();
-        let shared = matches!(space, Space::Shared | Space::Generic);
+        let shared = matches!(space, Space::Shared | Space::Cluster | Space::Generic);
         self.require(shared, "mbarriers lie in shared memory")?;
         let first = usize::from(op.starts_with("arrive") || op.ends_with("wait"));
         let kind = match op {
@@ -80,7 +80,9 @@ impl Form<'_, '_, '_> {
     fn order(&mut self) {
         while self
             .opcode
-            .take_if(|part| matches!(part, "release" | "acquire" | "cta" | "cluster").then_some(()))
+            .take_if(|part| {
+                matches!(part, "release" | "acquire" | "relaxed" | "cta" | "cluster").then_some(())
+            })
             .is_some()
         {}
     }

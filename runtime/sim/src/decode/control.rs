@@ -45,10 +45,29 @@ impl Form<'_, '_, '_> {
 
     /// `barrier` without `.aligned` may be reached by parts of a warp at different times.
     fn barrier(&mut self) -> Decoded {
+        if self.opcode.take("cluster") {
+            return self.cluster_barrier();
+        }
         self.opcode.take("cta");
         let aligned = self.opcode.take("aligned");
         self.require(aligned, "the simulator knows the `.aligned` form")?;
         self.synchronise()
+    }
+
+    /// The barrier of the cluster.
+    fn cluster_barrier(&mut self) -> Decoded {
+        let arrive = self.opcode.take("arrive");
+        let known = arrive || self.opcode.take("wait");
+        self.require(known, "it is `.arrive` or `.wait`")?;
+        let aligned = self.opcode.take("aligned");
+        self.count(0..=0)?;
+        if !arrive {
+            self.opcode.take("acquire");
+            return Ok((Op::ClusterWait { aligned }, Class::Barrier));
+        }
+        let release = !self.opcode.take("relaxed");
+        self.opcode.take("release");
+        Ok((Op::ClusterArrive { release, aligned }, Class::Barrier))
     }
 
     fn synchronise(&mut self) -> Decoded {

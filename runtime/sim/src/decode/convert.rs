@@ -11,6 +11,8 @@ impl Form<'_, '_, '_> {
             "mov" => self.mov(),
             "cvta" => self.cvta(),
             "cvt" => self.cvt(),
+            "mapa" => self.mapa(),
+            "getctarank" => self.rank_of(),
             _ => return None,
         })
     }
@@ -80,6 +82,36 @@ impl Form<'_, '_, '_> {
             Op::ToGeneric { space, d, a }
         };
         Ok((op, Class::Move))
+    }
+
+    /// Addresses of the cluster's shared memory, or generic ones that lie in it.
+    fn cluster_address(&mut self) -> Result<Ty, ParseError> {
+        let space = self.opcode.space();
+        let known = matches!(space, Space::Generic | Space::Cluster);
+        self.require(known, "it takes generic addresses and those of `.shared::cluster`")?;
+        let ty = self.ty()?;
+        self.require(matches!(ty, Ty::U64 | Ty::U32), "addresses are .u32 and .u64")?;
+        self.require(ty == Ty::U64 || space == Space::Cluster, "generic addresses have 64 bits")?;
+        Ok(ty)
+    }
+
+    fn mapa(&mut self) -> Decoded {
+        let ty = self.cluster_address()?;
+        self.count(3..=3)?;
+        let (d, a) = (self.target(0, ty)?, self.source(1, ty)?);
+        let rank = self.source(2, Ty::U32)?;
+        Ok((Op::MapAddress { wide: ty.is_wide(), d, a, rank }, Class::Move))
+    }
+
+    fn rank_of(&mut self) -> Decoded {
+        let space = self.opcode.space();
+        let known = matches!(space, Space::Generic | Space::Cluster);
+        self.require(known, "it takes generic addresses and those of `.shared::cluster`")?;
+        let ty = self.ty()?;
+        self.require(matches!(ty, Ty::U64 | Ty::U32), "it names the type of the address")?;
+        self.count(2..=2)?;
+        let (d, a) = (self.target(0, Ty::U32)?, self.source(1, ty)?);
+        Ok((Op::RankOf { wide: ty.is_wide(), d, a }, Class::Move))
     }
 
     fn cvt(&mut self) -> Decoded {

@@ -46,10 +46,10 @@ impl<'a, 'k, 'd> Form<'a, 'k, 'd> {
 
     fn operation(&mut self) -> Decoded {
         let known = match self.opcode.base {
-            "mov" | "cvta" | "cvt" => self.convert(),
+            "mov" | "cvta" | "cvt" | "mapa" | "getctarank" => self.convert(),
             "ld" | "ldu" | "st" | "atom" | "red" | "cp" | "prefetch" | "prefetchu" | "discard"
             | "applypriority" => self.memory(),
-            "ldmatrix" | "movmatrix" | "mma" | "wgmma" => self.matrix(),
+            "ldmatrix" | "stmatrix" | "movmatrix" | "mma" | "wgmma" => self.matrix(),
             "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => self.warp(),
             "bra" | "ret" | "exit" | "trap" | "bar" | "barrier" | "membar" | "fence"
             | "nanosleep" | "pmevent" | "mbarrier" | "setmaxnreg" | "griddepcontrol" => {

@@ -8,7 +8,8 @@ use crate::parse::syntax::Operand;
 impl Form<'_, '_, '_> {
     pub(super) fn matrix(&mut self) -> Option<Decoded> {
         Some(match self.opcode.base {
-            "ldmatrix" => self.ldmatrix(),
+            "ldmatrix" => self.moved_matrices(false),
+            "stmatrix" => self.moved_matrices(true),
             "movmatrix" => self.movmatrix(),
             "mma" => self.mma(),
             "wgmma" => self.wgmma(),
@@ -21,7 +22,8 @@ impl Form<'_, '_, '_> {
         self.require(both, "it needs `.sync.aligned`")
     }
 
-    fn ldmatrix(&mut self) -> Decoded {
+    /// `ldmatrix`, and `stmatrix`, which is written alike.
+    fn moved_matrices(&mut self, store: bool) -> Decoded {
         self.aligned()?;
         let shape = self.opcode.take("m8n8");
         self.require(shape, "the simulator knows `.m8n8`")?;
@@ -31,10 +33,15 @@ impl Form<'_, '_, '_> {
         let count = count.ok_or_else(|| self.unknown("it needs `.x1`, `.x2` or `.x4`"))?;
         let transposed = self.opcode.take("trans");
         let space = self.opcode.space();
-        self.require(space == Space::Shared, "it loads from shared memory")?;
+        self.require(space == Space::Shared, "its matrices lie in the block's shared memory")?;
         let ty = self.ty()?;
         self.require(ty == Ty::B16, "the simulator knows `.b16`")?;
         self.count(2..=2)?;
+        if store {
+            let address = self.address(0)?;
+            let from = self.sources(1, count)?;
+            return Ok((Op::StMatrix { from, transposed, address }, Class::Matrix));
+        }
         let d = self.targets(0, count)?;
         Ok((Op::LdMatrix { d, transposed, address: self.address(1)? }, Class::Matrix))
     }

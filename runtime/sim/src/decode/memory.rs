@@ -1,7 +1,9 @@
 //! Loads, stores, atomics and asynchronous copies.
 
 use super::form::{Decoded, Form};
-use crate::inst::{Access, Atom, AtomOp, Class, CpAsync, Far, Guard, Op, Space, Transfer, Ty};
+use crate::inst::{
+    Access, Atom, AtomOp, Class, CpAsync, Far, Guard, Op, PeerCopy, Space, StoreAsync, Transfer, Ty,
+};
 use crate::parse::ParseError;
 use crate::parse::syntax::{Entity, File, Operand};
 
@@ -9,7 +11,7 @@ impl Form<'_, '_, '_> {
     pub(super) fn memory(&mut self) -> Option<Decoded> {
         Some(match self.opcode.base {
             "ld" | "ldu" => self.access(true),
-            "st" => self.access(false),
+            "st" => self.store(),
             "atom" => self.atom(true),
             "red" => self.atom(false),
             "cp" => self.copy()?,
@@ -53,6 +55,10 @@ impl Form<'_, '_, '_> {
         Ok((Op::Nop, Class::Control))
     }
 
+    fn store(&mut self) -> Decoded {
+        if self.opcode.take("async") { self.store_async() } else { self.access(false) }
+    }
+
     fn access(&mut self, load: bool) -> Decoded {
         self.hints();
         let space = self.opcode.space();
@@ -75,8 +81,8 @@ impl Form<'_, '_, '_> {
         let class = match (space, load) {
             (Space::Global | Space::Generic, true) => Class::LoadGlobal,
             (Space::Global | Space::Generic, false) => Class::StoreGlobal,
-            (Space::Shared, true) => Class::LoadShared,
-            (Space::Shared, false) => Class::StoreShared,
+            (Space::Shared | Space::Cluster, true) => Class::LoadShared,
+            (Space::Shared | Space::Cluster, false) => Class::StoreShared,
             (Space::Local, _) => Class::Local,
             (Space::Param | Space::Const, true) => Class::Constant,
             (Space::Param | Space::Const, false) => {
@@ -91,7 +97,7 @@ impl Form<'_, '_, '_> {
         self.hints();
         let space = self.opcode.space();
         self.require(
-            matches!(space, Space::Global | Space::Shared | Space::Generic),
+            matches!(space, Space::Global | Space::Shared | Space::Cluster | Space::Generic),
             "atomics are in global and shared memory",
         )?;
         let op = self.opcode.take_if(atom_op);
@@ -150,21 +156,26 @@ impl Form<'_, '_, '_> {
         // The spaces stand in the order of target and source.
         let first = self.opcode.take_if(|part| {
             Some(match part {
-                "shared" | "shared::cta" | "shared::cluster" => Space::Shared,
+                "shared::cluster" => Space::Cluster,
+                "shared" | "shared::cta" => Space::Shared,
                 "global" => Space::Global,
                 _ => return None,
             })
         });
         let second = self.opcode.space();
         let load = match (first, second) {
-            (Some(Space::Shared), Space::Global) => true,
+            (Some(Space::Shared | Space::Cluster), Space::Global) => true,
             (Some(Space::Global), Space::Shared) => false,
+            (Some(Space::Cluster), Space::Shared) if rank == 0 && !hint => return self.peer_copy(),
             _ => return Err(self.unknown("it copies between global and shared memory")),
         };
         let ends =
             self.opcode.take(if load { "mbarrier::complete_tx::bytes" } else { "bulk_group" });
         self.require(ends, "loads complete on an mbarrier, stores belong to groups")?;
-        let operands = 2 + usize::from(rank == 0) + usize::from(load) + usize::from(hint);
+        let multicast = self.opcode.take("multicast::cluster");
+        self.require(load || !multicast, "only loads go to several blocks")?;
+        let optional = usize::from(hint) + usize::from(multicast);
+        let operands = 2 + usize::from(rank == 0) + usize::from(load) + optional;
         self.count(operands..=operands)?;
         let (near, far) = (usize::from(!load), usize::from(load));
         let shared = self.address(near)?;
@@ -176,10 +187,45 @@ impl Form<'_, '_, '_> {
         };
         let at = 2 + usize::from(rank == 0);
         let mbarrier = if load { Some(self.address(at)?) } else { None };
+        let multicast = if multicast { Some(self.source(at + 1, Ty::B16)?) } else { None };
         if hint {
             self.source(operands - 1, Ty::B64)?;
         }
-        Ok((Op::Transfer(Transfer { far, shared, mbarrier }), Class::AsyncCopy))
+        Ok((Op::Transfer(Transfer { far, shared, mbarrier, multicast }), Class::AsyncCopy))
+    }
+
+    /// `cp.async.bulk` from the own shared memory to that of another block.
+    fn peer_copy(&mut self) -> Decoded {
+        let ends = self.opcode.take("mbarrier::complete_tx::bytes");
+        self.require(ends, "copies to shared memory complete on an mbarrier")?;
+        self.count(4..=4)?;
+        let (to, from) = (self.address(0)?, self.address(1)?);
+        let bytes = self.source(2, Ty::U32)?;
+        let mbarrier = self.address(3)?;
+        Ok((Op::PeerCopy(PeerCopy { to, from, bytes, mbarrier }), Class::AsyncCopy))
+    }
+
+    /// `st.async`, its first modifier taken.
+    fn store_async(&mut self) -> Decoded {
+        self.hints();
+        let ends = self.opcode.take("mbarrier::complete_tx::bytes");
+        let space = self.opcode.space();
+        self.require(
+            ends && space == Space::Cluster,
+            "it stores to `.shared::cluster` and completes on an mbarrier",
+        )?;
+        let vectors = [("v2", 2), ("v4", 4)];
+        let count = vectors.into_iter().find_map(|(name, n)| self.opcode.take(name).then_some(n));
+        let count = count.unwrap_or(1);
+        let ty = self.ty()?;
+        self.require(matches!(ty.bytes(), 4 | 8), "its elements have 32 or 64 bits")?;
+        self.require(ty.bytes() * count as u64 <= 16, "a store has at most 16 bytes")?;
+        self.count(3..=3)?;
+        let address = self.address(0)?;
+        let elements = self.elements(1, ty, count, false)?;
+        let mbarrier = self.address(2)?;
+        let store = Access { space, ty, elements, address };
+        Ok((Op::StoreAsync(Box::new(StoreAsync { store, mbarrier })), Class::AsyncCopy))
     }
 
     fn cp_async(&mut self) -> Decoded {

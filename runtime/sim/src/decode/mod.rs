@@ -39,6 +39,12 @@ pub(crate) enum Special {
     LaneMaskGe,
     DynamicSharedBytes,
     TotalSharedBytes,
+    ClusterCtaid(u8),
+    ClusterNctaid(u8),
+    Clusterid(u8),
+    Nclusterid(u8),
+    ClusterCtarank,
+    ClusterNctarank,
 }
 
 impl Special {
@@ -56,6 +62,10 @@ impl Special {
                 "%ntid" => Some(Special::Ntid(axis)),
                 "%ctaid" => Some(Special::Ctaid(axis)),
                 "%nctaid" => Some(Special::Nctaid(axis)),
+                "%cluster_ctaid" => Some(Special::ClusterCtaid(axis)),
+                "%cluster_nctaid" => Some(Special::ClusterNctaid(axis)),
+                "%clusterid" => Some(Special::Clusterid(axis)),
+                "%nclusterid" => Some(Special::Nclusterid(axis)),
                 _ => None,
             };
         }
@@ -70,6 +80,8 @@ impl Special {
             "%lanemask_ge" => Some(Special::LaneMaskGe),
             "%dynamic_smem_size" => Some(Special::DynamicSharedBytes),
             "%total_smem_size" => Some(Special::TotalSharedBytes),
+            "%cluster_ctarank" => Some(Special::ClusterCtarank),
+            "%cluster_nctarank" => Some(Special::ClusterNctarank),
             _ => None,
         }
     }
@@ -90,6 +102,8 @@ pub(crate) struct Program {
     pub(crate) param_bytes: u32,
     pub(crate) required_threads: Option<[u32; 3]>,
     pub(crate) max_threads: Option<u32>,
+    /// Blocks of a cluster along each axis.
+    pub(crate) cluster: [u32; 3],
     pub(crate) code: Vec<Inst>,
     /// (file number, line) of `.loc`.
     pub(crate) places: Vec<(u32, u32)>,
@@ -152,6 +166,7 @@ pub(crate) fn decode(
         param_bytes: raw.param_bytes,
         required_threads: raw.required_threads,
         max_threads: raw.max_threads,
+        cluster: raw.cluster,
         wgmma: code.iter().any(|inst| matches!(inst.op, Op::Wgmma(_))),
         narrow_registers: raw.narrow,
         code,

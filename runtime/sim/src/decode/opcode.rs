@@ -57,7 +57,8 @@ impl<'a> Opcode<'a> {
         self.take_if(|part| {
             Some(match part {
                 "global" => Space::Global,
-                "shared" | "shared::cta" | "shared::cluster" => Space::Shared,
+                "shared" | "shared::cta" => Space::Shared,
+                "shared::cluster" => Space::Cluster,
                 "local" => Space::Local,
                 "param" | "param::entry" => Space::Param,
                 "const" => Space::Const,

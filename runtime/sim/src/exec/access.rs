@@ -1,6 +1,6 @@
 //! Loads and stores: where an address points, whether it may, and what it holds.
 
-use super::Cta;
+use super::Cluster;
 use super::bulk::extend;
 use super::warp::{Warp, lanes};
 use crate::device::Buffer;
@@ -17,7 +17,7 @@ use crate::profile::Traffic;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Target {
     Global { index: usize, offset: u64 },
-    Shared(u64),
+    Shared { block: usize, offset: u64 },
     Local(u64),
     Param(u64),
     Const(u64),
@@ -28,7 +28,7 @@ pub(super) type Step<T> = Result<T, Box<Trap>>;
 /// The window that a space has in generic addresses.
 pub(super) fn window(space: Space) -> u64 {
     match space {
-        Space::Shared => SHARED_WINDOW,
+        Space::Shared | Space::Cluster => SHARED_WINDOW,
         Space::Local => LOCAL_WINDOW,
         Space::Const => CONST_WINDOW,
         Space::Param => PARAM_WINDOW,
@@ -78,7 +78,7 @@ impl By {
     }
 }
 
-impl Cta<'_> {
+impl Cluster<'_> {
     /// Resolves an address and checks bounds and alignment.
     pub(super) fn resolve(
         &self,
@@ -89,7 +89,7 @@ impl Cta<'_> {
     ) -> Step<Target> {
         let space = match space {
             Space::Generic => match address & WINDOW_MASK {
-                SHARED_WINDOW => Space::Shared,
+                SHARED_WINDOW => Space::Cluster,
                 LOCAL_WINDOW => Space::Local,
                 CONST_WINDOW => Space::Const,
                 PARAM_WINDOW => Space::Param,
@@ -100,7 +100,11 @@ impl Cta<'_> {
         let own = address & !WINDOW_MASK;
         let Reach { access, bytes, align, .. } = reach;
         let (target, size) = match space {
-            Space::Shared => (Target::Shared(own), self.shared.data.len() as u64),
+            Space::Shared => {
+                let block = self.block;
+                (Target::Shared { block, offset: own }, self.shared_bytes())
+            }
+            Space::Cluster => (self.within_cluster(own, reach)?, self.shared_bytes()),
             Space::Local => (Target::Local(own), local as u64),
             Space::Param => (Target::Param(own), self.launch.params.len() as u64),
             Space::Const => (Target::Const(own), self.launch.constants.len() as u64),
@@ -134,7 +138,8 @@ impl Cta<'_> {
 
     fn place(&self, target: Target) -> Place {
         match target {
-            Target::Shared(offset) => Place::Shared(offset),
+            Target::Shared { block, offset } if block == self.block => Place::Shared(offset),
+            Target::Shared { block, offset } => Place::Peer { rank: block as u32, offset },
             Target::Local(offset) => Place::Local(offset),
             Target::Param(offset) => Place::Param(offset),
             Target::Const(offset) => Place::Const(offset),
@@ -160,18 +165,18 @@ impl Cta<'_> {
         let uninitialised = FaultKind::Uninitialised { bytes };
         let reads = access != AccessKind::Write;
         let failed = match target {
-            Target::Shared(offset) if self.mbarrier_in(offset, bytes) => {
+            Target::Shared { block, offset } if self.mbarrier_in(block, offset, bytes) => {
                 Some(FaultKind::MbarrierAccess { access })
             }
-            Target::Shared(offset) => {
+            Target::Shared { block, offset } => {
+                let shared = &mut self.blocks[block].shared;
                 let race = match (checks.races, access) {
                     (false, _) => Ok(()),
-                    (true, AccessKind::Read) => self.shared.shadow.read(offset, bytes, who),
-                    (true, AccessKind::Write) => self.shared.shadow.write(offset, bytes, who),
-                    (true, AccessKind::Atomic) => self.shared.shadow.atomic(offset, bytes, who),
+                    (true, AccessKind::Read) => shared.shadow.read(offset, bytes, who),
+                    (true, AccessKind::Write) => shared.shadow.write(offset, bytes, who),
+                    (true, AccessKind::Atomic) => shared.shadow.atomic(offset, bytes, who),
                 };
-                let unwritten =
-                    reads && checks.uninitialised && !self.shared.is_written(offset, bytes);
+                let unwritten = reads && checks.uninitialised && !shared.is_written(offset, bytes);
                 race.err().or(unwritten.then_some(uninitialised))
             }
             Target::Global { index, offset } => {
@@ -237,7 +242,7 @@ impl Cta<'_> {
                 Some(allocation) => allocation.read(offset + at, bytes),
                 None => 0,
             },
-            Target::Shared(offset) => self.shared.read(offset + at, bytes),
+            Target::Shared { block, offset } => self.blocks[block].shared.read(offset + at, bytes),
             Target::Local(offset) => slice(&warp.local, offset + self.local_start(lane)),
             Target::Param(offset) => slice(self.launch.params, offset),
             Target::Const(offset) => slice(self.launch.constants, offset),
@@ -268,9 +273,10 @@ impl Cta<'_> {
                     allocation.set_written(offset + at, bytes);
                 }
             }
-            Target::Shared(offset) => {
-                self.shared.write(offset + at, bytes, value);
-                self.shared.set_written(offset + at, bytes);
+            Target::Shared { block, offset } => {
+                let shared = &mut self.blocks[block].shared;
+                shared.write(offset + at, bytes, value);
+                shared.set_written(offset + at, bytes);
             }
             Target::Local(offset) => {
                 let start = (offset + at + self.local_start(lane)) as usize;
@@ -429,10 +435,18 @@ impl Target {
     pub(super) fn offset(self) -> u64 {
         match self {
             Target::Global { offset, .. }
-            | Target::Shared(offset)
+            | Target::Shared { offset, .. }
             | Target::Local(offset)
             | Target::Param(offset)
             | Target::Const(offset) => offset,
+        }
+    }
+
+    /// The block in whose shared memory it lies.
+    pub(super) fn block(self) -> usize {
+        match self {
+            Target::Shared { block, .. } => block,
+            _ => 0,
         }
     }
 
@@ -440,7 +454,7 @@ impl Target {
     fn key(self) -> (u8, u64) {
         match self {
             Target::Global { index, offset } => (0, (index as u64) << OFFSET_BITS | offset),
-            Target::Shared(offset) => (1, offset),
+            Target::Shared { block, offset } => (1, (block as u64) << OFFSET_BITS | offset),
             Target::Local(offset) => (2, offset),
             Target::Param(offset) => (3, offset),
             Target::Const(offset) => (4, offset),
@@ -471,7 +485,7 @@ impl Requests {
                 self.addresses[lane] = address;
                 self.global |= 1 << lane;
             }
-            Target::Shared(offset) => {
+            Target::Shared { offset, .. } => {
                 self.addresses[lane] = offset;
                 self.shared |= 1 << lane;
             }
@@ -488,7 +502,7 @@ impl Requests {
         }
     }
 
-    pub(super) fn count(&self, cta: &mut Cta<'_>, mask: u32, write: bool) {
+    pub(super) fn count(&self, cta: &mut Cluster<'_>, mask: u32, write: bool) {
         let profile = &mut cta.profile;
         let global = self.global & mask;
         if global != 0 {

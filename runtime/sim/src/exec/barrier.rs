@@ -1,12 +1,15 @@
 //! Barriers of a block, and the order in which its warps run.
 
-use super::Cta;
+use super::Cluster;
 use super::control::Stop;
 use super::warp::{Waiting, Warp};
 use crate::fault::{Fault, FaultKind, Trap};
 use crate::memory::shadow::{Seen, learn};
 
-/// One of a block's sixteen barriers.
+/// Barriers of a block.
+pub(super) const EACH: usize = 16;
+
+/// One of a block's barriers.
 #[derive(Debug, Default)]
 pub(super) struct Barrier {
     /// Warps that wait, with the place at which they arrived.
@@ -42,10 +45,11 @@ enum State {
 /// Turns that warps may give up one after the other while no mbarrier changes.
 const IDLE_LIMIT: u32 = 1 << 16;
 
-impl Cta<'_> {
+impl Cluster<'_> {
     /// Runs all warps to their ends.
     pub(super) fn run(&mut self, warps: &mut [Warp]) -> Result<(), Box<Fault>> {
         let mut states = vec![State::Ready; warps.len()];
+        let each = self.warps_each;
         let (mut idle, mut idle_since) = (0, 0);
         while states.iter().any(|state| *state != State::Done) {
             let mut moved = false;
@@ -59,6 +63,8 @@ impl Cta<'_> {
                     | State::Done => continue,
                 }
                 moved = true;
+                self.block = at / each;
+                self.warp = at;
                 let checked = self.launch.checks.any();
                 let stop = if checked {
                     self.run_warp::<true>(&mut warps[at])?
@@ -66,15 +72,24 @@ impl Cta<'_> {
                     self.run_warp::<false>(&mut warps[at])?
                 };
                 match stop {
-                    Stop::Done => states[at] = State::Done,
-                    Stop::Polling => states[at] = State::Polling { changes: self.changes },
+                    Stop::Done => {
+                        states[at] = State::Done;
+                        let own = &states[self.block * each..(self.block + 1) * each];
+                        if own.iter().all(|state| *state == State::Done) {
+                            self.end_block(self.block)
+                                .map_err(|trap| self.fault(*trap, at as u32, self.last_exit))?;
+                        }
+                    }
+                    Stop::Polling => states[at] = State::Polling { changes: warps[at].looked },
                     Stop::Warpgroup { pc } => {
                         states[at] = State::Product { pc };
-                        let group = at / 4 * 4..at / 4 * 4 + 4;
-                        let whole = states.get(group.clone()).is_some_and(|group| {
+                        let first = at - at % each % 4;
+                        let group = first..first + 4;
+                        let inside = group.end <= (self.block + 1) * each;
+                        let whole = |group: &[State]| {
                             group.iter().all(|state| *state == State::Product { pc })
-                        });
-                        if whole {
+                        };
+                        if inside && whole(&states[group.clone()]) {
                             states[group.clone()].fill(State::Ready);
                             self.product(&mut warps[group], pc)
                                 .map_err(|trap| self.fault(*trap, at as u32, pc))?;
@@ -88,11 +103,12 @@ impl Cta<'_> {
                     Stop::Barrier { id, count, pc } => {
                         self.arrive(at, id, count)
                             .map_err(|trap| self.fault(*trap, at as u32, pc))?;
+                        let id = self.barriers_of(self.block).start + id;
                         self.barriers[id].waiting.push(at);
                         states[at] = State::At { id, pc };
                     }
                 }
-                for id in 0..self.barriers.len() {
+                for id in self.barriers_of(self.block) {
                     self.release(id, &mut states);
                 }
             }
@@ -110,7 +126,8 @@ impl Cta<'_> {
         id: usize,
         count: Option<u32>,
     ) -> Result<(), Box<Trap>> {
-        let Some(barrier) = self.barriers.get_mut(id) else {
+        let own = self.barriers_of(self.block_of(warp as u32)).start + id;
+        let Some(barrier) = self.barriers.get_mut(own).filter(|_| id < EACH) else {
             let text = format!("expected a barrier from 0 to 15, found {id}");
             return Err(Trap::new(FaultKind::Barrier(text)));
         };
@@ -136,7 +153,7 @@ impl Cta<'_> {
             return Err(Trap::new(FaultKind::Barrier(text)));
         }
         self.tick(warp as u32);
-        let barrier = &mut self.barriers[id];
+        let barrier = &mut self.barriers[own];
         learn(&mut barrier.known, &self.known[warp]);
         learn(&mut barrier.fenced, &self.fenced[warp]);
         Ok(())
@@ -150,13 +167,15 @@ impl Cta<'_> {
         count: u32,
     ) -> Result<(), Box<Trap>> {
         self.arrive(warp, id, Some(count))?;
-        self.barriers[id].arrived += 1;
+        let own = self.barriers_of(self.block_of(warp as u32)).start + id;
+        self.barriers[own].arrived += 1;
         Ok(())
     }
 
     /// Lets a barrier's warps go on if all have come.
     fn release(&mut self, id: usize, states: &mut [State]) {
-        let running = states.iter().filter(|state| **state != State::Done).count();
+        let block = &states[self.block * self.warps_each..(self.block + 1) * self.warps_each];
+        let running = block.iter().filter(|state| **state != State::Done).count();
         let barrier = &mut self.barriers[id];
         let arrived = barrier.waiting.len() + barrier.arrived as usize;
         let expected = barrier.count.map_or(running, |count| count as usize / 32);
@@ -175,26 +194,35 @@ impl Cta<'_> {
         let mut texts = Vec::new();
         let mut first = None;
         for (warp, state) in states.iter().enumerate() {
+            let block = self.block_of(warp as u32);
+            let name = format!("warp {}{}", self.warp_in_block(warp as u32), self.of_block(block));
             if let State::At { id, pc } = state {
                 first.get_or_insert((warp as u32, *pc));
                 let line = self.launch.program.code[*pc as usize].line;
                 let count = self.barriers[*id].count;
                 let count = count.map_or(String::new(), |count| format!(" for {count} threads"));
-                texts.push(format!("warp {warp} waits at barrier {id}{count}, PTX line {line}"));
+                let id = id % EACH;
+                texts.push(format!("{name} waits at barrier {id}{count}, PTX line {line}"));
             }
             if let State::Product { pc } = state {
                 first.get_or_insert((warp as u32, *pc));
                 let line = self.launch.program.code[*pc as usize].line;
-                texts.push(format!(
-                    "warp {warp} waits for its warpgroup at a wgmma, PTX line {line}"
-                ));
+                texts.push(format!("{name} waits for its warpgroup at a wgmma, PTX line {line}"));
             }
             for part in &warps[warp].parts {
                 if let Waiting::Mbarrier(offset) = part.waiting {
                     first.get_or_insert((warp as u32, part.pc - 1));
                     let line = self.launch.program.code[part.pc as usize - 1].line;
-                    let lacking = self.lacking(offset);
-                    texts.push(format!("warp {warp} waits at {lacking}, PTX line {line}"));
+                    let lacking = self.lacking(block, offset);
+                    texts.push(format!("{name} waits at {lacking}, PTX line {line}"));
+                }
+                if part.waiting == Waiting::Cluster {
+                    first.get_or_insert((warp as u32, part.pc));
+                    let line = self.launch.program.code[part.pc as usize].line;
+                    let lacking = self.meeting.lacking();
+                    texts.push(format!(
+                        "{name} waits at the cluster's barrier, which lacks {lacking} lanes, PTX line {line}"
+                    ));
                 }
             }
         }

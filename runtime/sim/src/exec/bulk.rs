@@ -4,7 +4,7 @@
 
 use bytec_runtime::cpu::isa::Compiled;
 
-use super::Cta;
+use super::Cluster;
 use super::access::{Reach, Requests, Step, Target, address};
 use super::warp::{Warp, lanes};
 use crate::fault::AccessKind;
@@ -15,6 +15,7 @@ use crate::memory::{OFFSET_BITS, SHARED_WINDOW, WINDOW_MASK};
 /// What the addresses of an access lie in.
 #[derive(Clone, Copy)]
 pub(super) enum Home<'l> {
+    /// The own block's shared memory.
     Shared,
     Global(usize, &'l Allocation),
 }
@@ -54,7 +55,7 @@ impl<F: Fn(usize) -> u64> Compiled for Locate<F> {
     }
 }
 
-impl<'l> Cta<'l> {
+impl<'l> Cluster<'l> {
     /// Where the lanes of a mask point, if each points to so many good bytes.
     pub(super) fn bulk(
         &self,
@@ -66,10 +67,8 @@ impl<'l> Cta<'l> {
     ) -> Option<Bulk<'l>> {
         let first = address(warp, from, mask.trailing_zeros() as usize & 31);
         let (home, base, size) = match (space, first & WINDOW_MASK) {
-            (Space::Shared, _) => (Home::Shared, 0, self.shared.data.len() as u64),
-            (Space::Generic, SHARED_WINDOW) => {
-                (Home::Shared, SHARED_WINDOW, self.shared.data.len() as u64)
-            }
+            (Space::Shared, _) => (Home::Shared, 0, self.shared_bytes()),
+            (Space::Generic, SHARED_WINDOW) => (Home::Shared, SHARED_WINDOW, self.shared_bytes()),
             (Space::Global, _) | (Space::Generic, 0) => {
                 let index = (first >> OFFSET_BITS) as usize;
                 let allocation = self.launch.allocations.get(index)?.as_ref()?;
@@ -109,7 +108,7 @@ impl<'l> Cta<'l> {
             match (from.home, element.wide) {
                 (Home::Shared, false) => {
                     let column = &mut warp.narrow[col as usize];
-                    let read = |offset| self.shared.read(offset + at, each);
+                    let read = |offset| self.blocks[self.block].shared.read(offset + at, each);
                     from.narrow(column, each, signed, read);
                 }
                 (Home::Global(_, allocation), false) => {
@@ -121,7 +120,7 @@ impl<'l> Cta<'l> {
                     for lane in lanes(from.mask) {
                         let offset = from.offsets[lane] + at;
                         let value = match home {
-                            Home::Shared => self.shared.read(offset, each),
+                            Home::Shared => self.blocks[self.block].shared.read(offset, each),
                             Home::Global(_, allocation) => allocation.read(offset, each),
                         };
                         column[lane] = if signed { extend(value, each) } else { value };
@@ -137,7 +136,7 @@ impl<'l> Cta<'l> {
     pub(super) fn check_bulk(&mut self, warp: u32, from: &Bulk<'_>, bytes: u64) -> Step<()> {
         for lane in lanes(from.mask) {
             let reach = Reach { lane, access: AccessKind::Read, bytes, align: bytes };
-            self.check(warp, from.target(lane), reach)?;
+            self.check(warp, from.target(self.block, lane), reach)?;
         }
         Ok(())
     }
@@ -155,7 +154,7 @@ impl<'l> Cta<'l> {
                 };
                 let offset = to.offsets[lane] + at;
                 match to.home {
-                    Home::Shared => self.shared.write(offset, each, value),
+                    Home::Shared => self.blocks[self.block].shared.write(offset, each, value),
                     Home::Global(index, allocation) => {
                         if let Some(undo) = &self.launch.undo {
                             undo.keep(index, allocation, offset);
@@ -196,14 +195,14 @@ impl<'l> Cta<'l> {
             for lane in lanes(whole) {
                 for at in (0..bytes).step_by(4) {
                     let word = allocation.word(from.offsets[lane] + at);
-                    self.shared.write(to.offsets[lane] + at, 4, u64::from(word));
+                    self.blocks[self.block].shared.write(to.offsets[lane] + at, 4, u64::from(word));
                 }
             }
             from.requests(bytes).count(self, whole, false);
         }
         for lane in lanes(mask & !whole) {
             let start = to.offsets[lane] as usize;
-            self.shared.data[start..start + bytes as usize].fill(0);
+            self.blocks[self.block].shared.data[start..start + bytes as usize].fill(0);
         }
         to.requests(bytes).count(self, mask, true);
         true
@@ -211,10 +210,10 @@ impl<'l> Cta<'l> {
 }
 
 impl Bulk<'_> {
-    fn target(&self, lane: usize) -> Target {
+    fn target(&self, block: usize, lane: usize) -> Target {
         let offset = self.offsets[lane];
         match self.home {
-            Home::Shared => Target::Shared(offset),
+            Home::Shared => Target::Shared { block, offset },
             Home::Global(index, _) => Target::Global { index, offset },
         }
     }

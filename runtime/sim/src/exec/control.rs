@@ -1,6 +1,6 @@
 //! A warp's way through the code: branches, returns, and where its parts meet again.
 
-use super::Cta;
+use super::Cluster;
 use super::warp::{Part, Waiting, Warp};
 use crate::fault::{Fault, FaultKind, Trap};
 use crate::inst::{Inst, Mbarriers, Op};
@@ -27,7 +27,7 @@ enum Flow {
     Stop(Stop),
 }
 
-impl Cta<'_> {
+impl Cluster<'_> {
     /// Runs a warp to its next barrier or its end.
     pub(super) fn run_warp<const CHECK: bool>(
         &mut self,
@@ -38,7 +38,9 @@ impl Cta<'_> {
                 return Ok(Stop::Done);
             }
             let Some(at) = warp.parts.iter().position(|part| part.waiting == Waiting::No) else {
-                if warp.parts.iter().any(|part| matches!(part.waiting, Waiting::Mbarrier(_))) {
+                let polls =
+                    |part: &Part| matches!(part.waiting, Waiting::Mbarrier(_) | Waiting::Cluster);
+                if warp.parts.iter().any(polls) {
                     return Ok(Stop::Polling);
                 }
                 return Err(self.divergent(warp));
@@ -144,6 +146,8 @@ impl Cta<'_> {
                     self.transfers_read(warp, mask)?;
                 }
                 warp.live &= !mask;
+                self.last_exit = pc;
+                self.cluster_leave(warp.index, mask);
                 part.mask &= !mask;
                 // Whoever waited for these lanes may look again.
                 for other in &mut warp.parts {
@@ -174,6 +178,30 @@ impl Cta<'_> {
                 self.arrive_only(warp.index as usize, id, count)?;
                 Ok(Flow::Next)
             }
+            Op::ClusterArrive { release, aligned } => {
+                if *aligned && let Some(flow) = together(warp, part, mask, pc, warp.live) {
+                    return flow;
+                }
+                self.cluster_arrive(warp, mask, *release)?;
+                Ok(Flow::Next)
+            }
+            Op::ClusterWait { aligned } => {
+                if *aligned && let Some(flow) = together(warp, part, mask, pc, warp.live) {
+                    return flow;
+                }
+                if self.cluster_wait(warp, mask)? {
+                    return Ok(Flow::Next);
+                }
+                // The lanes look at this place again, once something has changed; it counts once.
+                self.counts[pc as usize] -= 1;
+                if part.mask != mask {
+                    let rest = part.mask & !mask;
+                    join(warp, Part { pc: part.pc, mask: rest, waiting: Waiting::No });
+                }
+                warp.looked = warp.looked.min(self.changes);
+                join(warp, Part { pc, mask, waiting: Waiting::Cluster });
+                Ok(Flow::Leave)
+            }
             Op::Wgmma(_) | Op::WgmmaFence | Op::WgmmaCommit | Op::WgmmaWait { .. } => {
                 if let Some(flow) = gathered(warp, part, mask, pc, u32::MAX) {
                     return flow;
@@ -198,6 +226,7 @@ impl Cta<'_> {
                         }
                         // It goes on with a no, once something has changed.
                         warp.set_pred(mask, done, 0);
+                        warp.looked = warp.looked.min(self.changes);
                         let waiting = Waiting::Mbarrier(offset);
                         join(warp, Part { pc: part.pc, mask, waiting });
                         Ok(Flow::Leave)
@@ -237,7 +266,7 @@ impl Cta<'_> {
         let part = warp.parts[0];
         let kind = match part.waiting {
             Waiting::Members(members) => FaultKind::MissingLanes { members, found: part.mask },
-            Waiting::Lanes | Waiting::No | Waiting::Mbarrier(_) => {
+            Waiting::Lanes | Waiting::No | Waiting::Mbarrier(_) | Waiting::Cluster => {
                 FaultKind::DivergentBarrier { expected: warp.live, found: part.mask }
             }
         };
@@ -319,6 +348,8 @@ impl Op {
                 | Op::BarSync { .. }
                 | Op::BarArrive { .. }
                 | Op::BarWarp { .. }
+                | Op::ClusterArrive { .. }
+                | Op::ClusterWait { .. }
                 | Op::Mbarrier(_)
                 | Op::Wgmma(_)
                 | Op::WgmmaFence
@@ -335,7 +366,10 @@ impl Op {
 
     /// Whether an instruction takes all 32 lanes as one.
     fn is_matrix(&self) -> bool {
-        matches!(self, Op::Mma(_) | Op::LdMatrix { .. } | Op::MovMatrix { .. })
+        matches!(
+            self,
+            Op::Mma(_) | Op::LdMatrix { .. } | Op::StMatrix { .. } | Op::MovMatrix { .. }
+        )
     }
 
     /// The column with the member mask; none where all live lanes are meant.

@@ -5,7 +5,7 @@
 //! by that lane, at that time; other warps need a barrier after it. So it is with the source: until
 //! the wait nobody may write it, and the wait is a read.
 
-use super::Cta;
+use super::Cluster;
 use super::access::{Reach, Requests, Step, Target, address};
 use super::warp::{InFlight, Warp, lanes};
 use crate::fault::AccessKind;
@@ -14,7 +14,7 @@ use crate::memory::blockrace::Source;
 use crate::memory::global::PAGE;
 use crate::memory::shadow::Who;
 
-impl Cta<'_> {
+impl Cluster<'_> {
     pub(super) fn cp_async<const CHECK: bool>(
         &mut self,
         warp: &mut Warp,
@@ -75,11 +75,11 @@ impl Cta<'_> {
                     tainted = self.marked_bytes(source, wanted);
                 }
             }
-            let Target::Shared(offset) = target else { continue };
+            let Target::Shared { offset, .. } = target else { continue };
             if CHECK && self.launch.checks.races {
                 let known = &self.known[warp.index as usize];
                 let who = Who::lane(warp.index, lane as u32, known);
-                if let Err(kind) = self.shared.shadow.own(offset, bytes, who) {
+                if let Err(kind) = self.blocks[self.block].shared.shadow.own(offset, bytes, who) {
                     return Err(self.trap(self.named(kind), lane, target));
                 }
                 let group = warp.committed[lane];
@@ -91,13 +91,13 @@ impl Cta<'_> {
             }
             for at in (0..bytes).step_by(4) {
                 let word = data[(at / 8) as usize] >> (at % 8 * 8) & 0xffff_ffff;
-                self.shared.write(offset + at, 4, word);
+                self.blocks[self.block].shared.write(offset + at, 4, word);
             }
-            self.shared.set_written(offset, bytes);
+            self.blocks[self.block].shared.set_written(offset, bytes);
             if CHECK && self.launch.tracked {
                 for at in 0..bytes {
                     let taint = if tainted >> at & 1 == 1 { 0xff } else { 0 };
-                    self.shared.taint[(offset + at) as usize] = taint;
+                    self.blocks[self.block].shared.taint[(offset + at) as usize] = taint;
                 }
             }
         }
@@ -116,7 +116,7 @@ impl Cta<'_> {
     /// uncommitted too, with none given.
     pub(super) fn cp_wait(&mut self, warp: &mut Warp, mask: u32, pending: Option<u32>) {
         let known = &self.known[warp.index as usize];
-        let (shadow, pages) = (&mut self.shared.shadow, &mut self.pages);
+        let (shadow, pages) = (&mut self.blocks[self.block].shared.shadow, &mut self.pages);
         let (committed, index) = (&warp.committed, warp.index);
         warp.in_flight.retain(|copy| {
             let done = mask >> copy.lane & 1 == 1

@@ -1,4 +1,4 @@
-//! `ldmatrix`, `movmatrix` and `mma`.
+//! `ldmatrix`, `stmatrix`, `movmatrix` and `mma`.
 //!
 //! An `mma` adds its products one k after the other to the f32 accumulator, each addition rounded to
 //! nearest. Products of f16, bf16 and tf32 are exact in f32. A tensor core adds several products
@@ -7,7 +7,7 @@
 
 use bytec_runtime::cpu::isa::Compiled;
 
-use super::Cta;
+use super::Cluster;
 use super::access::{Reach, Step, address};
 use super::warp::{Warp, lanes};
 use crate::fault::AccessKind;
@@ -15,7 +15,7 @@ use crate::inst::{Address, Col, Mma, Space, Ty};
 use crate::memory::banks;
 use crate::num::{f32ops, half};
 
-impl Cta<'_> {
+impl Cluster<'_> {
     pub(super) fn ldmatrix<const CHECK: bool>(
         &mut self,
         warp: &mut Warp,
@@ -38,9 +38,42 @@ impl Cta<'_> {
         self.profile.shared_reads.bytes += 128 * d.len() as u64;
         self.profile.extra_wavefronts += banks::extra(&offsets, used, 16);
         for (rows, col) in offsets.chunks_exact(8).zip(d) {
-            warp.narrow[*col as usize] = matrix(&self.shared.data, rows, transposed);
+            let shared = &self.blocks[self.block].shared;
+            warp.narrow[*col as usize] = matrix(&shared.data, rows, transposed);
             if CHECK && self.launch.tracked {
-                warp.narrow_taint[*col as usize] = matrix(&self.shared.taint, rows, transposed);
+                warp.narrow_taint[*col as usize] = matrix(&shared.taint, rows, transposed);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn stmatrix<const CHECK: bool>(
+        &mut self,
+        warp: &mut Warp,
+        from: &[Col],
+        transposed: bool,
+        to: Address,
+    ) -> Step<()> {
+        let used = u32::MAX >> (32 - 8 * from.len());
+        let mut offsets = [0; 32];
+        for lane in lanes(used) {
+            let reach = Reach { lane, access: AccessKind::Write, bytes: 16, align: 16 };
+            let target = self.resolve(Space::Shared, address(warp, to, lane), reach, 0)?;
+            if CHECK {
+                self.check(warp.index, target, reach)?;
+            }
+            offsets[lane] = target.offset();
+        }
+        self.profile.shared_writes.requests += 1;
+        self.profile.shared_writes.bytes += 128 * from.len() as u64;
+        self.profile.extra_wavefronts += banks::extra(&offsets, used, 16);
+        let shared = &mut self.blocks[self.block].shared;
+        let turned = |words: &[u32; 32]| if transposed { transpose(words) } else { *words };
+        for (rows, col) in offsets.chunks_exact(8).zip(from) {
+            scatter(&mut shared.data, rows, &turned(&warp.narrow[*col as usize]));
+            rows.iter().for_each(|row| shared.set_written(*row, 16));
+            if CHECK && self.launch.tracked {
+                scatter(&mut shared.taint, rows, &turned(&warp.narrow_taint[*col as usize]));
             }
         }
         Ok(())
@@ -183,6 +216,16 @@ fn matrix(bytes: &[u8], rows: &[u64], transposed: bool) -> [u32; 32] {
         }
     }
     if transposed { transpose(&words) } else { words }
+}
+
+/// The opposite of [`matrix`].
+fn scatter(bytes: &mut [u8], rows: &[u64], words: &[u32; 32]) {
+    for (row, offset) in words.chunks_exact(4).zip(rows) {
+        let bytes = &mut bytes[*offset as usize..][..16];
+        for (word, bytes) in row.iter().zip(bytes.chunks_exact_mut(4)) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+    }
 }
 
 /// `movmatrix.trans`: the transposed matrix, in the layout of `ldmatrix`.

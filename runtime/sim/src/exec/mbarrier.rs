@@ -7,13 +7,15 @@
 //!
 //! An mbarrier's bytes are its own from `init` to `inval`: what they hold is not documented.
 
-use super::Cta;
+use std::borrow::Cow;
+
+use super::Cluster;
 use super::access::{Reach, Step, Target, address};
 use super::agent::Agent;
 use super::warp::{Warp, lanes};
 use crate::fault::{AccessKind, FaultKind};
 use crate::inst::{MbarrierOp, Mbarriers, Phase};
-use crate::memory::shadow::{Seen, before, learn};
+use crate::memory::shadow::{Seen, Who, before, clock_of, learn};
 
 /// Bytes of an mbarrier.
 const BYTES: u64 = 8;
@@ -25,12 +27,16 @@ const MOST_BYTES: i64 = (1 << 20) - 1;
 /// A valid mbarrier.
 #[derive(Debug)]
 pub(super) struct Mbarrier {
+    block: usize,
     offset: u64,
     /// Its number as an agent.
     agent: u32,
     /// Who initialised it, and whether a fence has shown that to the async proxy.
     maker: u32,
     fenced: bool,
+    /// The maker's clock then, and the warps that a barrier of the cluster has shown the initialisation to.
+    made: u32,
+    shown: Vec<u32>,
     /// Arrivals that a phase expects.
     expected: u32,
     /// Arrivals that the current phase still expects.
@@ -46,6 +52,23 @@ pub(super) struct Mbarrier {
 }
 
 impl Mbarrier {
+    /// Where it lies: the block, and the offset in its shared memory.
+    pub(super) fn place(&self) -> (usize, u64) {
+        (self.block, self.offset)
+    }
+
+    /// Whether a warp has initialised it and has fenced that.
+    pub(super) fn is_shown_by(&self, warp: u32) -> bool {
+        self.fenced && self.maker == warp
+    }
+
+    /// A warp learns that it was initialised.
+    pub(super) fn learn_init(&mut self, warp: u32) {
+        if !self.shown.contains(&warp) {
+            self.shown.push(warp);
+        }
+    }
+
     fn end_phase(&mut self) {
         if self.pending != 0 || self.bytes != 0 {
             return;
@@ -67,16 +90,18 @@ fn wrong(text: String) -> FaultKind {
     FaultKind::Mbarrier(text)
 }
 
-impl Cta<'_> {
+impl Cluster<'_> {
     /// Whether some of these bytes of shared memory belong to an mbarrier.
-    pub(super) fn mbarrier_in(&self, offset: u64, bytes: u64) -> bool {
-        let own = |at: &Mbarrier| at.offset < offset + bytes && offset < at.offset + BYTES;
+    pub(super) fn mbarrier_in(&self, block: usize, offset: u64, bytes: u64) -> bool {
+        let own = |at: &Mbarrier| {
+            at.block == block && at.offset < offset + bytes && offset < at.offset + BYTES
+        };
         self.mbarriers.iter().any(own)
     }
 
     /// What an mbarrier that is waited for lacks.
-    pub(super) fn lacking(&self, offset: u64) -> String {
-        let Some(at) = self.mbarriers.iter().find(|at| at.offset == offset) else {
+    pub(super) fn lacking(&self, block: usize, offset: u64) -> String {
+        let Some(at) = self.mbarriers.iter().find(|at| at.place() == (block, offset)) else {
             return format!("shared+{offset}, where no mbarrier is any more");
         };
         let Mbarrier { phase, pending, bytes, .. } = at;
@@ -93,17 +118,26 @@ impl Cta<'_> {
     /// Where a lane's mbarrier is in the block's list. The operation is one access to its bytes.
     pub(super) fn find_mbarrier(&mut self, warp: u32, lane: usize, target: Target) -> Step<usize> {
         let at = match target {
-            Target::Shared(offset) => self.mbarriers.iter().position(|at| at.offset == offset),
+            Target::Shared { block, offset } => {
+                let at = self.mbarriers.iter().position(|at| at.place() == (block, offset));
+                at.map(|at| (block, at))
+            }
             _ => None,
         };
-        let Some(at) = at else {
+        let Some((block, at)) = at else {
             let text = "expected an initialised mbarrier, found none at this address".to_owned();
             return Err(self.trap(wrong(text), lane, target));
         };
         if self.launch.checks.races {
-            let known = &self.known[warp as usize];
-            let who = crate::memory::shadow::Who::lane(warp, lane as u32, known);
-            if let Err(kind) = self.shared.shadow.atomic(target.offset(), BYTES, who) {
+            let mut known = Cow::Borrowed(&self.known[warp as usize]);
+            let mbarrier = &self.mbarriers[at];
+            if mbarrier.shown.contains(&warp) {
+                let maker = &mut known.to_mut()[mbarrier.maker as usize];
+                *maker = (*maker).max(before(mbarrier.made + 1));
+            }
+            let who = Who::lane(warp, lane as u32, &known);
+            let shadow = &mut self.blocks[block].shared.shadow;
+            if let Err(kind) = shadow.atomic(target.offset(), BYTES, who) {
                 return Err(self.trap(self.named(kind), lane, target));
             }
         }
@@ -115,6 +149,15 @@ impl Cta<'_> {
         let (access, bytes) = (AccessKind::Atomic, BYTES);
         let reach = Reach { lane, access, bytes, align: BYTES };
         self.resolve(op.space, address(warp, op.address, lane), reach, 0)
+    }
+
+    /// Refuses what the mbarriers of other blocks don't take.
+    fn own_mbarrier(&self, at: usize, what: &str, lane: usize, target: Target) -> Step<()> {
+        if self.mbarriers[at].block == self.block {
+            return Ok(());
+        }
+        let text = format!("expected an mbarrier of the own block for {what}");
+        Err(self.trap(wrong(text), lane, target))
     }
 
     /// Everything but waits.
@@ -145,6 +188,7 @@ impl Cta<'_> {
                     let (count, expect) = (count.map_or(1, number), expect.map_or(0, number));
                     let at = self.find_mbarrier(warp.index, lane, target)?;
                     if let Some(state) = state {
+                        self.own_mbarrier(at, "an arrival that asks for the phase", lane, target)?;
                         warp.wide[state as usize][lane] = u64::from(self.mbarriers[at].phase);
                     }
                     let all = (&published[..], count, drop);
@@ -164,26 +208,34 @@ impl Cta<'_> {
     }
 
     fn init_mbarrier(&mut self, warp: u32, lane: usize, target: Target, count: u32) -> Step<()> {
-        let Target::Shared(offset) = target else {
-            let text = "expected an address in shared memory".to_owned();
-            return Err(self.trap(wrong(text), lane, target));
+        let offset = match target {
+            Target::Shared { block, offset } if block == self.block => offset,
+            _ => {
+                let text = "expected an address in the block's shared memory".to_owned();
+                return Err(self.trap(wrong(text), lane, target));
+            }
         };
+        let block = self.block;
         if !(1..=MOST_ARRIVALS).contains(&count) {
             let text = format!("expected 1 to {MOST_ARRIVALS} arrivals a phase, found {count}");
             return Err(self.trap(wrong(text), lane, target));
         }
-        if self.mbarrier_in(offset, BYTES) {
+        if self.mbarrier_in(block, offset, BYTES) {
             let text = "expected memory without an mbarrier; `inval` it first".to_owned();
             return Err(self.trap(wrong(text), lane, target));
         }
         self.write_mbarrier(warp, lane, target)?;
         // An mbarrier at the same place again is another one, but its copies' clock must not begin anew.
-        let agent = self.agent(Agent::Mbarrier(offset))?;
+        let agent = self.agent(Agent::Mbarrier { block, offset })?;
+        let made = clock_of(self.known[warp as usize][warp as usize]);
         self.mbarriers.push(Mbarrier {
+            block,
             offset,
             agent,
             maker: warp,
             fenced: false,
+            made,
+            shown: Vec::new(),
             expected: count,
             pending: count,
             bytes: 0,
@@ -201,7 +253,13 @@ impl Cta<'_> {
             let text = "expected a fence.mbarrier_init or fence.proxy.async after its init, before a copy uses it";
             return Err(self.trap(wrong(text.to_owned()), lane, target));
         }
-        Ok((mbarrier.agent, mbarrier.phase + 1))
+        Ok(self.phase_of(at))
+    }
+
+    /// The same without the proxy's fence.
+    pub(super) fn phase_of(&self, at: usize) -> (u32, u32) {
+        let mbarrier = &self.mbarriers[at];
+        (mbarrier.agent, mbarrier.phase + 1)
     }
 
     pub(super) fn transact(
@@ -261,6 +319,7 @@ impl Cta<'_> {
         for lane in lanes(mask) {
             let target = self.mbarrier_place(warp, op, lane)?;
             let at = self.find_mbarrier(warp.index, lane, target)?;
+            self.own_mbarrier(at, "a wait", lane, target)?;
             let mbarrier = &self.mbarriers[at];
             let ended = match phase {
                 Phase::Parity(col) => {

@@ -1,9 +1,10 @@
-//! Execution: one block at a time on one thread, its warps in turn up to their next barrier.
+//! Execution: one cluster of blocks at a time on one thread, its warps in turn up to their next barrier.
 
 mod access;
 mod agent;
 mod barrier;
 mod bulk;
+mod cluster;
 mod control;
 mod convert;
 mod copy;
@@ -11,6 +12,7 @@ mod float;
 mod int;
 mod matrix;
 mod mbarrier;
+mod remote;
 mod shuffle;
 mod step;
 mod taint;
@@ -31,6 +33,7 @@ use crate::memory::shared::Shared;
 use crate::profile::Profile;
 use agent::Agent;
 use barrier::Barrier;
+use cluster::{Block, Meeting};
 use mbarrier::Mbarrier;
 use warp::{Part, Products, Waiting, Warp};
 
@@ -66,6 +69,8 @@ pub(crate) struct Launch<'l> {
     pub(crate) params: &'l [u8],
     pub(crate) grid: [u32; 3],
     pub(crate) block: [u32; 3],
+    /// Blocks of a cluster along each axis.
+    pub(crate) cluster: [u32; 3],
     pub(crate) shared_bytes: u32,
     pub(crate) checks: Checks,
     /// Some allocation has marked ranges.
@@ -82,7 +87,7 @@ pub(crate) struct Launch<'l> {
     pub(crate) branch_limit: u64,
 }
 
-/// What a block did.
+/// What a cluster did.
 pub(crate) struct Ran {
     pub(crate) profile: Profile,
     /// Warp instructions at each place in the code.
@@ -90,11 +95,18 @@ pub(crate) struct Ran {
     pub(crate) pages: BlockPages,
 }
 
-/// A block.
-pub(crate) struct Cta<'l> {
+/// A cluster of blocks; one block, unless the kernel asks for more.
+pub(crate) struct Cluster<'l> {
     pub(crate) launch: &'l Launch<'l>,
-    index: [u32; 3],
-    shared: Shared,
+    /// By rank.
+    blocks: Vec<Block>,
+    /// Warps of each block.
+    warps_each: usize,
+    /// The block and the warp, numbered through, whose turn it is, and where one last returned.
+    block: usize,
+    warp: usize,
+    last_exit: u32,
+    meeting: Meeting,
     /// For each warp, what it knows of every warp's clock; see `memory::shadow`.
     known: Vec<Vec<Seen>>,
     /// For each warp, which writes of every warp a proxy fence has shown to the async proxy, as far as it knows.
@@ -102,7 +114,7 @@ pub(crate) struct Cta<'l> {
     /// What works on beside the warps, numbered after them.
     agents: Vec<Agent>,
     mbarriers: Vec<Mbarrier>,
-    /// How often an mbarrier has changed: a warp that waits for one need not look again before.
+    /// How often an mbarrier or the cluster's barrier has changed: a warp that waits for one need not look again before.
     changes: u64,
     pages: BlockPages,
     barriers: Vec<Barrier>,
@@ -113,35 +125,53 @@ pub(crate) struct Cta<'l> {
     guard_taint: u32,
 }
 
-/// Runs one block to its end.
-pub(crate) fn run_block(launch: &Launch<'_>, index: [u32; 3]) -> Result<Ran, Box<Fault>> {
+/// Runs the cluster that begins with a block to its end.
+pub(crate) fn run_cluster(launch: &Launch<'_>, first: [u32; 3]) -> Result<Ran, Box<Fault>> {
     let threads: u32 = launch.block.iter().product();
-    let warps = threads.div_ceil(32) as usize;
-    let mut cta = Cta {
+    let warps_each = threads.div_ceil(32) as usize;
+    let [x, y, z] = launch.cluster;
+    let ranks = (0..z).flat_map(|k| (0..y).flat_map(move |j| (0..x).map(move |i| [i, j, k])));
+    let blocks: Vec<Block> = ranks
+        .map(|rank| {
+            let shared = Shared::new(launch.shared_bytes as usize, launch.tracked);
+            Block::new(std::array::from_fn(|axis| first[axis] + rank[axis]), shared)
+        })
+        .collect();
+    let warps = warps_each * blocks.len();
+    if launch.checks.races && warps > AGENTS {
+        return Err(Fault::launch(&launch.program.name, FaultKind::Agents { most: AGENTS }));
+    }
+    let mut cluster = Cluster {
         launch,
-        index,
-        shared: Shared::new(launch.shared_bytes as usize, launch.tracked),
+        warps_each,
+        block: 0,
+        warp: 0,
+        last_exit: 0,
+        meeting: Meeting::new(&[]),
         known: vec![vec![before(1); warps]; warps],
         fenced: vec![vec![before(0); warps]; warps],
         agents: Vec::new(),
         mbarriers: Vec::new(),
         changes: 0,
         pages: BlockPages::default(),
-        barriers: (0..16).map(|_| Barrier::default()).collect(),
+        barriers: (0..barrier::EACH * blocks.len()).map(|_| Barrier::default()).collect(),
+        blocks,
         profile: Profile::default(),
         counts: vec![0; launch.program.code.len()],
         branches: 0,
         guard_taint: 0,
     };
-    let mut all: Vec<Warp> = (0..warps as u32).map(|warp| cta.warp(warp, threads)).collect();
-    cta.run(&mut all)?;
-    Ok(Ran { profile: cta.profile, counts: cta.counts, pages: cta.pages })
+    let mut all: Vec<Warp> =
+        (0..warps as u32).map(|warp| cluster.new_warp(warp, threads)).collect();
+    cluster.meeting = Meeting::new(&all);
+    cluster.run(&mut all)?;
+    Ok(Ran { profile: cluster.profile, counts: cluster.counts, pages: cluster.pages })
 }
 
-impl Cta<'_> {
-    fn warp(&self, index: u32, threads: u32) -> Warp {
+impl Cluster<'_> {
+    fn new_warp(&self, index: u32, threads: u32) -> Warp {
         let program = self.launch.program;
-        let lanes = (threads - index * 32).min(32);
+        let lanes = (threads - self.warp_in_block(index) * 32).min(32);
         let live = u32::MAX >> (32 - lanes);
         let mut narrow = vec![[0; 32]; program.narrow as usize];
         let mut wide = vec![[0; 32]; program.wide as usize];
@@ -172,6 +202,7 @@ impl Cta<'_> {
             preds: vec![0; program.preds as usize],
             live,
             parts: vec![Part { pc: 0, mask: live, waiting: Waiting::No }],
+            looked: u64::MAX,
             committed: [0; 32],
             in_flight: Vec::new(),
             bulk_groups: [0; 32],
@@ -198,6 +229,9 @@ impl Cta<'_> {
 
     fn special(&self, special: Special, warp: u32, lane: u32) -> u32 {
         let launch = self.launch;
+        let rank = self.block_of(warp);
+        let index = self.blocks[rank].index;
+        let warp = self.warp_in_block(warp);
         let thread = warp * 32 + lane;
         let [x, y, _] = launch.block;
         match special {
@@ -205,11 +239,11 @@ impl Cta<'_> {
             Special::Tid(1) => thread / x % y,
             Special::Tid(_) => thread / x / y,
             Special::Ntid(axis) => launch.block[usize::from(axis)],
-            Special::Ctaid(axis) => self.index[usize::from(axis)],
+            Special::Ctaid(axis) => index[usize::from(axis)],
             Special::Nctaid(axis) => launch.grid[usize::from(axis)],
             Special::LaneId => lane,
             Special::WarpId => warp,
-            Special::NWarpId => self.known.len() as u32,
+            Special::NWarpId => self.warps_each as u32,
             Special::LaneMaskEq => 1 << lane,
             Special::LaneMaskLt => (1 << lane) - 1,
             Special::LaneMaskLe => u32::MAX >> (31 - lane),
@@ -217,6 +251,18 @@ impl Cta<'_> {
             Special::LaneMaskGe => !((1 << lane) - 1),
             Special::DynamicSharedBytes => launch.shared_bytes - launch.program.dynamic_at,
             Special::TotalSharedBytes => launch.shared_bytes,
+            Special::ClusterCtaid(axis) => {
+                index[usize::from(axis)] % launch.cluster[usize::from(axis)]
+            }
+            Special::ClusterNctaid(axis) => launch.cluster[usize::from(axis)],
+            Special::Clusterid(axis) => {
+                index[usize::from(axis)] / launch.cluster[usize::from(axis)]
+            }
+            Special::Nclusterid(axis) => {
+                launch.grid[usize::from(axis)] / launch.cluster[usize::from(axis)]
+            }
+            Special::ClusterCtarank => rank as u32,
+            Special::ClusterNctarank => self.blocks.len() as u32,
         }
     }
 
@@ -232,8 +278,8 @@ impl Cta<'_> {
             kind: trap.kind,
             line: Some(inst.line),
             cuda,
-            block: self.index,
-            warp,
+            block: self.blocks[self.block_of(warp)].index,
+            warp: self.warp_in_block(warp),
             lane: trap.lane,
             address: trap.address,
         })
@@ -271,22 +317,8 @@ impl Cta<'_> {
         }
     }
 
-    /// A fault with the name of what works beside the warps, if one of those is to blame.
-    fn named(&self, kind: FaultKind) -> FaultKind {
-        match kind {
-            FaultKind::Race { access, other, other_warp, .. }
-                if other_warp as usize >= self.known.len() =>
-            {
-                let agent = self.agents.get(other_warp as usize - self.known.len());
-                let owner = agent.map_or_else(String::new, Agent::to_string);
-                FaultKind::Unfinished { access, other, owner }
-            }
-            kind => kind,
-        }
-    }
-
     fn endless(&self) -> Option<FaultKind> {
-        let limit = self.launch.branch_limit;
-        (self.branches > limit).then_some(FaultKind::Endless(limit))
+        let limit = self.launch.branch_limit.saturating_mul(self.blocks.len() as u64);
+        (self.branches > limit).then_some(FaultKind::Endless(self.launch.branch_limit))
     }
 }

@@ -3,10 +3,10 @@
 use super::access::{Step, window};
 use super::float::{self, Comparison};
 use super::warp::{Warp, lanes};
-use super::{Cta, convert, int, matrix, shuffle};
+use super::{Cluster, convert, int, matrix, shuffle};
 use crate::inst::Op;
 
-impl Cta<'_> {
+impl Cluster<'_> {
     /// Runs an instruction whose lanes need nobody else.
     #[inline]
     pub(super) fn step<const CHECK: bool>(
@@ -80,6 +80,9 @@ impl Cta<'_> {
             Op::LdMatrix { d, transposed, address } => {
                 return self.ldmatrix::<CHECK>(warp, d, *transposed, *address);
             }
+            Op::StMatrix { from, transposed, address } => {
+                return self.stmatrix::<CHECK>(warp, from, *transposed, *address);
+            }
             Op::MovMatrix { d, a } => {
                 warp.narrow[*d as usize] = matrix::transpose(&warp.narrow[*a as usize]);
             }
@@ -96,6 +99,32 @@ impl Cta<'_> {
             Op::TransferWait { pending, reads } => {
                 return self.transfer_wait(warp, mask, *pending, *reads);
             }
+            Op::PeerCopy(copy) => return self.peer_copy::<CHECK>(warp, mask, copy),
+            Op::StoreAsync(store) => return self.store_async::<CHECK>(warp, mask, store),
+            Op::MapAddress { wide, d, a, rank } => {
+                for lane in lanes(mask) {
+                    let rank = warp.narrow[*rank as usize][lane];
+                    if *wide {
+                        let address = warp.wide[*a as usize][lane];
+                        warp.wide[*d as usize][lane] = self.map_address(address, rank, lane)?;
+                    } else {
+                        let address = warp.narrow[*a as usize][lane].into();
+                        warp.narrow[*d as usize][lane] =
+                            self.map_address(address, rank, lane)? as u32;
+                    }
+                }
+            }
+            Op::RankOf { wide: true, d, a } => {
+                for lane in lanes(mask) {
+                    warp.narrow[*d as usize][lane] = self.rank_of(warp.wide[*a as usize][lane]);
+                }
+            }
+            Op::RankOf { d, a, .. } => {
+                for lane in lanes(mask) {
+                    let address = warp.narrow[*a as usize][lane].into();
+                    warp.narrow[*d as usize][lane] = self.rank_of(address);
+                }
+            }
             Op::ProxyFence { mbarriers } => self.proxy_fence(warp, mask, *mbarriers),
             Op::Shfl(_)
             | Op::Wgmma(_)
@@ -111,6 +140,8 @@ impl Cta<'_> {
             | Op::BarSync { .. }
             | Op::BarArrive { .. }
             | Op::BarWarp { .. }
+            | Op::ClusterArrive { .. }
+            | Op::ClusterWait { .. }
             | Op::Bra { .. }
             | Op::Exit
             | Op::Trap => {}

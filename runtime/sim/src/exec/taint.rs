@@ -4,7 +4,7 @@
 //! a register is clean again. Any other instruction with a marked bit in a source marks its whole
 //! result. Control flow is not followed: what a branch on a marked predicate decides is not marked.
 
-use super::Cta;
+use super::Cluster;
 use super::access::{Step, Target};
 use super::matrix;
 use super::shuffle;
@@ -50,7 +50,8 @@ impl Warp {
 /// stores do it on their own.
 pub(super) fn propagate(warp: &mut Warp, inst: &Inst, mask: u32) {
     match &inst.op {
-        Op::Load(_) | Op::Store(_) | Op::Atom(_) | Op::CpAsync(_) | Op::LdMatrix { .. } => return,
+        Op::Load(_) | Op::Store(_) | Op::Atom(_) | Op::CpAsync(_) => return,
+        Op::LdMatrix { .. } | Op::StMatrix { .. } | Op::StoreAsync(_) => return,
         Op::Transfer(_) | Op::Wgmma(_) => return,
         _ => {}
     }
@@ -211,7 +212,7 @@ fn or(a: (u64, u64), b: (u64, u64)) -> u64 {
     (a.1 & b.1) | (a.1 & !b.0) | (b.1 & !a.0)
 }
 
-impl Cta<'_> {
+impl Cluster<'_> {
     /// One bit for each byte of a global range that is marked.
     pub(super) fn marked_bytes(&self, target: Target, bytes: u64) -> u32 {
         let Target::Global { index, offset } = target else { return 0 };
@@ -241,7 +242,7 @@ impl Cta<'_> {
                 let marked = self.marked_bytes(target, at + bytes) >> at;
                 if marked != 0 { u64::MAX } else { 0 }
             }
-            Target::Shared(offset) => gather(&self.shared.taint, offset),
+            Target::Shared { block, offset } => gather(&self.blocks[block].shared.taint, offset),
             Target::Local(offset) => gather(&warp.local_taint, offset + self.local_start(lane)),
             Target::Param(_) | Target::Const(_) => 0,
         };
@@ -279,10 +280,11 @@ impl Cta<'_> {
                         return Err(self.trap(FaultKind::Taint { what }, lane, target));
                     }
                 }
-                Target::Shared(offset) => {
+                Target::Shared { block, offset } => {
                     let start = (offset + at) as usize;
                     let bytes = &bits.to_le_bytes()[..each as usize];
-                    self.shared.taint[start..start + each as usize].copy_from_slice(bytes);
+                    let taint = &mut self.blocks[block].shared.taint;
+                    taint[start..start + each as usize].copy_from_slice(bytes);
                 }
                 Target::Local(offset) => {
                     let start = (offset + at + self.local_start(lane)) as usize;

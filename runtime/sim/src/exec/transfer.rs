@@ -3,7 +3,7 @@
 //! As with `cp.async` the bytes move when the copy is issued, and both sides belong to the copy until somebody has seen
 //! its end: a load's by a wait for its phase of the mbarrier, a store's by the issuing lane's wait for its group.
 
-use super::Cta;
+use super::Cluster;
 use super::access::{By, Reach, Step, Target, address};
 use super::agent::Agent;
 use super::warp::{Warp, lanes};
@@ -29,13 +29,13 @@ struct Row {
 struct Work {
     lane: usize,
     load: bool,
-    /// As which agents, at which clocks, it reads and writes.
-    reads: (u32, u32),
-    writes: (u32, u32),
+    /// As which agent, at which clock, it uses global memory; and the shared memory of which blocks, as whom.
+    far: (u32, u32),
+    near: Vec<(usize, (u32, u32))>,
     swizzle: Swizzle,
 }
 
-impl Cta<'_> {
+impl Cluster<'_> {
     pub(super) fn transfer<const CHECK: bool>(
         &mut self,
         warp: &mut Warp,
@@ -45,14 +45,17 @@ impl Cta<'_> {
         for lane in lanes(mask) {
             let load = transfer.mbarrier.is_some();
             let (rows, bytes, swizzle) = self.rows(warp, lane, transfer)?;
-            let (reads, writes, end) = match transfer.mbarrier {
+            let (mut near, mut ends) = (Vec::new(), Vec::new());
+            let far = match transfer.mbarrier {
                 Some(from) => {
-                    let reach = Reach { lane, access: AccessKind::Atomic, bytes: 8, align: 8 };
-                    let target =
-                        self.resolve(Space::Shared, address(warp, from, lane), reach, 0)?;
-                    let at = self.find_mbarrier(warp.index, lane, target)?;
-                    let agent = self.copies_of(at, lane, target)?;
-                    (agent, agent, Some((at, target)))
+                    for target in self.completed_on(warp, lane, transfer, from)? {
+                        let at = self.find_mbarrier(warp.index, lane, target)?;
+                        let agent = self.copies_of(at, lane, target)?;
+                        near.push((target.block(), agent));
+                        ends.push((at, target));
+                    }
+                    // What it reads is free again when any of its phases has ended: they end with the same copy.
+                    near.first().map_or((0, 0), |(_, agent)| *agent)
                 }
                 None => {
                     let (warp_index, lane) = (warp.index, lane as u32);
@@ -60,19 +63,53 @@ impl Cta<'_> {
                     warp.bulk_last[lane as usize] = clock;
                     let reads = self.agent(Agent::Reads { warp: warp_index, lane })?;
                     let writes = self.agent(Agent::Writes { warp: warp_index, lane })?;
-                    ((reads, clock), (writes, clock), None)
+                    near.push((self.block, (reads, clock)));
+                    (writes, clock)
                 }
             };
-            let work = Work { lane, load, reads, writes, swizzle };
+            let work = Work { lane, load, far, near, swizzle };
             for row in &rows {
                 self.move_row::<CHECK>(warp, &work, row)?;
             }
-            self.count_transfer(&rows, bytes, load);
-            if let Some((at, target)) = end {
+            self.count_transfer(&rows, bytes * work.near.len() as u64, load);
+            for (at, target) in ends {
                 self.transact(at, -(bytes as i64), lane, target)?;
             }
         }
         Ok(())
+    }
+
+    /// The mbarriers of a copy to shared memory: that of the block it goes to, or, where it goes to several, those at
+    /// the same place in each.
+    fn completed_on(
+        &self,
+        warp: &Warp,
+        lane: usize,
+        transfer: &Transfer,
+        from: crate::inst::Address,
+    ) -> Step<Vec<Target>> {
+        let reach = Reach { lane, access: AccessKind::Atomic, bytes: 8, align: 8 };
+        let target = self.resolve(Space::Cluster, address(warp, from, lane), reach, 0)?;
+        let to = self.resolve(
+            Space::Cluster,
+            address(warp, transfer.shared, lane),
+            Reach { access: AccessKind::Write, bytes: 1, align: 1, ..reach },
+            0,
+        )?;
+        let Some(col) = transfer.multicast else {
+            if to.block() != target.block() {
+                let text = "expected the mbarrier in the block that the copy goes to".to_owned();
+                return Err(self.trap(FaultKind::Mbarrier(text), lane, target));
+            }
+            return Ok(vec![target]);
+        };
+        let chosen = warp.narrow[col as usize][lane] & 0xffff;
+        let blocks = self.blocks.len() as u32;
+        if chosen == 0 || chosen >> blocks != 0 {
+            let rank = if chosen == 0 { blocks } else { chosen.ilog2() };
+            return Err(Trap::lane(FaultKind::Rank { rank, blocks }, lane as u32));
+        }
+        lanes(chosen).map(|block| self.peer(block, target.offset(), reach)).collect()
     }
 
     /// A copy as rows that lie together on both sides, with its bytes in shared memory.
@@ -82,13 +119,13 @@ impl Cta<'_> {
         lane: usize,
         transfer: &Transfer,
     ) -> Step<(Vec<Row>, u64, Swizzle)> {
-        let (shared_access, far_access) = match transfer.mbarrier {
-            Some(_) => (AccessKind::Write, AccessKind::Read),
-            None => (AccessKind::Read, AccessKind::Write),
+        let (space, shared_access, far_access) = match transfer.mbarrier {
+            Some(_) => (Space::Cluster, AccessKind::Write, AccessKind::Read),
+            None => (Space::Shared, AccessKind::Read, AccessKind::Write),
         };
         let near = |bytes, align| {
             let reach = Reach { lane, access: shared_access, bytes, align };
-            self.resolve(Space::Shared, address(warp, transfer.shared, lane), reach, 0)
+            self.resolve(space, address(warp, transfer.shared, lane), reach, 0)
         };
         match &transfer.far {
             Far::Bytes { address: far, bytes } => {
@@ -131,20 +168,20 @@ impl Cta<'_> {
     }
 
     fn move_row<const CHECK: bool>(&mut self, warp: &mut Warp, work: &Work, row: &Row) -> Step<()> {
-        let Work { lane, load, .. } = *work;
+        let Work { lane, load, ref near, .. } = *work;
         let tracked = CHECK && self.launch.tracked;
         let mut data = vec![0u8; row.bytes as usize];
         let mut taint = vec![0u8; if tracked { row.bytes as usize } else { 0 }];
         if load {
             self.far_side::<CHECK>(warp, work, row, &mut data, &mut taint)?;
         }
-        for at in (0..row.bytes).step_by(PIECE as usize) {
+        let pieces = (0..row.bytes).step_by(PIECE as usize);
+        for (at, (block, agent)) in pieces.flat_map(|at| near.iter().map(move |to| (at, *to))) {
             let offset = work.swizzle.apply(row.shared + at);
-            let target = Target::Shared(offset);
+            let target = Target::Shared { block, offset };
             if CHECK {
                 let access = if load { AccessKind::Write } else { AccessKind::Read };
-                let agent = Some(if load { work.writes } else { work.reads });
-                let by = By { warp: warp.index, agent, proxy: !load };
+                let by = By { warp: warp.index, agent: Some(agent), proxy: !load };
                 // Bytes outside of a tensor are not written, and may be anything.
                 let outside = row
                     .inside
@@ -156,16 +193,17 @@ impl Cta<'_> {
             }
             let (start, own) = (offset as usize, at as usize..(at + PIECE) as usize);
             let place = start..start + PIECE as usize;
+            let shared = &mut self.blocks[block].shared;
             if load {
-                self.shared.data[place.clone()].copy_from_slice(&data[own.clone()]);
-                self.shared.set_written(offset, PIECE);
+                shared.data[place.clone()].copy_from_slice(&data[own.clone()]);
+                shared.set_written(offset, PIECE);
             } else {
-                data[own.clone()].copy_from_slice(&self.shared.data[place.clone()]);
+                data[own.clone()].copy_from_slice(&shared.data[place.clone()]);
             }
             if tracked && load {
-                self.shared.taint[place].copy_from_slice(&taint[own]);
+                shared.taint[place].copy_from_slice(&taint[own]);
             } else if tracked {
-                taint[own].copy_from_slice(&self.shared.taint[place]);
+                taint[own].copy_from_slice(&shared.taint[place]);
             }
         }
         if !load {
@@ -192,8 +230,7 @@ impl Cta<'_> {
             let reach = Reach { lane, access, bytes, align: 1 };
             let target = self.resolve(Space::Global, from, reach, 0)?;
             if CHECK {
-                let agent = Some(if load { work.reads } else { work.writes });
-                let by = By { warp: warp.index, agent, proxy: false };
+                let by = By { warp: warp.index, agent: Some(work.far), proxy: false };
                 self.check_by(by, target, reach)?;
             }
             let marked = if taint.is_empty() { 0 } else { self.marked_bytes(target, bytes) };
@@ -276,7 +313,7 @@ impl Cta<'_> {
             let Some(at) = self.agents.iter().position(|other| *other == agent) else { continue };
             let known = self.known[warp.index as usize].get(self.known.len() + at);
             if known.copied().unwrap_or(0) < before(warp.bulk_last[lane] + 1) {
-                let owner = agent.to_string();
+                let owner = self.owner(agent);
                 let (access, other) = (AccessKind::Write, AccessKind::Read);
                 let kind = FaultKind::Unfinished { access, other, owner };
                 return Err(Trap::lane(kind, lane as u32));

@@ -20,8 +20,10 @@ pub(crate) enum Waiting {
     Members(u32),
     /// For the warp's other lanes, before a barrier.
     Lanes,
-    /// For the mbarrier at an offset in shared memory to complete a phase.
+    /// For the mbarrier at an offset in the block's shared memory to complete a phase.
     Mbarrier(u64),
+    /// For the barrier of the cluster, at which it looks again.
+    Cluster,
 }
 
 /// Lanes at one place in the code.
@@ -62,6 +64,7 @@ pub(crate) struct Products {
 /// A warp.
 #[derive(Debug)]
 pub(crate) struct Warp {
+    /// Its number within the cluster; blocks follow each other.
     pub(crate) index: u32,
     /// What the machine's vectors can do; the results are the same for any.
     pub(crate) isa: Isa,
@@ -72,6 +75,8 @@ pub(crate) struct Warp {
     pub(crate) live: u32,
     /// In order of their places.
     pub(crate) parts: Vec<Part>,
+    /// How often mbarriers and the cluster's barrier had changed when the first of the parts that wait for one looked.
+    pub(crate) looked: u64,
     /// Groups of `cp.async` that each lane has committed.
     pub(crate) committed: [u32; 32],
     pub(crate) in_flight: Vec<InFlight>,
@@ -91,10 +96,11 @@ pub(crate) struct Warp {
 }
 
 impl Warp {
-    /// Lets parts that wait for an mbarrier try it again.
+    /// Lets parts that wait for an mbarrier or for the cluster try it again.
     pub(crate) fn look_again(&mut self) {
+        self.looked = u64::MAX;
         for part in &mut self.parts {
-            if matches!(part.waiting, Waiting::Mbarrier(_)) {
+            if matches!(part.waiting, Waiting::Mbarrier(_) | Waiting::Cluster) {
                 part.waiting = Waiting::No;
             }
         }

@@ -6,7 +6,7 @@
 
 use bytec_runtime::cpu::isa::Compiled;
 
-use super::Cta;
+use super::Cluster;
 use super::access::{Step, Target};
 use super::agent::Agent;
 use super::warp::Warp;
@@ -122,7 +122,7 @@ struct Factor {
     marked: Vec<bool>,
 }
 
-impl Cta<'_> {
+impl Cluster<'_> {
     /// Fences, commits and waits.
     pub(super) fn products(&mut self, warp: &mut Warp, op: &Op) -> Step<()> {
         let Some(products) = &mut warp.products else { return Ok(()) };
@@ -132,7 +132,9 @@ impl Cta<'_> {
             Op::WgmmaWait { pending } => {
                 products.done = products.done.max(products.committed.saturating_sub(*pending));
                 let clock = products.done + 1;
-                let agent = self.agent(Agent::Products { warpgroup: warp.index / 4 })?;
+                let agent = self.agent(Agent::Products {
+                    first: warp.index - self.warp_in_block(warp.index) % 4,
+                })?;
                 let mut done = vec![0; agent as usize];
                 done.push(before(clock));
                 learn(&mut self.known[warp.index as usize], &done);
@@ -148,7 +150,7 @@ impl Cta<'_> {
         let Op::Wgmma(wgmma) = &program.code[pc as usize].op else { return Ok(()) };
         let races = self.launch.checks.races;
         let group = self.own_registers(warps, wgmma, races)?;
-        let agent = self.agent(Agent::Products { warpgroup: warps[0].index / 4 })?;
+        let agent = self.agent(Agent::Products { first: warps[0].index })?;
 
         let right = Descriptor::new(uniform(warps, wgmma.b)?)?;
         let left = match wgmma.a {
@@ -272,13 +274,17 @@ impl Cta<'_> {
             let offset = from.piece(row as u64, k as u64, transposed);
             self.check_piece(reading, offset)?;
             let place = offset as usize..offset as usize + PIECE as usize;
-            for (at, pair) in self.shared.data[place.clone()].chunks_exact(2).enumerate() {
+            for (at, pair) in
+                self.blocks[self.block].shared.data[place.clone()].chunks_exact(2).enumerate()
+            {
                 let bits = u32::from(u16::from_le_bytes([pair[0], pair[1]]));
                 let (row, k) = if transposed { (row + at, k) } else { (row, k + at) };
                 rows[row][k] = element(bits, ty);
             }
             if reading.tracked {
-                for (at, taint) in self.shared.taint[place].chunks_exact(2).enumerate() {
+                for (at, taint) in
+                    self.blocks[self.block].shared.taint[place].chunks_exact(2).enumerate()
+                {
                     marked[if transposed { row + at } else { row }] |= taint != [0, 0];
                 }
             }
@@ -287,21 +293,23 @@ impl Cta<'_> {
     }
 
     fn check_piece(&mut self, reading: &Reading<'_>, offset: u64) -> Step<()> {
-        let target = Target::Shared(offset);
+        let block = self.block;
+        let target = Target::Shared { block, offset };
         let access = AccessKind::Read;
-        if offset + PIECE > self.shared.data.len() as u64 {
+        if offset + PIECE > self.shared_bytes() {
             let kind = FaultKind::OutOfBounds { access, bytes: PIECE };
             return Err(self.trap(kind, 0, target));
         }
-        if self.mbarrier_in(offset, PIECE) {
+        if self.mbarrier_in(block, offset, PIECE) {
             return Err(self.trap(FaultKind::MbarrierAccess { access }, 0, target));
         }
         if self.launch.checks.races
-            && let Err(kind) = self.shared.shadow.read(offset, PIECE, reading.who)
+            && let Err(kind) = self.blocks[block].shared.shadow.read(offset, PIECE, reading.who)
         {
             return Err(self.trap(self.named(kind), 0, target));
         }
-        if self.launch.checks.uninitialised && !self.shared.is_written(offset, PIECE) {
+        if self.launch.checks.uninitialised && !self.blocks[block].shared.is_written(offset, PIECE)
+        {
             return Err(self.trap(FaultKind::Uninitialised { bytes: PIECE }, 0, target));
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Operations that sm_90 brought.
 
-use super::{Address, Col, Space, Ty};
+use super::{Access, Address, Col, Space, Ty};
 
 /// What is waited for at an mbarrier.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +65,25 @@ pub(crate) struct Transfer {
     pub(crate) shared: Address,
     /// Copies to shared memory complete on an mbarrier there; those to global memory belong to groups.
     pub(crate) mbarrier: Option<Address>,
+    /// The blocks of the cluster, one bit each, to which a copy to shared memory goes; the own or the address' without.
+    pub(crate) multicast: Option<Col>,
+}
+
+/// `cp.async.bulk` from the own block's shared memory to another's of the cluster.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerCopy {
+    pub(crate) to: Address,
+    pub(crate) from: Address,
+    pub(crate) bytes: Col,
+    /// In the block that it goes to.
+    pub(crate) mbarrier: Address,
+}
+
+/// `st.async`: a store to shared memory of the cluster that completes on an mbarrier there.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreAsync {
+    pub(crate) store: Access,
+    pub(crate) mbarrier: Address,
 }
 
 /// Where a product's left factor lies.

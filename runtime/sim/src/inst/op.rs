@@ -1,6 +1,6 @@
 //! The operations. Every variant says what it takes; the formulas are in `exec`.
 
-use super::hopper::{MbarrierOp, Transfer, Wgmma};
+use super::hopper::{MbarrierOp, PeerCopy, StoreAsync, Transfer, Wgmma};
 use super::{Col, Guard, Ty};
 
 /// Rounding of a result that has no exact value in its format.
@@ -189,7 +189,10 @@ pub(crate) struct Convert {
 pub(crate) enum Space {
     Generic,
     Global,
+    /// The block's own shared memory.
     Shared,
+    /// That of all blocks of its cluster.
+    Cluster,
     Local,
     Param,
     Const,
@@ -473,6 +476,8 @@ pub(crate) enum Op {
     },
     CpWaitAll,
     Transfer(Transfer),
+    PeerCopy(PeerCopy),
+    StoreAsync(Box<StoreAsync>),
     TransferCommit,
     /// Waits until at most so many of the newest groups of bulk copies are in flight, or still read their sources.
     TransferWait {
@@ -481,6 +486,12 @@ pub(crate) enum Op {
     },
     LdMatrix {
         d: Box<[Col]>,
+        transposed: bool,
+        address: Address,
+    },
+    /// Stores 8x8 matrices of 16 bits whose rows' addresses the lanes give.
+    StMatrix {
+        from: Box<[Col]>,
         transposed: bool,
         address: Address,
     },
@@ -542,6 +553,27 @@ pub(crate) enum Op {
     /// Makes writes visible to the async proxy; or only that mbarriers were initialised.
     ProxyFence {
         mbarriers: bool,
+    },
+    /// Arrives at the barrier of the cluster; a relaxed arrival orders nothing.
+    ClusterArrive {
+        release: bool,
+        aligned: bool,
+    },
+    ClusterWait {
+        aligned: bool,
+    },
+    /// The address, in the shared memory of the block of a rank, of what lies there in the own block's.
+    MapAddress {
+        wide: bool,
+        d: Col,
+        a: Col,
+        rank: Col,
+    },
+    /// The rank of the block in whose shared memory an address lies.
+    RankOf {
+        wide: bool,
+        d: Col,
+        a: Col,
     },
     Elect {
         d: Option<Col>,

@@ -207,6 +207,28 @@ impl Shadow {
         self.stamp(offset, bytes, who, stamp, AccessKind::Write)
     }
 
+    /// The first access that is not known to have happened: its place, kind, agent and lane.
+    pub(crate) fn late(&self, known: &[Seen]) -> Option<(u64, AccessKind, u32, u32)> {
+        let place = |at: usize| (at as u64) << self.piece_log2;
+        let late = |agent: u32, clock: u32, lane: u32| !Who::knows(known, agent, clock, lane);
+        let write = self.writes.iter().enumerate().find_map(|(at, stamp)| {
+            let (clock, agent, lane) = parts(*stamp);
+            let unseen = *stamp != 0 && late(agent, clock, lane);
+            unseen.then(|| (place(at), AccessKind::Write, agent, lane))
+        });
+        let column = |columns: &[Vec<u32>], kind: AccessKind| {
+            columns.iter().enumerate().find_map(|(agent, column)| {
+                let agent = agent as u32;
+                let of = |cell: &u32| *cell != 0 && late(agent, cell >> 6, cell & 63);
+                let at = column.iter().position(of)?;
+                Some((place(at), kind, agent, column[at] & 63))
+            })
+        };
+        write
+            .or_else(|| column(&self.atomics, AccessKind::Atomic))
+            .or_else(|| column(&self.reads, AccessKind::Read))
+    }
+
     /// The copy's owner waited: its write happened now.
     pub(crate) fn release(&mut self, offset: u64, bytes: u64, who: Who<'_>) {
         let span = self.span(offset, bytes);

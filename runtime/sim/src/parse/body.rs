@@ -31,6 +31,7 @@ pub(crate) fn kernel<'a>(
         param_bytes: 0,
         required_threads: None,
         max_threads: None,
+        cluster: [1; 3],
         scopes: vec![
             Scope { parent: None, names, ..Scope::default() },
             Scope { parent: Some(0), ..Scope::default() },
@@ -112,7 +113,7 @@ impl<'a> BodyParser<'a, '_> {
                 Some(Token::Word(word)) => {
                     self.cursor.next();
                     let mut values = [1; 3];
-                    if word != ".pragma" {
+                    if !matches!(word, ".pragma" | ".explicitcluster") {
                         values[0] = self.cursor.small("a number")?;
                         for value in &mut values[1..] {
                             if self.cursor.eat(',') {
@@ -126,8 +127,11 @@ impl<'a> BodyParser<'a, '_> {
                             self.kernel.max_threads = Some(threads);
                         }
                         ".reqntid" => self.kernel.required_threads = Some(values),
+                        ".reqnctapercluster" => self.kernel.cluster = values,
                         // Register allocation is ptxas' business.
                         ".minnctapersm" | ".maxnctapersm" | ".maxnreg" => {}
+                        // What clusters may be is known from what they must be.
+                        ".explicitcluster" | ".maxclusterrank" => {}
                         ".pragma" => {
                             self.cursor.next();
                             self.cursor.expect(';')?;

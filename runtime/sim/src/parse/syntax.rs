@@ -149,6 +149,8 @@ pub(crate) struct RawKernel<'a> {
     pub(crate) param_bytes: u32,
     pub(crate) required_threads: Option<[u32; 3]>,
     pub(crate) max_threads: Option<u32>,
+    /// Blocks of a cluster along each axis.
+    pub(crate) cluster: [u32; 3],
     pub(crate) scopes: Vec<Scope<'a>>,
     pub(crate) statements: Vec<Statement<'a>>,
     pub(crate) places: Vec<(u32, u32)>,

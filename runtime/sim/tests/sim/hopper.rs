@@ -30,9 +30,20 @@ impl Block {
     }
 
     pub(crate) fn run(&mut self, body: &str, threads: u32) -> Result<(), Box<Fault>> {
+        self.run_clusters(body, threads, "", 1)
+    }
+
+    /// Blocks of a kernel with directives of its own, as for clusters.
+    pub(crate) fn run_clusters(
+        &mut self,
+        body: &str,
+        threads: u32,
+        directives: &str,
+        blocks: u32,
+    ) -> Result<(), Box<Fault>> {
         let text = format!(
             ".version 8.0\n.target sm_90a\n.address_size 64\n\
-             .visible .entry k(.param .align 64 .b8 map[128], .param .u64 in, .param .u64 out)\n{{\n\
+             .visible .entry k(.param .align 64 .b8 map[128], .param .u64 in, .param .u64 out)\n{directives}\n{{\n\
              .reg .b64 %in, %out, %s, %map, %own, %mine;\n.reg .b32 %t, %sa, %warp, %lane, %four;\n\
              .reg .b64 %l<16>;\n.reg .b32 %r<64>;\n.reg .f32 %f<130>;\n.reg .pred %p<8>;\n\
              .shared .align 1024 .b8 memory[{SHARED}];\n\
@@ -49,7 +60,7 @@ impl Block {
             Arg::Pointer(self.input, 0),
             Arg::Pointer(self.output, 0),
         ];
-        self.device.launch(kernel, [1, 1, 1], [threads, 1, 1], 0, &args).map(|_| ())
+        self.device.launch(kernel, [blocks, 1, 1], [threads, 1, 1], 0, &args).map(|_| ())
     }
 }
 

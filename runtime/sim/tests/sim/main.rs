@@ -1,6 +1,7 @@
 //! Tests of the simulator from outside: whole kernels, single instructions, every check, and bad text.
 
 mod checks;
+mod cluster;
 mod driver;
 mod floats;
 mod hopper;

@@ -162,3 +162,12 @@ fn what_has_no_effect_on_values_is_taken() {
     let block = clean(body, 32);
     assert_eq!(download_u32(&block.device, block.output, 1), [1]);
 }
+
+#[test]
+fn one_lane_of_a_warp_may_let_the_others_go_on() {
+    // Lane 0 goes another way and arrives after the others have begun to wait; it then waits for them in turn.
+    let others = wait(0).replace('W', "V").replace('D', "E");
+    let body =
+        format!("{} @%p1 bra LATE; {others} bra ON; LATE: {ARRIVE} ON: bar.sync 0;", begin(1));
+    clean(&body, 32);
+}
