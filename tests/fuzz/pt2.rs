@@ -3,9 +3,10 @@
 use bytec_compiler::front::pt2;
 use bytec_ir::sample::Random;
 use bytec_tests::archives::{Members, PROGRAM};
+use bytec_trace::{LiftOptions, lift};
 use serde_json::{Map, Value, json};
 
-use super::{Subject, mutate};
+use super::{Reached, Subject, mutate, packed};
 
 /// What an edit of a program may put in: values, keys of unions, sizes, ops.
 const PIECES: &[&str] = &[
@@ -77,7 +78,10 @@ const PIECES: &[&str] = &[
     "repeats",
 ];
 
-/// Programs of a few nodes each, and whole archives around some.
+/// What a number or a text of a program may become: what such a place holds elsewhere, or what no place should.
+const NUMBERS: &[i64] = &[0, 1, 2, 3, 7, 12, -1, -2, 1 << 40, i64::MAX, i64::MIN];
+
+/// Programs of a few nodes each.
 pub(super) struct Archives {
     programs: Vec<Value>,
 }
@@ -91,10 +95,15 @@ impl Archives {
                 serde_json::from_slice(members.get(PROGRAM)).expect("a case's program is JSON");
             let nodes = whole["graph_module"]["graph"]["nodes"].as_array().map_or(0, Vec::len);
             programs.extend((0..nodes).step_by(2).map(|from| cut(&whole, from, 1 + from % 5)));
+            // Long enough for an attention with what leads to its scores.
+            programs.extend((0..nodes).step_by(12).map(|from| cut(&whole, from, 30)));
         }
         Self { programs }
     }
 }
+
+/// The schema's number for f32.
+const FLOAT: i64 = 7;
 
 /// The program of `count` nodes from this one: what they read of others is an input, all their results are outputs.
 fn cut(whole: &Value, from: usize, count: usize) -> Value {
@@ -119,8 +128,12 @@ fn cut(whole: &Value, from: usize, count: usize) -> Value {
     let argument = |name: &&str| json!({"arg": {"as_tensor": {"name": name}}});
     let inputs: Vec<Value> =
         read.iter().map(|name| json!({"user_input": argument(name)})).collect();
+    // Outputs of a plan are floats; where a part makes some, the rest leads to them or is not needed.
+    let float = |name: &&&str| graph["tensor_values"][**name]["dtype"] == json!(FLOAT);
+    let floats: Vec<&str> = made.iter().filter(float).copied().collect();
+    let given = if floats.is_empty() { &made } else { &floats };
     let outputs: Vec<Value> =
-        made.iter().map(|name| json!({"user_output": argument(name)})).collect();
+        given.iter().map(|name| json!({"user_output": argument(name)})).collect();
     json!({
         "graph_module": {
             "graph": {
@@ -148,12 +161,51 @@ fn names<'v>(value: &'v Value, tensors: &mut Vec<&'v str>, sizes: &mut Vec<&'v s
     }
 }
 
+/// Every number and text under a value.
+fn leaves<'v>(value: &'v mut Value, found: &mut Vec<&'v mut Value>) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(|value| leaves(value, found)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| leaves(value, found)),
+        Value::Number(_) | Value::String(_) | Value::Bool(_) => found.push(value),
+        Value::Null => {}
+    }
+}
+
+/// Gives a few places of the graph what another place of the same sort holds, or an odd number.
+fn edit_values(program: &mut Value, random: &mut Random) {
+    let graph = &mut program["graph_module"]["graph"];
+    for _ in 0..1 + random.below(3) {
+        let part = random.pick(&["nodes", "nodes", "nodes", "tensor_values", "sym_int_values"]);
+        let mut places = Vec::new();
+        leaves(&mut graph[part], &mut places);
+        if places.is_empty() {
+            continue;
+        }
+        let other = places[random.below(places.len())].clone();
+        let at = random.below(places.len());
+        let place = &mut *places[at];
+        match place {
+            Value::Bool(value) => *value = !*value,
+            Value::String(_) if other.is_string() => *place = other,
+            Value::Number(_) if random.chance(50) && other.is_number() => *place = other,
+            Value::Number(_) => *place = json!(random.pick(NUMBERS)),
+            _ => {}
+        }
+    }
+}
+
 impl Subject for Archives {
-    /// Mostly the program's text is edited, under a right checksum; sometimes the zip file itself.
+    /// Mostly the program is edited, as values or as text under a right checksum; sometimes the zip file itself.
     fn mutated(&self, random: &mut Random) -> Vec<u8> {
         let program = &self.programs[random.below(self.programs.len())];
+        let kind = random.below(100);
+        if kind < 60 {
+            let mut program = program.clone();
+            edit_values(&mut program, random);
+            return Members::of_program(&program).to_file();
+        }
         let mut members = Members::of_program(program);
-        if random.below(4) > 0 {
+        if kind < 85 {
             mutate::edit(members.get(PROGRAM), PIECES, random);
             return members.to_file();
         }
@@ -166,8 +218,12 @@ impl Subject for Archives {
         file
     }
 
-    fn read(&self, input: &[u8]) -> bool {
-        let Ok(archive) = pt2::Archive::parse(input) else { return false };
-        archive.trace(input, &[]).is_ok()
+    fn read(&self, input: &[u8]) -> Reached {
+        let Ok(archive) = pt2::Archive::parse(input) else { return Reached::Refused };
+        let Ok(trace) = archive.trace(input, &[]) else { return Reached::Refused };
+        match lift(&trace, &LiftOptions::default()) {
+            Ok(lifted) => packed(&lifted.graph),
+            Err(_) => Reached::Read,
+        }
     }
 }

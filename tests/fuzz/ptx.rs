@@ -3,7 +3,7 @@
 use bytec_ir::sample::Random;
 use bytec_sim::Module;
 
-use super::{Subject, mutate};
+use super::{Reached, Subject, mutate};
 
 const TEXTS: [&str; 4] = [
     include_str!("../../runtime/sim/tests/fixtures/vector_add.ptx"),
@@ -61,7 +61,10 @@ impl Subject for Texts {
         bytes
     }
 
-    fn read(&self, input: &[u8]) -> bool {
-        Module::parse(&String::from_utf8_lossy(input)).is_ok()
+    fn read(&self, input: &[u8]) -> Reached {
+        match Module::parse(&String::from_utf8_lossy(input)) {
+            Ok(_) => Reached::Read,
+            Err(_) => Reached::Refused,
+        }
     }
 }

@@ -97,6 +97,11 @@ impl Change {
         added.map(|(i, (node, _))| (graph.next_id(i), node.name.as_str()))
     }
 
+    /// The types of the values that it adds.
+    pub fn added_types(&self) -> impl Iterator<Item = &TensorType> {
+        self.added.iter().map(|(node, _)| &node.ty)
+    }
+
     /// Each value whose uses become those of another, and the other.
     pub fn replaced(&self) -> &[(NodeId, NodeId)] {
         &self.replaced

@@ -33,7 +33,7 @@ use crate::ids::{Lookup, lookups};
 use crate::infer::infer;
 use crate::ops::Op;
 use crate::text::is_identifier;
-use crate::types::{DType, MAX_RANK, TensorType};
+use crate::types::{DType, MAX_RANK, SymbolRange, TensorType};
 
 /// The most elements of a value.
 pub const MAX_ELEMENTS: i128 = 1 << 48;
@@ -141,6 +141,35 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
         return Ok(());
     }
     Err(VerifyError { violations: check.violations })
+}
+
+/// Whether a value of this type is within limits for samples of these symbols, as [`Invariant::Sizes`] demands.
+///
+/// # Errors
+/// What is not.
+pub fn sized(ty: &TensorType, symbols: &[SymbolRange]) -> Result<(), String> {
+    if ty.rank() > MAX_RANK {
+        return Err(format!("expected at most {MAX_RANK} axes, found {ty}"));
+    }
+    for dim in &ty.shape {
+        match dim.bounds(symbols) {
+            Some((1.., _)) => {}
+            Some((low, _)) => {
+                return Err(format!(
+                    "expected extents of at least 1, found {dim} in {ty}, which may be {low}"
+                ));
+            }
+            None => return Err(format!("{dim} in {ty} does not always have a value")),
+        }
+    }
+    let elements = ty.checked_elements().and_then(|elements| elements.bounds(symbols));
+    match elements {
+        Some((_, ..=MAX_ELEMENTS)) => Ok(()),
+        Some((_, high)) => {
+            Err(format!("expected at most {MAX_ELEMENTS} elements, found {ty} with up to {high}"))
+        }
+        None => Err(format!("{ty} has too many elements to count")),
+    }
 }
 
 struct Check<'g> {
@@ -319,36 +348,10 @@ impl Check<'_> {
 
     fn sizes(&mut self) {
         for id in self.graph.ids().collect::<Vec<_>>() {
-            if let Err(problem) = self.sized(self.graph.ty(id)) {
+            if let Err(problem) = sized(self.graph.ty(id), self.graph.symbols()) {
                 let at = self.at(id);
                 self.report(Invariant::Sizes, at, problem);
             }
-        }
-    }
-
-    fn sized(&self, ty: &TensorType) -> Result<(), String> {
-        if ty.rank() > MAX_RANK {
-            return Err(format!("expected at most {MAX_RANK} axes, found {ty}"));
-        }
-        let symbols = self.graph.symbols();
-        for dim in &ty.shape {
-            match dim.bounds(symbols) {
-                Some((1.., _)) => {}
-                Some((low, _)) => {
-                    return Err(format!(
-                        "expected extents of at least 1, found {dim} in {ty}, which may be {low}"
-                    ));
-                }
-                None => return Err(format!("{dim} in {ty} does not always have a value")),
-            }
-        }
-        let elements = ty.checked_elements().and_then(|elements| elements.bounds(symbols));
-        match elements {
-            Some((_, ..=MAX_ELEMENTS)) => Ok(()),
-            Some((_, high)) => Err(format!(
-                "expected at most {MAX_ELEMENTS} elements, found {ty} with up to {high}"
-            )),
-            None => Err(format!("{ty} has too many elements to count")),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytec_ir::graph::Graph;
 use bytec_ir::patch::Change;
-use bytec_ir::verify::{VerifyError, verify};
+use bytec_ir::verify::{VerifyError, sized, verify};
 use bytec_plan::manifest::{Refusal, RuleReport};
 use thiserror::Error;
 
@@ -112,7 +112,7 @@ impl Pass {
                 continue;
             }
             let name = self.graph.name(at).to_owned();
-            match rule.apply(&self.graph, at) {
+            match self.sized(rule.apply(&self.graph, at)) {
                 Outcome::NoMatch => {}
                 Outcome::Refused(reason) => {
                     // A later reason may only be about what other rules have made of the pattern's parts.
@@ -130,6 +130,17 @@ impl Pass {
             self.check(rule, log.applied.last().map_or("", String::as_str))?;
         }
         Ok(changed)
+    }
+
+    /// An answer, but a refusal instead of a change that makes a value larger than a graph may hold: two linears that are
+    /// within the limits may not be so as one.
+    fn sized(&self, outcome: Outcome) -> Outcome {
+        let Outcome::Applied(change) = outcome else { return outcome };
+        let sized = change.added_types().try_for_each(|ty| sized(ty, self.graph.symbols()));
+        match sized {
+            Ok(()) => Outcome::Applied(change),
+            Err(problem) => Outcome::Refused(format!("the result would be too large: {problem}")),
+        }
     }
 
     fn apply(&mut self, rule: &dyn Rule, at: &str, change: Change) -> Result<(), FuseError> {

@@ -1,10 +1,17 @@
-//! Whether an op gives a type, for front ends that read types from a file: [`misfit`].
+//! What must hold of a trace before anything reads it: every op gives the type that its node has ([`misfit`]).
+//!
+//! Front ends that read types from a file ask for every node that they make; the proof of the batch axis asks for every
+//! node that an output needs, wherever the trace comes from. What comes after relies on it.
 //!
 //! Extents are compared as dimensions, so two that are equal at every size but written in different ways do not fit.
 //! Places within an axis (slices, selections, gathered indices) are not looked at: the graph's verifier does that.
 
+#[cfg(test)]
+mod tests;
+
 use bytec_ir::dim::Dim;
 
+use crate::constant::Values;
 use crate::op::{Op, ReduceOp};
 use crate::program::{Kind, Type};
 
@@ -24,8 +31,14 @@ fn fits(op: &Op, x: &[&Type], result: &Type) -> Outcome {
         Op::Input { .. } | Op::Weight { .. } => Ok(()),
         Op::Constant(constant) => {
             let elements = constant.shape.iter().try_fold(1u64, |n, &extent| n.checked_mul(extent));
-            demand(elements == Some(constant.values.len() as u64), || {
-                format!("{:?} elements for {:?}", constant.values.len(), constant.shape)
+            let found = constant.values.len();
+            demand(elements == Some(found as u64), || {
+                format!("expected as many elements as {:?} has, found {found}", constant.shape)
+            })?;
+            let floats = matches!(constant.values, Values::Float(_));
+            demand(floats == (constant.kind == Kind::Float), || {
+                let held = if floats { "floats" } else { "integers" };
+                format!("expected elements of kind {}, found {held}", constant.kind)
             })?;
             same(&Type::new(constant.kind, constant.shape.iter().copied()), result)
         }
@@ -43,7 +56,7 @@ fn fits(op: &Op, x: &[&Type], result: &Type) -> Outcome {
         Op::Reshape => {
             let of = |ty: &Type| elements(ty).ok_or_else(|| format!("{ty} has too many elements"));
             demand(of(x[0])? == of(result)?, || {
-                format!("{} has another number of elements than {result}", x[0])
+                format!("expected as many elements as {} has, found {result}", x[0])
             })
         }
         Op::Permute { perm } => {
@@ -62,10 +75,11 @@ fn fits(op: &Op, x: &[&Type], result: &Type) -> Outcome {
         Op::Repeat => {
             rank(result, x[0].shape.len())?;
             let repeats = x[0].shape.iter().zip(&result.shape).all(|(of, to)| repeats(of, to));
-            demand(repeats, || format!("{result} is not {} several times", x[0]))
+            demand(repeats, || format!("expected {} several times, found {result}", x[0]))
         }
-        Op::Slice { axis, .. } => {
+        Op::Slice { axis, step, .. } => {
             along(x[0], *axis)?;
+            demand(*step > 0, || "expected a step of at least 1, found 0".to_owned())?;
             let extent = result.shape.get(*axis).cloned();
             with_extent(x[0], *axis, extent.as_ref(), result)
         }
@@ -78,19 +92,25 @@ fn fits(op: &Op, x: &[&Type], result: &Type) -> Outcome {
             for part in x {
                 along(part, *axis)?;
                 let extent = &part.shape[*axis];
-                whole = whole.checked_add(extent).ok_or_else(|| format!("{part} is too long"))?;
+                whole = whole.checked_add(extent).ok_or("the parts are too long to count")?;
                 with_extent(x[0], *axis, Some(extent), part)?;
             }
             with_extent(x[0], *axis, Some(&whole), result)
         }
-        Op::Flip { axis } | Op::CumSum { axis } | Op::Softmax { axis } => {
+        Op::Flip { axis } | Op::CumSum { axis } => {
+            along(x[0], *axis)?;
+            shaped(&x[0].shape, result)
+        }
+        Op::Softmax { axis } => {
+            floats(&[result])?;
             along(x[0], *axis)?;
             shaped(&x[0].shape, result)
         }
         Op::Diff { axis } => {
             along(x[0], *axis)?;
             let extent = x[0].shape[*axis].checked_sub(&Dim::fixed(1));
-            with_extent(x[0], *axis, extent.as_ref(), result)
+            let extent = extent.ok_or_else(|| format!("{} has too large an axis", x[0]))?;
+            with_extent(x[0], *axis, Some(&extent), result)
         }
         Op::Gather { axis } => {
             integers(x[1])?;
@@ -101,7 +121,10 @@ fn fits(op: &Op, x: &[&Type], result: &Type) -> Outcome {
         Op::Index => {
             x[1..].iter().try_for_each(|index| integers(index))?;
             let left = x[0].shape.get(x.len() - 1..);
-            let left = left.ok_or_else(|| format!("more indices than axes of {}", x[0]))?;
+            let left = left.ok_or_else(|| {
+                let (most, found) = (x[0].shape.len(), x.len() - 1);
+                format!("expected at most {most} lists of indices, found {found}")
+            })?;
             let mut shape = broadcast(x[1..].iter().copied())?;
             shape.extend_from_slice(left);
             shaped(&shape, result)
@@ -115,12 +138,21 @@ fn fits(op: &Op, x: &[&Type], result: &Type) -> Outcome {
         Op::Reduce { f, axes, keep } => reduced(*f, axes, *keep, x[0], result),
         Op::MatMul => product(x[0], x[1], result),
         Op::Linear => linear(x, result),
-        Op::Conv { stride, groups, .. } => convolution(stride.len(), *groups, x, result),
+        Op::Conv { stride, padding, dilation, groups } => {
+            let steps = stride.len() == padding.len() && stride.len() == dilation.len();
+            demand(steps && !stride.contains(&0), || {
+                format!(
+                    "expected a stride above 0, a padding and a dilation for each axis, found {stride:?}, {padding:?}, {dilation:?}"
+                )
+            })?;
+            convolution(stride.len(), *groups, x, result)
+        }
         Op::LayerNorm { axes, .. } => normalized(*axes, x, result),
         Op::RmsNorm { .. } => normalized(1, x, result),
         Op::Attention { .. } => attention(x, result),
         Op::Rope { .. } => {
             floats(x)?;
+            matrix(x[0])?;
             shaped(&x[0].shape, result)
         }
     }
@@ -184,7 +216,7 @@ fn broadcast<'t>(types: impl IntoIterator<Item = &'t Type>) -> Result<Vec<Dim>, 
             if *to == one {
                 to.clone_from(dim);
             } else if *dim != one && dim != to {
-                return Err(format!("{dim} and {to} don't broadcast, in {ty}"));
+                return Err(format!("expected axes that broadcast, found {dim} and {to}, in {ty}"));
             }
         }
     }
@@ -207,7 +239,9 @@ fn reduced(f: ReduceOp, axes: &[usize], keep: bool, x: &Type, result: &Type) -> 
     let ascending = axes.windows(2).all(|pair| pair[0] < pair[1]);
     let inside = axes.last().is_none_or(|&last| last < x.shape.len());
     demand(ascending && inside, || format!("expected ascending axes of {x}, found {axes:?}"))?;
-    demand(f != ReduceOp::ArgMax || axes.len() == 1, || "expected one axis".to_owned())?;
+    demand(f != ReduceOp::ArgMax || axes.len() == 1, || {
+        format!("expected one axis, found {axes:?}")
+    })?;
     let mut shape = x.shape.clone();
     for &axis in axes.iter().rev() {
         if keep {
@@ -232,7 +266,10 @@ fn matrix(ty: &Type) -> Result<(Type, &Dim, &Dim), String> {
 fn product(a: &Type, b: &Type, result: &Type) -> Outcome {
     let (leading_a, rows, inner) = matrix(a)?;
     let (leading_b, other, columns) = matrix(b)?;
-    demand(inner == other, || format!("{a} has other columns than {b} has rows"))?;
+    floats(&[result])?;
+    demand(inner == other, || {
+        format!("expected as many columns of {a} as rows of {b}, found {inner} and {other}")
+    })?;
     let mut shape = broadcast([&leading_a, &leading_b])?;
     shape.extend([rows.clone(), columns.clone()]);
     shaped(&shape, result)
@@ -243,7 +280,9 @@ fn linear(x: &[&Type], result: &Type) -> Outcome {
     rank(x[1], 2)?;
     let (outputs, inputs) = (&x[1].shape[0], &x[1].shape[1]);
     let columns = x[0].shape.last();
-    demand(columns == Some(inputs), || format!("{} for a weight {}", x[0], x[1]))?;
+    demand(columns == Some(inputs), || {
+        format!("expected {inputs} columns for a weight {}, found {}", x[1], x[0])
+    })?;
     let mut shape = x[0].shape.clone();
     shape.pop();
     shape.push(outputs.clone());
@@ -259,12 +298,14 @@ fn convolution(axes: usize, groups: u64, x: &[&Type], result: &Type) -> Outcome 
     let (input, weight) = (&x[0].shape, &x[1].shape);
     let channels = weight[1].checked_mul(&Dim::fixed(groups));
     demand(channels.as_ref() == Some(&input[1]), || {
-        format!("{} in {groups} groups for a weight {}", x[0], x[1])
+        format!("expected the channels of {groups} groups for a weight {}, found {}", x[1], x[0])
     })?;
     let divides = weight[0].as_fixed().is_some_and(|n| groups != 0 && n.is_multiple_of(groups));
     demand(divides, || format!("expected a multiple of {groups} outputs, found {}", x[1]))?;
     let fits = result.shape[0] == input[0] && result.shape[1] == weight[0];
-    demand(fits, || format!("{} by {} is not {result}", x[0], x[1]))?;
+    demand(fits, || {
+        format!("expected the samples of {} and the outputs of {}, found {result}", x[0], x[1])
+    })?;
     match x.get(2) {
         Some(bias) => shaped(&weight[..1], bias),
         None => Ok(()),
@@ -274,7 +315,9 @@ fn convolution(axes: usize, groups: u64, x: &[&Type], result: &Type) -> Outcome 
 fn normalized(axes: usize, x: &[&Type], result: &Type) -> Outcome {
     floats(x)?;
     let first = x[0].shape.len().checked_sub(axes).filter(|_| axes > 0);
-    let first = first.ok_or_else(|| format!("expected {axes} axes, found {}", x[0]))?;
+    let first = first.ok_or_else(|| {
+        format!("expected to normalise 1 to {} axes, found {axes}", x[0].shape.len())
+    })?;
     x[1..].iter().try_for_each(|weight| shaped(&x[0].shape[first..], weight))?;
     shaped(&x[0].shape, result)
 }
@@ -283,7 +326,8 @@ fn attention(x: &[&Type], result: &Type) -> Outcome {
     floats(&x[..3])?;
     let ((leading, rows, size), (of_k, keys, size_k), (of_v, keys_v, columns)) =
         (matrix(x[0])?, matrix(x[1])?, matrix(x[2])?);
-    let fits = leading == of_k && of_k == of_v && size == size_k && keys == keys_v;
+    let sizes = size == size_k && size == columns;
+    let fits = leading == of_k && of_k == of_v && sizes && keys == keys_v;
     demand(fits, || {
         format!("expected queries, keys and values that fit, found {}, {}, {}", x[0], x[1], x[2])
     })?;
@@ -292,7 +336,8 @@ fn attention(x: &[&Type], result: &Type) -> Outcome {
         demand(mask.kind != Kind::Int, || format!("expected a mask, found {mask}"))?;
         let scores = [shape.as_slice(), &[rows.clone(), keys.clone()]].concat();
         let scores = Type { kind: mask.kind, shape: scores };
-        shaped(&broadcast([&scores, *mask])?, &scores)?;
+        let spread = broadcast([&scores, *mask])?;
+        demand(spread == scores.shape, || format!("expected a mask for {scores}, found {mask}"))?;
     }
     shape.extend([rows.clone(), columns.clone()]);
     shaped(&shape, result)

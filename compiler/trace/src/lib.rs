@@ -36,7 +36,6 @@ pub mod program;
 pub mod refusal;
 #[cfg(test)]
 mod sketch;
-mod wellformed;
 
 pub use batch::erase_batch;
 pub use constant::{Constant, Values};

@@ -232,3 +232,25 @@ fn rules_that_never_rest_are_an_error_that_names_one() {
     let error = run(&before, &[&Swap]).unwrap_err();
     assert!(error.to_string().contains("the last one swap"), "{error}");
 }
+
+/// The two halves of a gate, which a graph may hold, but not as one linear.
+#[test]
+fn nothing_grows_past_what_a_graph_may_hold() {
+    let wide = bytec_ir::verify::MAX_ELEMENTS as u64 / 512;
+    let mut statements = String::new();
+    for name in ["p", "q"] {
+        statements += &format!(
+            "weight @{name}: f32[{wide}, 8]\n%{name}: f32[L, {wide}] = linear(%x, @{name}) {{epilogue = []}}\n"
+        );
+    }
+    statements += &format!(
+        "%a: f32[L, {wide}] = unary(%p) {{f = silu}}\n%y: f32[L, {wide}] = binary(%a, %q) {{f = mul}}\noutput y = %y\n"
+    );
+    let (_, reports) = run(&graph(&statements), RULES).unwrap();
+    let gates = reports.iter().find(|report| report.rule == "merge_gates").unwrap();
+    assert_eq!(gates.applied.len(), 0);
+    let [refusal] = &gates.refused[..] else { panic!("{gates:?}") };
+    assert_eq!(refusal.at, "y");
+    let reason = "the result would be too large: expected at most 281474976710656 elements";
+    assert!(refusal.reason.starts_with(reason), "{}", refusal.reason);
+}

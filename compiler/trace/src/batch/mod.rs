@@ -14,11 +14,11 @@ mod tests;
 
 use bytec_ir::dim::{Dim, Symbol};
 
+use crate::check::misfit;
 use crate::dims::{mentions, with_one, without};
 use crate::op::Op;
 use crate::program::{Kind, Node, Source, Trace, Type, ValueId};
 use crate::refusal::{Refusal, Refusals};
-use crate::wellformed;
 
 /// Where the batch lies in a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,9 @@ fn malformed(trace: &Trace) -> Result<(), Refusals> {
     let needed = needed(trace);
     let nodes = trace.nodes().filter(|(value, _)| needed[value.index()]);
     let refusals = nodes.filter_map(|(_, node)| {
-        wellformed::check(trace, node).err().map(|reason| Refusal::of(node, reason))
+        let operands: Vec<_> =
+            node.operands.iter().map(|&operand| &trace.node(operand).ty).collect();
+        misfit(&node.op, &operands, &node.ty).map(|reason| Refusal::of(node, reason))
     });
     let refusals: Vec<_> = refusals.collect();
     if refusals.is_empty() { Ok(()) } else { Err(Refusals(refusals)) }
