@@ -4,6 +4,7 @@
 //! clock, and needs no GPU. Whoever calls it can watch through [`Progress`].
 
 pub mod code;
+pub mod cost;
 pub mod emit;
 pub mod explain;
 pub mod front;

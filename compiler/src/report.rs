@@ -61,6 +61,8 @@ pub struct KernelReport {
     pub warnings: Vec<String>,
     /// Whether it came from the cache.
     pub cached: bool,
+    /// What was chosen and why, where there was a choice: a linear's tile and what it is estimated to take.
+    pub note: Option<String>,
 }
 
 /// What the assembler says of a kernel.
@@ -98,6 +100,7 @@ pub(crate) fn kernels(codes: &[Option<Code>]) -> Vec<KernelReport> {
                 }),
                 warnings: compiled.warnings.iter().map(ToString::to_string).collect(),
                 cached: compiled.cached,
+                note: source.note.clone(),
             });
         }
     }

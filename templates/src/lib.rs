@@ -53,6 +53,7 @@ pub const LIBRARY: &[File] = files! {
     "lib/distance.cuh",
     "lib/rotary.cuh",
     "lib/mbarrier.cuh",
+    "lib/ring.cuh",
     "lib/tensor_copy.cuh",
     "lib/warpgroup.cuh",
 };

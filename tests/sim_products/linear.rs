@@ -223,26 +223,47 @@ fn few_rows_move_the_weight_once() {
     }
 }
 
-/// The kernel for Hopper, at hidden sizes of models, odd ones among them, and wherever rows may end.
+/// The kernel for Hopper, at hidden sizes of models, odd ones among them, and wherever rows may end; with warpgroups that
+/// share a tile and, where functions take long, that have one each by turns. A block makes several tiles.
 #[test]
 fn on_warpgroups() {
     let Some(device) = Device::get() else { return };
     let mut random = SplitMix64(7);
     let narrow = Matrix::dense(64);
     let part = Matrix { column: 312, stride: 936 };
-    for (n, k, dtype, x, rows) in [
-        (64, 64, Float::F16, narrow, &[1, 7, 63, 64, 65, 127, 128, 129, 1000][..]),
-        (64, 64, Float::Bf16, narrow, &[1, 65, 129]),
-        (312, 312, Float::F16, part, &[7, 129]),
-        (312, 312, Float::Bf16, part, &[65]),
-        (384, 1536, Float::F16, Matrix::dense(1536), &[65]),
-        (1152, 384, Float::Bf16, Matrix::dense(384), &[127]),
-        (768, 768, Float::F16, Matrix::dense(768), &[129]),
+    let mut seen = [false; 2];
+    for (n, k, dtype, gelu, x, rows) in [
+        (64, 64, Float::F16, true, narrow, &[1, 7, 63, 64, 65, 127, 128, 129, 1000][..]),
+        (384, 64, Float::F16, true, narrow, &[129]),
+        (384, 64, Float::Bf16, false, narrow, &[1, 65, 129]),
+        (312, 312, Float::F16, true, part, &[7, 129]),
+        (312, 312, Float::Bf16, false, part, &[65]),
+        (384, 1536, Float::F16, false, Matrix::dense(1536), &[65]),
+        (1152, 384, Float::Bf16, true, Matrix::dense(384), &[127]),
+        (768, 768, Float::F16, false, Matrix::dense(768), &[129]),
     ] {
-        let layer = Layer::for_arch(Arch::SM_90A, (n, k), dtype, true, x, &mut random);
+        let layer = Layer::for_arch(Arch::SM_90A, (n, k), dtype, gelu, x, &mut random);
         assert!(layer.source.symbol.starts_with("linear_wgmma"), "{}", layer.source.symbol);
+        seen[usize::from(layer.source.text.contains("kShare = 1;"))] = true;
         for rows in rows {
             check(device, &layer, *rows, &mut random);
         }
     }
+    assert_eq!(seen, [true; 2], "layers of both kinds are among them");
+}
+
+/// Weights that are larger than a cache go by bands of columns, the last of which may be narrower; the bits are the same.
+#[test]
+fn on_warpgroups_in_bands() {
+    let Some(device) = Device::get() else { return };
+    let mut random = SplitMix64(8);
+    let dense = Matrix::dense(64);
+    let mut layer = Layer::for_arch(Arch::SM_90A, (640, 64), Float::F16, true, dense, &mut random);
+    let x = layer.rows(300, &mut random);
+    let whole = layer.run(device, &x, 300);
+    let narrower =
+        layer.source.text.replace("constexpr int kBand = 8;", "constexpr int kBand = 3;");
+    assert_ne!(narrower, layer.source.text, "the layer has eight tiles of columns");
+    layer.source.text = narrower;
+    assert!(layer.run(device, &x, 300) == whole, "bands change bits");
 }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::Outcome;
 use crate::args::CompileArgs;
 use crate::failure::Failure;
+use crate::layers;
 use crate::progress::Bar;
 use crate::resources;
 use crate::targets;
@@ -120,6 +121,8 @@ fn report(args: &CompileArgs, emitted: &Emitted<'_>, bytes: u64, seconds: f64) -
         return Ok(());
     }
     tell(resources::compiled(&emitted.kernels));
+    let launched = emitted.programs.iter().filter(|program| program.device.is_some());
+    tell(launched.map(|program| format!("{}: {}", program.target, layers::steps(program))));
     tell(manifest.report.notes.iter().cloned());
     if !manifest.report.unused_tensors.is_empty() {
         tell([format!("unused tensors: {}", manifest.report.unused_tensors.join(", "))]);

@@ -10,6 +10,7 @@ mod explain;
 mod failure;
 mod golden;
 mod inspect;
+mod layers;
 mod lines;
 mod list;
 mod model;

@@ -27,6 +27,9 @@ pub(crate) fn compiled(kernels: &[KernelReport]) -> Vec<String> {
         });
         let target = program.first().map_or("", |kernel| &kernel.target);
         lines.extend(table(&format!("kernels for {target}"), rows));
+        let noted =
+            program.iter().filter_map(|kernel| Some((&kernel.symbol, kernel.note.as_ref()?)));
+        lines.extend(noted.map(|(symbol, note)| format!("  {symbol}: {note}")));
     }
     lines
 }

@@ -29,6 +29,9 @@ pub(super) struct Linear {
     stages: u32,
     #[serde(flatten)]
     tile: Tile,
+    /// What the report says of the choice.
+    #[serde(skip)]
+    pub(super) note: Option<String>,
 }
 
 /// The part of the result that a block makes. It does not change the result's bits.
@@ -108,6 +111,7 @@ pub(super) fn params(
         tile_k,
         stages: k.div_ceil(tile_k).clamp(2, 4),
         tile: Tile::new(n, site.dtype),
+        note: None,
     })
 }
 
@@ -144,6 +148,10 @@ impl Params for Linear {
         args.extend((0..if self.bias { 3 } else { 2 }).map(Arg::Operand));
         args.push(Arg::Rows(Of::Output));
         args
+    }
+
+    fn note(&self) -> Option<String> {
+        self.note.clone()
     }
 }
 

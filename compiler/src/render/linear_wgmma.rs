@@ -2,24 +2,15 @@
 //!
 //! Both factors come as boxes by tensor maps: the weight lies as for every other kernel, so programs of one plan share
 //! its bytes, and a box swizzled by 128 bytes is what products read without bank conflicts. Which of the two kernels
-//! a linear gets depends on the step alone, never on a batch, and the module's symbol says it.
+//! a linear gets depends on the step alone, never on a batch; the module's symbol says it, and the report why.
 
 use bytec_plan::device::{Arg, Count, Map, Of};
 use bytec_plan::kernel::UnaryFn;
 use serde::Serialize;
+use thiserror::Error;
 
-use super::{Float, Launch, Matrix, Params, Site, functions, rows};
-
-/// Rows of a tile: 64 for each of two warpgroups.
-const TILE_ROWS: u32 = 128;
-/// Columns of x and of the weight that a pair of tiles has: 128 bytes.
-const TILE_K: u32 = 64;
-/// The smallest layer that is worth a tile of 128 rows.
-const LEAST: u32 = 64;
-/// Bytes of shared memory that a block can have.
-const MOST_SHARED: u32 = 227 << 10;
-/// The most pairs of tiles: more hide nothing that these don't.
-const MOST_STAGES: u32 = 6;
+use super::{Float, Launch, Matrix, Params, RenderError, Site, functions, rows};
+use crate::cost::linear::{LEAST, Layer, PIECES, TILE_ROWS, Tile, Turns};
 
 /// The template's variables.
 #[derive(Debug, Serialize)]
@@ -32,86 +23,96 @@ pub(super) struct Linear {
     out_move: u32,
     tile_columns: u32,
     stages: u32,
+    /// Warpgroups that share a tile.
+    share: u32,
+    /// Times 64 rows of it that each has.
+    parts: u32,
+    band: u32,
     /// The first of every four sums of a thread.
     sums: Vec<u32>,
     /// The numbers of the operands after the sums.
     left: u32,
     right: u32,
+    #[serde(skip)]
+    tile: Tile,
+    #[serde(skip)]
+    note: String,
 }
 
-/// Parameters for `n` outputs of `k` inputs; `None` where the other kernel has to do it: numbers of four bytes, rows
-/// that don't begin at multiples of 16 bytes, and layers too small for a tile.
+/// Why a linear is left to the kernel for every GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(super) enum Unsuited {
+    /// Warpgroups multiply numbers of two bytes.
+    #[error("numbers of four bytes")]
+    Dtype,
+    /// Most of a tile would be empty.
+    #[error("{n} x {k}, of which one is less than {LEAST}")]
+    Small { n: u32, k: u32 },
+    /// Tensor maps take multiples of 16 bytes.
+    #[error("rows that don't begin at multiples of 16 bytes")]
+    Unaligned,
+}
+
+/// Parameters for `n` outputs of `k` inputs, or why the other kernel has to do it.
 pub(super) fn params(
     site: &Site<'_>,
     n: u32,
     k: u32,
     bias: bool,
     epilogue: &[UnaryFn],
-) -> Option<Linear> {
-    let (x, weight, out) = (site.operand(0).ok()?, site.operand(1).ok()?, site.output);
+) -> Result<Result<Linear, Unsuited>, RenderError> {
+    let (x, weight, out) = (site.operand(0)?, site.operand(1)?, site.output);
     let per_piece = u64::from(16 / site.dtype.bytes());
     let aligned = |matrix: Matrix| {
         matrix.stride.is_multiple_of(per_piece) && matrix.column.is_multiple_of(per_piece)
     };
-    let large = n.min(k) >= LEAST;
-    if site.dtype == Float::F32 || !large || !aligned(x) || !aligned(weight) {
-        return None;
+    if site.dtype == Float::F32 {
+        return Ok(Err(Unsuited::Dtype));
     }
-    let tile_columns = tile_columns(n, k);
-    let pair = pair_bytes(tile_columns);
-    let stages = ((MOST_SHARED - 1024) / (pair + 16)).min(MOST_STAGES).min(k.div_ceil(TILE_K));
-    Some(Linear {
+    if n.min(k) < LEAST {
+        return Ok(Err(Unsuited::Small { n, k }));
+    }
+    if !aligned(x) || !aligned(weight) {
+        return Ok(Err(Unsuited::Unaligned));
+    }
+    let layer = Layer { n, k, epilogue: epilogue.to_vec() };
+    let tile = Tile::best(&layer);
+    let columns = tile.columns;
+    let (share, parts) = match tile.turns {
+        Turns::Together => (2, 1),
+        Turns::Apart => (1, 2),
+    };
+    Ok(Ok(Linear {
         n,
         k,
         bias,
         epilogue: epilogue.iter().map(|f| functions::unary(*f)).collect(),
-        out_stride: rows::stride(site.kernel.name(), n, out).ok()?,
+        out_stride: rows::stride(site.kernel.name(), n, out)?,
         out_move: rows::access(site.dtype, &[out, Matrix::dense(n)]) * site.dtype.bytes(),
-        tile_columns,
-        stages: stages.max(2),
-        sums: (0..tile_columns / 2).step_by(4).collect(),
-        left: tile_columns / 2,
-        right: tile_columns / 2 + 1,
-    })
+        tile_columns: columns,
+        stages: tile.stages,
+        share,
+        parts,
+        band: tile.band,
+        sums: (0..columns / 2).step_by(4).collect(),
+        left: columns / 2,
+        right: columns / 2 + 1,
+        tile,
+        note: note(tile, &layer),
+    }))
 }
 
-/// Bytes of a pair of tiles.
-fn pair_bytes(tile_columns: u32) -> u32 {
-    (TILE_ROWS + tile_columns) * TILE_K * 2
-}
-
-/// The columns of a tile that cost least over batches of 4,096 to 65,536 tokens, each weighed by what it would take at
-/// the tensor cores' peak. `docs/performance.md` has what comes of it. One number for all of them: tile columns are part
-/// of what gives a result its bits.
-fn tile_columns(n: u32, k: u32) -> u32 {
-    let cost = |columns: u32| -> u64 {
-        (12..=16).map(|log2| relative_cost(1 << log2, n, k, columns)).sum()
-    };
-    let most = n.next_multiple_of(16).min(256);
-    let candidates = (LEAST..=most).step_by(16);
-    // Of equal ones the widest, which reads x least often.
-    candidates.min_by_key(|columns| (cost(*columns), u32::MAX - columns)).unwrap_or(LEAST)
-}
-
-/// What a layer takes on an H100, as an estimate in thousandths of its time at the peak.
-///
-/// Blocks run in waves of one a multiprocessor. A block takes a thousand cycles until its first tiles are there, then
-/// for each pair of tiles the longest of its arithmetic (2048 products a cycle), what the products read of shared
-/// memory (128 bytes a cycle), and what the copies bring from the cache (40 bytes a cycle); at last eight cycles a
-/// column for the result.
-fn relative_cost(tokens: u64, n: u32, k: u32, columns: u32) -> u64 {
-    const MULTIPROCESSORS: u64 = 132;
-    let (n, k, columns) = (u64::from(n), u64::from(k), u64::from(columns));
-    let (tile_rows, tile_k) = (u64::from(TILE_ROWS), u64::from(TILE_K));
-    let arithmetic = tile_rows * columns * tile_k / 2048;
-    let shared = (2 * tile_rows + 2 * columns) * tile_k * 2 / 128;
-    let cache = (tile_rows + columns) * tile_k * 2 / 40;
-    let step = arithmetic.max(shared).max(cache);
-    let block = 1000 + k.div_ceil(tile_k) * step + 8 * columns;
-    let waves = (tokens.div_ceil(tile_rows) * n.div_ceil(columns)).div_ceil(MULTIPROCESSORS);
-    let products = u128::from(tokens) * u128::from(n) * u128::from(k);
-    let peak = (products / u128::from(2048 * MULTIPROCESSORS)).max(1);
-    (u128::from(waves * block) * 1000 / peak) as u64
+/// What the report says of the choice.
+fn note(tile: Tile, layer: &Layer) -> String {
+    let estimates: Vec<_> = [512, 4096, 32768]
+        .map(|tokens| (tokens, tile.estimate(layer, tokens)))
+        .into_iter()
+        .map(|(tokens, e)| {
+            let (waves, percent) = (e.waves, (e.share + 5) / 10);
+            format!("{percent} % of the peak in {waves} waves at {tokens} rows")
+        })
+        .collect();
+    format!("wgmma, tiles of {tile}, {} stages; estimated {}", tile.stages, estimates.join(", "))
 }
 
 impl Params for Linear {
@@ -130,12 +131,13 @@ impl Params for Linear {
     }
 
     fn launch(&self) -> Launch {
-        let columns = Count::Fixed(self.n.div_ceil(self.tile_columns));
+        let across = self.n.div_ceil(self.tile_columns);
+        let one = Count::Fixed(1);
         Launch {
-            grid: [columns, Count::Rows { per: TILE_ROWS }, Count::Fixed(1)],
+            grid: [Count::Resident { per: TILE_ROWS, across }, one, one],
             block: 3 * 128,
-            // The ring begins at a multiple of 1024.
-            shared: 1024 + self.stages * (pair_bytes(self.tile_columns) + 16),
+            // The ring begins at a multiple of 1024; the last are the barriers of turns.
+            shared: 1024 + self.stages * (self.tile.pair_bytes() + 16) + PIECES + 16,
         }
     }
 
@@ -146,33 +148,19 @@ impl Params for Linear {
         args.push(Arg::Rows(Of::Output));
         args
     }
+
+    fn note(&self) -> Option<String> {
+        Some(self.note.clone())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytec_plan::kernel::Kernel;
+    use bytec_plan::device::Count;
+    use bytec_plan::kernel::{Kernel, UnaryFn};
 
     use super::super::{Float, Matrix, Params, Site};
-    use super::{MOST_SHARED, params, tile_columns};
-
-    #[test]
-    fn tiles_suit_the_layers_of_models() {
-        let columns = [(64, 64), (312, 312), (384, 384), (384, 1536), (768, 768), (768, 3072)]
-            .into_iter()
-            .chain([
-                (1024, 1024),
-                (1024, 4096),
-                (1152, 384),
-                (2304, 768),
-                (3072, 768),
-                (4096, 1024),
-            ])
-            .map(|(n, k)| tile_columns(n, k));
-        // The largest that a plan can have overflows nothing.
-        assert_eq!(tile_columns(1 << 24, 1 << 24), 256);
-        let expected = [64, 160, 192, 192, 192, 192, 256, 256, 192, 256, 256, 256];
-        assert_eq!(columns.collect::<Vec<_>>(), expected);
-    }
+    use super::{Layer, Tile, Unsuited, params};
 
     #[test]
     fn takes_what_tensor_maps_take() {
@@ -181,24 +169,67 @@ mod tests {
             let operands = [x, Matrix::dense(k)];
             let site =
                 Site { kernel: &kernel, dtype, operands: &operands, output: Matrix::dense(n) };
-            params(&site, n, k, false, &[])
+            params(&site, n, k, false, &[]).unwrap()
         };
-        for (dtype, n, k, x, taken) in [
-            (Float::F16, 64, 64, Matrix::dense(64), true),
-            (Float::Bf16, 30522, 312, Matrix { column: 8, stride: 320 }, true),
-            (Float::F16, 65, 4096, Matrix::dense(4096), true),
-            (Float::F32, 64, 64, Matrix::dense(64), false),
-            (Float::F16, 63, 64, Matrix::dense(64), false),
-            (Float::F16, 64, 68, Matrix::dense(68), false),
-            (Float::F16, 64, 64, Matrix { column: 4, stride: 128 }, false),
-            (Float::F16, 64, 64, Matrix { column: 0, stride: 68 }, false),
+        for (dtype, n, k, x, expected) in [
+            (Float::F16, 64, 64, Matrix::dense(64), None),
+            (Float::Bf16, 30522, 312, Matrix { column: 8, stride: 320 }, None),
+            (Float::F16, 65, 4096, Matrix::dense(4096), None),
+            (Float::F32, 64, 64, Matrix::dense(64), Some(Unsuited::Dtype)),
+            (Float::F16, 63, 64, Matrix::dense(64), Some(Unsuited::Small { n: 63, k: 64 })),
+            (Float::F16, 64, 68, Matrix::dense(68), Some(Unsuited::Unaligned)),
+            (Float::F16, 64, 64, Matrix { column: 4, stride: 128 }, Some(Unsuited::Unaligned)),
+            (Float::F16, 64, 64, Matrix { column: 0, stride: 68 }, Some(Unsuited::Unaligned)),
         ] {
-            let linear = chosen(dtype, n, k, x);
-            assert_eq!(linear.is_some(), taken, "{n} {k}");
-            if let Some(linear) = linear {
-                assert!(linear.launch().shared <= MOST_SHARED, "{n} {k}");
-                assert!(linear.stages >= 2 && linear.tile_columns <= 256);
-            }
+            assert_eq!(chosen(dtype, n, k, x).err(), expected, "{n} {k}");
+        }
+    }
+
+    /// The kernel and its launch have the tile that the cost model chooses.
+    #[test]
+    fn the_cost_model_decides() {
+        let mut seen = Vec::new();
+        for (n, k, epilogue) in [
+            (768, 768, &[][..]),
+            (3072, 768, &[UnaryFn::GeluErf]),
+            (30522, 768, &[]),
+            (1024, 4096, &[]),
+        ] {
+            let kernel = Kernel::Linear { n, k, bias: true, epilogue: epilogue.to_vec() };
+            let operands = [Matrix::dense(k), Matrix::dense(k), Matrix::dense(n)];
+            let (dtype, output) = (Float::F16, Matrix::dense(n));
+            let site = Site { kernel: &kernel, dtype, operands: &operands, output };
+            let mut renderer =
+                super::super::Renderer::for_arch(crate::nvrtc::Arch::SM_90A).unwrap();
+            renderer.render(&site).unwrap();
+            let source = &renderer.sources()[0];
+            let tile = Tile::best(&Layer { n, k, epilogue: epilogue.to_vec() });
+            let has = |name: &str, value: u32| {
+                let line = format!("constexpr int {name} = {value};");
+                assert!(source.text.contains(&line), "{line}");
+            };
+            has("kTileColumns", tile.columns);
+            has("kStages", tile.stages);
+            has("kBand", tile.band);
+            let across = n.div_ceil(tile.columns);
+            assert_eq!(source.launch.grid[0], Count::Resident { per: 128, across });
+            let note = source.note.clone().unwrap();
+            assert!(note.contains(&format!("tiles of {tile}, {} stages", tile.stages)), "{note}");
+            seen.push((tile.columns, tile.turns));
+        }
+        seen.dedup();
+        assert!(seen.len() >= 3, "{seen:?}");
+    }
+
+    #[test]
+    fn blocks_fit() {
+        let kernel = Kernel::Linear { n: 1, k: 1, bias: false, epilogue: Vec::new() };
+        for (n, k) in [(64, 64), (312, 1200), (768, 3072), (4096, 1024), (30522, 1024)] {
+            let operands = [Matrix::dense(k), Matrix::dense(k)];
+            let (dtype, output) = (Float::Bf16, Matrix::dense(n));
+            let site = Site { kernel: &kernel, dtype, operands: &operands, output };
+            let linear = params(&site, n, k, false, &[UnaryFn::Tanh]).unwrap().unwrap();
+            assert!(linear.launch().shared <= crate::cost::linear::MOST_SHARED, "{n} {k}");
         }
     }
 }

@@ -140,6 +140,10 @@ trait Params: Serialize {
     fn launch(&self) -> Launch;
     /// What each argument of the kernel is, in order.
     fn args(&self) -> Vec<Arg>;
+    /// What was chosen and why, where there was a choice.
+    fn note(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Renders steps, and holds the distinct sources that came of them.
@@ -190,12 +194,14 @@ impl Renderer {
                 self.add(site, &pointwise::params(site, *width, operands, body)?)
             }
             Kernel::Linear { n, k, bias, epilogue } => {
-                let params = linear::params(site, *n, *k, *bias, epilogue)?;
-                let wgmma = || linear_wgmma::params(site, *n, *k, *bias, epilogue);
-                match self.hopper.then(wgmma).flatten() {
-                    Some(params) => self.add(site, &params),
-                    None => self.add(site, &params),
+                let mut params = linear::params(site, *n, *k, *bias, epilogue)?;
+                if self.hopper {
+                    match linear_wgmma::params(site, *n, *k, *bias, epilogue)? {
+                        Ok(params) => return self.add(site, &params),
+                        Err(unsuited) => params.note = Some(format!("not on wgmma: {unsuited}")),
+                    }
                 }
+                self.add(site, &params)
             }
             Kernel::Attention { heads, head_size, scale, mask, bias, rotary } => {
                 let (kernel, heads) = (site.kernel.name(), [*heads, *head_size]);
@@ -257,6 +263,7 @@ impl Renderer {
                         places,
                         launch: params.launch(),
                         args: params.args(),
+                        note: params.note(),
                     });
                     return Ok(self.sources.len() - 1);
                 }

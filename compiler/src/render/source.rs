@@ -17,6 +17,8 @@ pub struct Source {
     pub launch: Launch,
     /// What each argument is, in the order of the kernel's parameters.
     pub args: Vec<Arg>,
+    /// What was chosen and why, where there was a choice.
+    pub note: Option<String>,
 }
 
 /// A line of a template.

@@ -53,7 +53,8 @@ fn templates_use_exactly_the_fields_of_their_params() {
     same_names(&linear::params(&site, 8, 8, true, &[UnaryFn::Relu]).unwrap());
     let wide =
         Site { operands: &[Matrix::dense(64); 2], output: Matrix::dense(64), ..site.clone() };
-    same_names(&linear_wgmma::params(&wide, 64, 64, true, &[UnaryFn::Relu]).unwrap());
+    let on_warpgroups = linear_wgmma::params(&wide, 64, 64, true, &[UnaryFn::Relu]).unwrap();
+    same_names(&on_warpgroups.unwrap());
     same_names(&l2_normalize::params(&site, 8, 1e-12).unwrap());
     same_names(&layer_norm::params(&site, 8, 1e-12, true).unwrap());
     same_names(&pool::params(&site, 8, PoolKind::Mean, Some(1e-12)).unwrap());

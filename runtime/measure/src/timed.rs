@@ -109,6 +109,10 @@ impl Driver for Timed {
         self.inner.arch()
     }
 
+    fn multiprocessors(&self) -> u32 {
+        self.inner.multiprocessors()
+    }
+
     fn allocate(&self, name: &str, bytes: u64) -> Result<Pointer, DriverError> {
         self.inner.allocate(name, bytes)
     }

@@ -78,6 +78,14 @@ pub enum Count {
         /// Rows of one block.
         per: u32,
     },
+    /// `across` for every `per` rows of the output, and as many for those that are left, but no more than the device
+    /// has multiprocessors: blocks that stay and do one after the other. How many there are changes no result.
+    Resident {
+        /// Rows of what a block does at a time.
+        per: u32,
+        /// How many of them have the same rows.
+        across: u32,
+    },
 }
 
 /// One argument of a kernel: a pointer into the arena, the weights, the inputs, or the batch's tables.

@@ -15,6 +15,9 @@ use crate::profile::Profile;
 use crate::streams::Streams;
 use crate::tensor_map::{Swizzle, TensorMap};
 
+/// What a device has for blocks that stay: few, so that they do several tiles of a batch that is soon run.
+const MULTIPROCESSORS: u32 = 4;
+
 /// A [`Device`] that runs the PTX of plans. Everything is done at once, in the order of the calls; only launches on a
 /// stream that is being captured wait for the graph's replay. The time between two events is that of the interpreter
 /// and says nothing of a GPU's.
@@ -113,6 +116,10 @@ impl Driver for SimDriver {
 
     fn arch(&self) -> Arch {
         self.arch
+    }
+
+    fn multiprocessors(&self) -> u32 {
+        MULTIPROCESSORS
     }
 
     fn allocate(&self, name: &str, bytes: u64) -> Result<Pointer, DriverError> {

@@ -17,6 +17,9 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// The device's architecture.
     fn arch(&self) -> Arch;
 
+    /// The device's multiprocessors, at least one: so many blocks stay where a launch's do one tile after the other.
+    fn multiprocessors(&self) -> u32;
+
     /// Device memory of `bytes` bytes, more than zero; begins at a multiple of 256. What it holds is undefined. The
     /// name is for messages.
     ///

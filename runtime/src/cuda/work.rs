@@ -70,7 +70,7 @@ impl DeviceWork {
             return Ok(());
         }
         check_rows(program, batch)?;
-        check_blocks(program, batch)?;
+        check_blocks(code, program, batch)?;
         if !self.layout.fits(program, batch) {
             self.make_room(code, program, batch)?;
         }
@@ -202,7 +202,7 @@ impl DeviceWork {
             }
         }
         let launches = Launches { code, program, batch, addresses: &self.addresses, stream };
-        if options.graphs && window.is_none() && fits_a_graph(program, batch) {
+        if options.graphs && window.is_none() && fits_a_graph(code, program, batch) {
             launches.replay(graph(graphs, self.layout.classes(), launches)?)?;
         } else {
             launches.one_by_one(window)?;

@@ -56,6 +56,9 @@ struct Captured {
     args: Vec<u64>,
 }
 
+/// What the driver says that its device has.
+pub(crate) const MULTIPROCESSORS: u32 = 3;
+
 /// The driver. Every address that it is given must lie, with all its bytes, in memory that it has given out.
 #[derive(Debug)]
 pub(crate) struct Recorder {
@@ -174,6 +177,10 @@ impl Driver for Recorder {
 
     fn arch(&self) -> Arch {
         self.arch
+    }
+
+    fn multiprocessors(&self) -> u32 {
+        MULTIPROCESSORS
     }
 
     fn allocate(&self, name: &str, bytes: u64) -> Result<Pointer, DriverError> {

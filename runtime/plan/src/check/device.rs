@@ -87,6 +87,10 @@ fn check_launch(
             }
             Count::Rows { per } | Count::Tiles { per } => range("rows of a block", u32::MAX, per)?,
             Count::Samples => {}
+            Count::Resident { per, across } => {
+                range("rows of a tile", u32::MAX, per)?;
+                range("tiles of the same rows", u32::MAX, across)?;
+            }
         }
     }
     let maps = launch.args.iter().take_while(|arg| matches!(arg, Arg::Map(_))).count();

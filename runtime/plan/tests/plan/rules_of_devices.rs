@@ -105,6 +105,10 @@ fn every_step_has_a_launch_of_possible_size() {
         expect! {"launch 0 `embedded`: rows of a block: expected 1 to 4294967295, found 0"},
     );
     breaks(
+        |code| code.launches[0].grid[0] = Count::Resident { per: 128, across: 0 },
+        expect! {"launch 0 `embedded`: tiles of the same rows: expected 1 to 4294967295, found 0"},
+    );
+    breaks(
         |code| code.launches[0].grid[1] = Count::Fixed(70_000),
         expect! {"launch 0 `embedded`: blocks: expected 1 to 65535, found 70000"},
     );

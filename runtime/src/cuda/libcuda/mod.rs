@@ -39,6 +39,7 @@ const OLDEST: i32 = 13_000;
 pub struct Cuda {
     name: String,
     arch: Arch,
+    multiprocessors: u32,
     context: Arc<Context>,
     /// The module of each loaded function.
     modules: Mutex<BTreeMap<u64, Module>>,
@@ -87,8 +88,10 @@ impl Cuda {
             attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
             attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
         );
+        let count = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        let multiprocessors = attribute(count)?.max(1);
         let context = Arc::new(Context::retain(device).map_err(open)?);
-        Ok(Cuda { name, arch, context, modules: Mutex::default() })
+        Ok(Cuda { name, arch, multiprocessors, context, modules: Mutex::default() })
     }
 
     /// Makes the context this thread's.
@@ -145,6 +148,10 @@ impl Driver for Cuda {
 
     fn arch(&self) -> Arch {
         self.arch
+    }
+
+    fn multiprocessors(&self) -> u32 {
+        self.multiprocessors
     }
 
     fn allocate(&self, name: &str, bytes: u64) -> Result<Pointer, DriverError> {

@@ -1,0 +1,246 @@
+//! Linear layers on the tensor cores of `sm_90a`: which tile, and what it takes.
+//!
+//! A multiprocessor makes one tile after the other. For each 64 columns of k it multiplies, reads shared memory for the
+//! products, and lets the next pair of tiles come; the slowest of the three counts. When the sums are there, the
+//! epilogue applies the functions and writes the result. The copies run ahead of the products all the time, so that
+//! only the first tile waits for them.
+//!
+//! Two warpgroups either share a tile ([`Turns::Together`]): both apply the epilogue at once, and nothing is multiplied
+//! meanwhile. Or each has a tile of its own ([`Turns::Apart`]), and one multiplies beside the other's epilogue; but tiles
+//! of half the columns bring fewer products for each byte that is copied. So functions that take long decide for the
+//! second, and long rows of x for the first.
+
+use std::fmt;
+
+use bytec_plan::kernel::UnaryFn;
+
+use super::functions::instructions;
+use super::{CACHE, KEPT, LANES, MEMORY, MULTIPROCESSORS, PRODUCTS, SHARED, WRITES};
+
+/// Rows of every tile. Fewer would bring less for each byte of the weight.
+pub const TILE_ROWS: u32 = 128;
+/// Columns of x and of the weight that a pair of tiles has: 128 bytes.
+pub const TILE_K: u32 = 64;
+/// The narrowest tile, and the fewest outputs and inputs that are worth one.
+pub const LEAST: u32 = 64;
+/// Bytes of shared memory that a block can have.
+pub const MOST_SHARED: u32 = 227 << 10;
+/// Bytes in which warps turn their results.
+pub const PIECES: u32 = 8 * 16 * 128;
+/// The most pairs of tiles: more hide nothing that these don't.
+const MOST_STAGES: u32 = 6;
+
+/// Cycles from a launch to a block's first products.
+const START: u64 = 1000;
+/// Cycles of an epilogue that wait for something.
+const LATENCY: u64 = 500;
+/// Instructions for a number of the result beside its functions: the bias, rounding, two ways through shared memory.
+const PASSING: u64 = 4;
+/// Batches that a choice is made for: 2 to these powers tokens.
+const TOKENS: std::ops::RangeInclusive<u32> = 12..=16;
+
+/// What is to be computed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Outputs.
+    pub n: u32,
+    /// Inputs.
+    pub k: u32,
+    /// Functions of the result.
+    pub epilogue: Vec<UnaryFn>,
+}
+
+/// How two warpgroups share the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turns {
+    /// Each has half of the rows of one tile.
+    Together,
+    /// Each has a tile, and multiplies while the other writes.
+    Apart,
+}
+
+/// What a block makes at a time, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// Columns of the result; rows are [`TILE_ROWS`].
+    pub columns: u32,
+    /// Who makes it.
+    pub turns: Turns,
+    /// Pairs of tiles that shared memory holds.
+    pub stages: u32,
+    /// Tiles of columns that are done for all rows before those beside them, so that their part of the weight stays in
+    /// the cache.
+    pub band: u32,
+}
+
+/// What a layer takes for a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// Tiles that the busiest multiprocessor makes.
+    pub waves: u64,
+    /// Cycles.
+    pub cycles: u64,
+    /// How much of the time at the tensor cores' peak is in the whole, in thousandths.
+    pub share: u64,
+}
+
+impl Tile {
+    /// The tile of so many columns for a layer.
+    fn new(layer: &Layer, columns: u32, turns: Turns) -> Self {
+        let pair = (TILE_ROWS + columns) * TILE_K * 2;
+        let room = MOST_SHARED - 1024 - PIECES - 16;
+        let whole = layer.k.div_ceil(TILE_K) * 2;
+        let stages = (room / (pair + 16)).min(MOST_STAGES).min(whole).max(2);
+        let kept = KEPT / (u64::from(layer.k) * u64::from(columns) * 2);
+        let across = layer.n.div_ceil(columns);
+        Self {
+            columns,
+            turns,
+            stages,
+            band: u32::try_from(kept).unwrap_or(across).clamp(1, across),
+        }
+    }
+
+    /// The tile that costs least over batches of 4,096 to 65,536 tokens, each weighed by what it would take at the
+    /// tensor cores' peak. One for all of them: tile columns are part of what gives a result its bits.
+    pub fn best(layer: &Layer) -> Self {
+        let most = layer.n.next_multiple_of(16).min(256);
+        let together = (LEAST..=most).step_by(16).map(|columns| (columns, Turns::Together));
+        // Twice the rows of each warpgroup leave room for half the columns.
+        let apart = (LEAST..=most.min(128)).step_by(16).map(|columns| (columns, Turns::Apart));
+        let tiles = together.chain(apart).map(|(columns, turns)| Self::new(layer, columns, turns));
+        let cost = |tile: &Self| -> u64 {
+            let shares = TOKENS.map(|log2| tile.estimate(layer, 1 << log2).share.max(1));
+            shares.map(|share| 1_000_000 / share).sum()
+        };
+        // Of equal ones the widest, which reads x least often.
+        tiles
+            .min_by_key(|tile| (cost(tile), u32::MAX - tile.columns))
+            .unwrap_or_else(|| Self::new(layer, LEAST, Turns::Together))
+    }
+
+    /// What a layer takes for so many tokens, at least one, with this tile.
+    pub fn estimate(self, layer: &Layer, tokens: u64) -> Estimate {
+        let (n, k) = (u64::from(layer.n), u64::from(layer.k));
+        let (rows, columns) = (u64::from(TILE_ROWS), u64::from(self.columns));
+        let steps = k.div_ceil(TILE_K.into());
+        let depth = u64::from(TILE_K);
+
+        // For 64 columns of k: each warpgroup reads its own rows, and both, or one twice, all columns.
+        let pair = (rows + columns) * depth * 2;
+        let arithmetic = rows * columns * depth / PRODUCTS;
+        let shared = (pair + (rows + 2 * columns) * depth * 2) / SHARED;
+        let products = steps * arithmetic.max(shared);
+        let copies = steps * pair / CACHE;
+
+        let numbers = rows * columns;
+        let functions: u64 = layer.epilogue.iter().map(|&f| instructions(f)).sum();
+        let busy = (numbers * (PASSING + functions) / LANES)
+            .max(numbers * 2 * 2 / SHARED)
+            .max(numbers * 2 / WRITES);
+        let epilogue = LATENCY + busy;
+
+        let tiles = u128::from(tokens.div_ceil(rows)) * u128::from(n.div_ceil(columns));
+        let waves = tiles.div_ceil(MULTIPROCESSORS.into());
+        let each = match self.turns {
+            Turns::Together => products + epilogue,
+            Turns::Apart => products.max((products + epilogue) / 2).max(busy),
+        };
+        let first = copies.max(products) + epilogue;
+        let block = (waves - 1) * u128::from(each.max(copies)) + u128::from(START + first);
+        let (tokens, n, k) = (u128::from(tokens), u128::from(n), u128::from(k));
+        let memory = (tokens * k + n * k + tokens * n) * 2 / u128::from(MEMORY);
+        let cycles = block.max(memory);
+        let peak = tokens * n * k / u128::from(PRODUCTS * MULTIPROCESSORS);
+        let narrow = |x: u128| u64::try_from(x).unwrap_or(u64::MAX);
+        Estimate {
+            waves: narrow(waves),
+            cycles: narrow(cycles),
+            share: narrow(peak * 1000 / cycles.max(1)),
+        }
+    }
+
+    /// Bytes of a pair of tiles.
+    pub fn pair_bytes(self) -> u32 {
+        (TILE_ROWS + self.columns) * TILE_K * 2
+    }
+}
+
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let turns = match self.turns {
+            Turns::Together => "together",
+            Turns::Apart => "by turns",
+        };
+        write!(f, "{TILE_ROWS} x {} {turns}", self.columns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Layer, MOST_SHARED, PIECES, TILE_K, Tile, Turns, UnaryFn};
+
+    fn layer(n: u32, k: u32, gelu: bool) -> Layer {
+        Layer { n, k, epilogue: if gelu { vec![UnaryFn::GeluErf] } else { Vec::new() } }
+    }
+
+    #[test]
+    fn tiles_suit_the_layers_of_models() {
+        let best = |n, k, gelu| Tile::best(&layer(n, k, gelu)).to_string();
+        let found = [
+            best(64, 64, false),
+            best(312, 312, false),
+            best(384, 384, false),
+            best(768, 768, false),
+            best(2304, 768, false),
+            best(3072, 768, true),
+            best(768, 3072, false),
+            best(1024, 1024, false),
+            best(4096, 1024, true),
+            best(1024, 4096, false),
+        ];
+        let expected = [
+            "128 x 64 together",
+            "128 x 160 together",
+            "128 x 192 together",
+            "128 x 192 together",
+            "128 x 256 together",
+            "128 x 128 by turns",
+            "128 x 192 together",
+            "128 x 256 together",
+            "128 x 128 by turns",
+            "128 x 256 together",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn any_size_has_a_tile_that_fits_and_an_estimate() {
+        for (n, k) in [(64, 64), (65, 1 << 24), (1 << 24, 64), (1 << 24, 1 << 24), (30522, 768)] {
+            for gelu in [false, true] {
+                let layer = layer(n, k, gelu);
+                let tile = Tile::best(&layer);
+                assert!(tile.columns.is_multiple_of(16) && (64..=256).contains(&tile.columns));
+                assert!(tile.turns == Turns::Together || tile.columns <= 128);
+                assert!((1..=n.div_ceil(tile.columns)).contains(&tile.band));
+                let shared = 1024 + tile.stages * (tile.pair_bytes() + 16) + PIECES + 16;
+                assert!(tile.stages >= 2 && shared <= MOST_SHARED, "{tile}: {shared}");
+                assert!(tile.stages * TILE_K <= 2 * k.next_multiple_of(TILE_K));
+                for tokens in [1, 4096, u64::from(u32::MAX)] {
+                    let estimate = tile.estimate(&layer, tokens);
+                    assert!(estimate.waves >= 1 && estimate.share <= 1000, "{estimate:?}");
+                }
+            }
+        }
+    }
+
+    /// Where a vocabulary's weight is larger than the cache, bands of it are done one after the other.
+    #[test]
+    fn weights_that_fit_in_the_cache_are_one_band() {
+        let tile = Tile::best(&layer(3072, 768, true));
+        assert_eq!(tile.band, 3072 / tile.columns);
+        let tile = Tile::best(&layer(30522, 768, false));
+        assert!(u64::from(tile.band * tile.columns) * 768 * 2 <= super::KEPT);
+        assert!(tile.band < 30522_u32.div_ceil(tile.columns));
+    }
+}

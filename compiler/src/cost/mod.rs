@@ -1,0 +1,26 @@
+//! What kernels cost on a GPU, as written estimates: the schedule and the render stage choose by them.
+//!
+//! Everything is integers and depends on sizes alone, so that choices are the same on every machine.
+//! `docs/performance.md` shows what comes of it, and what was measured where there was a GPU.
+
+pub mod functions;
+pub mod linear;
+#[cfg(test)]
+mod page;
+
+/// Multiprocessors of an H100 (SXM).
+pub const MULTIPROCESSORS: u64 = 132;
+/// Products of two-byte numbers that a multiprocessor's tensor cores do in a cycle.
+pub const PRODUCTS: u64 = 2048;
+/// Instructions of single threads that a multiprocessor does in a cycle.
+pub const LANES: u64 = 128;
+/// Bytes that a multiprocessor's shared memory gives or takes in a cycle.
+pub const SHARED: u64 = 128;
+/// Bytes that a multiprocessor gets from the second-level cache in a cycle, when all ask at once.
+pub const CACHE: u64 = 40;
+/// Bytes that a multiprocessor writes to the second-level cache in a cycle.
+pub const WRITES: u64 = 64;
+/// Bytes that the device's memory gives or takes in a cycle.
+pub const MEMORY: u64 = 1700;
+/// Bytes of the second-level cache that a weight may fill, with room left for what goes by.
+pub const KEPT: u64 = 24 << 20;
