@@ -1,6 +1,10 @@
 //! Recording: while it is on for a thread, every op of that thread keeps its operands, and what an op graph can't hold
-//! (writes in place, values read by the host) is listed as events.
-use crate::{op::CmpOp, Tensor};
+//! (writes in place, values read by the host) is listed as events. Tensors that no op made are listed too, in the order
+//! in which they were made.
+//!
+//! Of an operand that an op made only the record is kept, not the elements: a run takes as much memory as it does where
+//! nothing is recorded.
+use crate::{op::CmpOp, Result, Shape, Tensor};
 use std::cell::{Cell, RefCell};
 use std::mem::MaybeUninit;
 use std::panic::Location;
@@ -66,21 +70,34 @@ impl Opaque {
     }
 }
 
-thread_local! {
-    static ON: Cell<bool> = const { Cell::new(false) };
-    static EVENTS: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
+/// What happened while a thread recorded.
+#[derive(Default)]
+pub struct Record {
+    /// Writes and reads.
+    pub events: Vec<Event>,
+    /// Tensors that no op made.
+    pub made: Vec<Tensor>,
+    /// The shape of a product that was larger than allowed. The run ended there.
+    pub too_large: Option<Shape>,
 }
 
-/// Starts recording on this thread.
-pub fn start() {
-    EVENTS.with_borrow_mut(Vec::clear);
+thread_local! {
+    static ON: Cell<bool> = const { Cell::new(false) };
+    static MOST: Cell<usize> = const { Cell::new(usize::MAX) };
+    static RECORD: RefCell<Record> = const { RefCell::new(Record { events: Vec::new(), made: Vec::new(), too_large: None }) };
+}
+
+/// Starts recording on this thread. A matrix product of more than `most` elements is an error.
+pub fn start(most: usize) {
+    RECORD.take();
+    MOST.set(most);
     ON.set(true);
 }
 
-/// Ends recording on this thread, and gives the events since its start.
-pub fn stop() -> Vec<Event> {
+/// Ends recording on this thread, and gives what happened since its start.
+pub fn stop() -> Record {
     ON.set(false);
-    EVENTS.take()
+    RECORD.take()
 }
 
 /// Whether this thread records.
@@ -92,7 +109,31 @@ pub fn is_on() -> bool {
 pub(crate) fn event(tensor: &Tensor, method: &'static str, writes: bool) {
     if is_on() {
         let place = Location::caller();
-        let event = Event { tensor: tensor.clone(), method, writes, place };
-        EVENTS.with_borrow_mut(|events| events.push(event));
+        let event = Event { tensor: operand(tensor), method, writes, place };
+        RECORD.with_borrow_mut(|record| record.events.push(event));
     }
+}
+
+/// Lists a tensor that no op made.
+pub(crate) fn made(tensor: &Tensor) {
+    if is_on() && tensor.op().is_none() {
+        RECORD.with_borrow_mut(|record| record.made.push(tensor.clone()));
+    }
+}
+
+/// A tensor as the ops that take it keep it.
+pub(crate) fn operand(tensor: &Tensor) -> Tensor {
+    match is_on() && tensor.op().is_some() {
+        true => tensor.without_elements(),
+        false => tensor.clone(),
+    }
+}
+
+/// Refuses a product of this shape if it is too large.
+pub(crate) fn product(shape: &Shape) -> Result<()> {
+    if is_on() && shape.elem_count() > MOST.get() {
+        RECORD.with_borrow_mut(|record| record.too_large = Some(shape.clone()));
+        crate::bail!("a product {shape:?} is larger than this run may make")
+    }
+    Ok(())
 }

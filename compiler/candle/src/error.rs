@@ -92,6 +92,19 @@ pub enum Error {
         /// What was expected, and what was found.
         why: String,
     },
+    /// A constant that is needed at the largest sizes, where the model is too large to get to it.
+    #[error(
+        "the constant at {at} follows the sizes, so it is needed as it is at {sizes}; but before the model makes it there, \
+         it multiplies matrices to one of more than {most} elements, which a trace does not: lower the most tokens (--max-tokens)"
+    )]
+    TooLarge {
+        /// The step, and the module it is in.
+        at: String,
+        /// The largest sizes.
+        sizes: String,
+        /// The most elements that are computed.
+        most: usize,
+    },
     /// The trace gives other numbers than the model, at sizes that it was not made from.
     #[error(
         "replayed at {sizes}, output {output} differs from the model's by {difference:e} of its largest number; at most {bound:e} is allowed"

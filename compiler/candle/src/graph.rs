@@ -22,8 +22,11 @@ pub fn graph(traced: &Traced, options: &Options) -> Result<Lifted, LiftError> {
 /// Writes a file whole or not at all.
 ///
 /// # Errors
-/// If the folder is not there, or can't be written in.
+/// If the path is a folder, or its folder is not there or can't be written in.
 pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
     file.write_all(text.as_bytes())?;

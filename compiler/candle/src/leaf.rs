@@ -10,6 +10,9 @@ use crate::program::{Symbolic, place, sizes};
 /// More elements than this are not kept for one constant.
 const MOST: usize = 1 << 24;
 
+/// More elements than this are not looked at, to see how a constant follows the sizes: they take 1 GiB.
+const MOST_READ: usize = 1 << 27;
+
 /// The elements of a leaf at some sizes; axes of the batch have extent 1.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Table {
@@ -54,9 +57,15 @@ pub(crate) fn pattern(
     };
     let same = leaf.leaves.windows(2).all(|pair| pair[0].id() == pair[1].id());
     let runs = if same { &leaf.leaves[..1] } else { &leaf.leaves[..] };
+    let readable = |tensor: &Tensor| match tensor.elem_count() {
+        ..=MOST_READ => read(tensor).map_err(Error::candle("read a constant")),
+        elements => Err(fail(format!(
+            "it has {elements} elements, at most {MOST_READ} are looked at; lower the most tokens (--max-tokens)"
+        ))),
+    };
     let mut tables = Vec::new();
     for (tensor, at) in runs.iter().zip(at) {
-        let table = read(tensor).map_err(Error::candle("read a constant"))?;
+        let table = readable(tensor)?;
         let what = |axis| {
             fail(format!("rows of axis {axis}, the batch, differ from each other at {}", sizes(at)))
         };
@@ -79,7 +88,7 @@ pub(crate) fn pattern(
     {
         return Ok(arange);
     }
-    let table = read(&largest()?).map_err(Error::candle("read a constant"))?;
+    let table = readable(&largest()?)?;
     let table = one_of_batch(table, &leaf.shape)
         .map_err(|axis| fail(format!("rows of axis {axis}, the batch, differ from each other")))?;
     for (smaller, at) in tables.iter().zip(at) {
@@ -96,7 +105,7 @@ pub(crate) fn pattern(
     if table.values.len() > MOST {
         let elements = table.values.len();
         return Err(fail(format!(
-            "it has {elements} elements at the largest sizes, at most {MOST} are kept; give a smaller largest size"
+            "it has {elements} elements at the largest sizes, at most {MOST} are kept; lower the most tokens (--max-tokens)"
         )));
     }
     Ok(Pattern::Prefix(table))

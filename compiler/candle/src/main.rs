@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use bytec_trace_candle::models::ENCODERS;
-use bytec_trace_candle::{Tensors, graph, trace, write};
+use bytec_trace_candle::{Error, Tensors, graph, trace, write};
 use candle_core::Device;
 use clap::Parser;
 
@@ -17,7 +17,12 @@ Examples:
   bytec-trace-candle t5 --config t5/config.json --weights t5/model.safetensors --max-tokens 512 -o t5.graph
   bytec compile model/model.safetensors --graph bert.graph -o bert.plan
 
-A model of your own is traced with the library: see examples/own_model.rs.";
+A model of your own is traced with the library: see examples/own_model.rs.
+Exit codes: 0 ok, 2 bad input, 4 a defect of bytec.";
+
+/// Exit codes, as bytec's own.
+const BAD_INPUT: u8 = 2;
+const DEFECT: u8 = 4;
 
 /// Runs an unmodified encoder of candle-transformers at a few sizes, and writes what it does with one unpadded sample as a
 /// bytec graph.
@@ -33,8 +38,9 @@ struct Args {
     /// Its weights, a safetensors file; give it once for every file of a sharded checkpoint
     #[arg(long, value_name = "FILE", required = true)]
     weights: Vec<PathBuf>,
-    /// The most tokens of a sample, where the config's limit is not wanted or there is none
-    #[arg(long, value_name = "N")]
+    /// The most tokens of a sample, where the config's limit is not wanted or there is none. A model that makes tables of
+    /// distances is run at this length, so a smaller one needs less time and memory
+    #[arg(long, visible_alias = "max-length", value_name = "N")]
     max_tokens: Option<u64>,
     /// Where the graph goes
     #[arg(short, long, value_name = "FILE")]
@@ -54,7 +60,8 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(2)
+            let defect = matches!(error.downcast_ref(), Some(Error::Trace(_)));
+            ExitCode::from(if defect { DEFECT } else { BAD_INPUT })
         }
     }
 }

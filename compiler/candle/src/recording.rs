@@ -80,6 +80,8 @@ pub(crate) struct Step {
 pub(crate) struct Recording {
     pub(crate) steps: Vec<Step>,
     pub(crate) outputs: Vec<usize>,
+    /// What the model made that no op made, in order.
+    pub(crate) made: Vec<TensorId>,
 }
 
 /// What a tensor's op comes to: its operands, or the tensor that it is equal to.

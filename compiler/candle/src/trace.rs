@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytec_ir::dim::{Bindings, Symbol};
 use bytec_ir::types::SymbolRange;
 use bytec_trace::{Trace, erase_batch};
-use candle_core::{DType, Device, Tensor, record};
+use candle_core::{DType, Device, Tensor, TensorId, record};
 use candle_nn::VarBuilder;
 
 use crate::check;
@@ -50,9 +50,9 @@ where
     options.check()?;
     let names = Names::default();
     let vars = VarBuilder::from_backend(names.backend(weights), DType::F32, Device::Cpu);
-    record::start();
+    record::start(usize::MAX);
     let built = build(vars);
-    let events = record::stop();
+    let events = record::stop().events;
     let forward = built.map_err(Error::candle("build the model"))?;
     let mut model = Model { forward, options, names };
     model.refuse(&events, &[])?;
@@ -67,27 +67,19 @@ where
     drop(again);
 
     let first = runs[0].1.clone();
+    let made: Vec<_> = runs.iter().map(|(_, run)| run.made.clone()).collect();
     let symbols: Vec<Symbol> = options.symbols.iter().map(|range| range.symbol.clone()).collect();
     let program = Program::new(runs, &symbols)?;
     let at_most = largest(&options.symbols);
-    let at_largest: OnceCell<Recording> = OnceCell::new();
+    let at_largest: OnceCell<Largest> = OnceCell::new();
     let found = lower(&program, options, &mut |leaf| {
         if at_largest.get().is_none() {
-            let run = model.record(&at_most, 3)?;
-            if let Some((i, what)) = parting(&first, &run) {
-                let (first_at, second) = (sizes(&points[0]), sizes(&at_most));
-                return Err(Error::Sizes {
-                    at: place(i, &first.steps[i]),
-                    first: first_at,
-                    second,
-                    what,
-                });
-            }
             // Another thread can't have been quicker: the cell belongs to this call.
-            let _ = at_largest.set(run);
+            let _ = at_largest.set(model.largest(&at_most, &first, &points[0])?);
         }
-        let leaf = at_largest.get().and_then(|run| run.steps[leaf].leaf.clone());
-        leaf.ok_or_else(|| Error::Options("a constant is none at the largest sizes".to_owned()))
+        let at = place(leaf, &first.steps[leaf]);
+        let found = at_largest.get().map(|run| run.leaf(leaf, &program, &made));
+        found.flatten().ok_or_else(|| Error::TooLarge { at, sizes: sizes(&at_most), most: MOST })
     })?;
     check::replay(&mut model, &found, &unseen(&options.symbols))?;
     erase_batch(&found)?;
@@ -118,6 +110,35 @@ where
     check::differences(&mut Model { forward, options, names }, trace, at, seed)
 }
 
+/// The most elements of a matrix product that is computed at the largest sizes. What is looked for there, tables that the
+/// model makes itself, is made before its first product of that size or not much later.
+const MOST: usize = 1 << 27;
+
+/// A run at the largest sizes.
+enum Largest {
+    Whole(Recording),
+    /// What the model made itself up to a product that is too large.
+    Begin(Vec<Tensor>),
+}
+
+impl Largest {
+    /// A leaf of the program; `made` has what the model made in each of the runs that the program is of. What is made
+    /// in the same place in all of them is made there at all sizes.
+    fn leaf(&self, leaf: usize, program: &Program, made: &[Vec<TensorId>]) -> Option<Tensor> {
+        match self {
+            Self::Whole(run) => run.steps[leaf].leaf.clone(),
+            Self::Begin(tensors) => {
+                let own = program.steps[leaf].leaves.iter().map(Tensor::id);
+                let place = |(made, id): (&Vec<_>, _)| made.iter().position(|&other| other == id);
+                let mut places = made.iter().zip(own).map(place);
+                let first = places.next()??;
+                let same = places.all(|place| place == Some(first));
+                tensors.get(first).filter(|_| same).cloned()
+            }
+        }
+    }
+}
+
 /// A model that can be run.
 pub(crate) struct Model<'a, F> {
     forward: F,
@@ -144,15 +165,49 @@ where
 
     fn record(&mut self, at: &Bindings, seed: u64) -> Result<Recording, Error> {
         let inputs = options::inputs(self.options, at, seed)?;
-        record::start();
+        record::start(usize::MAX);
         let outputs = self.run(&inputs, at);
-        let events = record::stop();
+        let record = record::stop();
         let outputs = outputs?;
-        self.refuse(&events, &inputs)?;
-        Ok(Reader::new(&inputs, &self.weights()).outputs(&outputs))
+        self.refuse(&record.events, &inputs)?;
+        let made = record.made.iter().map(Tensor::id).collect();
+        Ok(Recording { made, ..Reader::new(&inputs, &self.weights()).outputs(&outputs) })
     }
 
-    fn weights(&self) -> BTreeMap<candle_core::TensorId, String> {
+    /// Runs the model at the largest sizes, as far as no product is too large.
+    ///
+    /// # Errors
+    /// If it goes another way there than it did first.
+    fn largest(
+        &mut self,
+        at: &Bindings,
+        first: &Recording,
+        first_at: &Bindings,
+    ) -> Result<Largest, Error> {
+        let inputs = options::inputs(self.options, at, 3)?;
+        record::start(MOST);
+        let outputs = self.run(&inputs, at);
+        let record = record::stop();
+        self.refuse(&record.events, &inputs)?;
+        let outputs = match (outputs, record.too_large) {
+            (Ok(outputs), _) => outputs,
+            (Err(_), Some(_)) => return Ok(Largest::Begin(record.made)),
+            (Err(error), None) => return Err(error),
+        };
+        let run = Reader::new(&inputs, &self.weights()).outputs(&outputs);
+        if let Some((i, what)) = parting(first, &run) {
+            let (first_at, second) = (sizes(first_at), sizes(at));
+            return Err(Error::Sizes {
+                at: place(i, &first.steps[i]),
+                first: first_at,
+                second,
+                what,
+            });
+        }
+        Ok(Largest::Whole(run))
+    }
+
+    fn weights(&self) -> BTreeMap<TensorId, String> {
         self.names.all().into_iter().map(|(id, name, _)| (id, name)).collect()
     }
 

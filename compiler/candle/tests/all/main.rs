@@ -3,5 +3,6 @@
 mod configs;
 mod minilm;
 mod plans;
+mod program;
 mod refused;
 mod traces;

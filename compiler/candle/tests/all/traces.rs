@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytec_trace_candle::models::ENCODERS;
-use bytec_trace_candle::{MadeUp, compare, trace};
+use bytec_trace_candle::{Error, MadeUp, Traced, compare, graph, trace};
 
 use crate::configs::TINY;
 
@@ -50,4 +50,31 @@ fn every_encoder_is_traced_and_gives_candles_numbers_at_other_sizes() {
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// The trace of a tiny encoder with 16 heads, whose scores at 2,100 tokens are more than a trace computes.
+fn long(name: &str, heads: &str) -> Result<Traced, Error> {
+    let (_, config, _) = TINY.iter().find(|(known, ..)| *known == name).expect("it has a config");
+    let many = config
+        .replace(heads, &heads.replace('2', "16"))
+        .replace("\"hidden_size\": 16", "\"hidden_size\": 32")
+        .replace("\"max_position_embeddings\": 40", "\"max_position_embeddings\": 2100");
+    let encoder = ENCODERS.iter().find(|encoder| encoder.name == name).expect("it is known");
+    let (options, build) = encoder.prepare(&many, Some(2100)).expect("a config");
+    let traced = trace(build, Box::new(MadeUp), &options)?;
+    graph(&traced, &options).expect("a graph");
+    Ok(traced)
+}
+
+#[test]
+fn a_model_that_is_too_large_to_run_at_its_most_tokens_is_traced_from_its_begin() {
+    // The mask of local attention comes before the first scores.
+    long("modernbert", "\"num_attention_heads\": 2").expect("a trace");
+}
+
+#[test]
+fn a_table_behind_what_is_too_large_to_compute_is_refused_in_words() {
+    // The buckets of distances come after the first scores.
+    let error = long("t5", "\"num_heads\": 2").expect_err("it is too large").to_string();
+    assert!(error.contains("B=2, S=2100") && error.contains("--max-tokens"), "{error}");
 }
