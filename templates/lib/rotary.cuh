@@ -28,16 +28,18 @@ __device__ __forceinline__ void store_number(unsigned to, float x) {
     }
 }
 
-// Turns the first `rows` rows of a tile in place. A warp has a row at a time, so that its accesses meet no bank twice.
-template <class T, class Rows, int kRows, int kThreads, int kTurned, bool kNeighbours>
-__device__ __forceinline__ void turn_rows(unsigned tile, const float* __restrict__ turns, int rows) {
+// Turns the first `rows` rows of a tile in place, by so many warps, of which this is one. A warp has a row at a time,
+// so that its accesses meet no bank twice.
+template <class T, class Rows, int kRows, int kTurned, bool kNeighbours>
+__device__ __forceinline__ void turn_rows(unsigned tile, const float* __restrict__ turns, int rows, int warp,
+                                          int warps) {
     constexpr int kPairs = kTurned / 2;
     const int lane = threadIdx.x % 32;
     const auto place = [&](int row, int column) {
         return tile + Rows::offset(row, column / Rows::kPerChunk) + column % Rows::kPerChunk * sizeof(T);
     };
 #pragma unroll 2
-    for (int row = threadIdx.x / 32; row < min(rows, kRows); row += kThreads / 32) {
+    for (int row = warp; row < min(rows, kRows); row += warps) {
         const float* of_row = turns + (size_t)row * kTurned;
 #pragma unroll
         for (int pair = lane; pair < kPairs; pair += 32) {

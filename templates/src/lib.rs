@@ -22,6 +22,7 @@ macro_rules! files {
 pub const KERNELS: &[File] = files! {
     "kernels/attention.cu.tera",
     "kernels/attention_f32.cu.tera",
+    "kernels/attention_wgmma.cu.tera",
     "kernels/concat.cu.tera",
     "kernels/embed.cu.tera",
     "kernels/join.cu.tera",
@@ -56,6 +57,7 @@ pub const LIBRARY: &[File] = files! {
     "lib/ring.cuh",
     "lib/tensor_copy.cuh",
     "lib/warpgroup.cuh",
+    "lib/panels.cuh",
 };
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Attention: any head size, any length, queries and keys of different lengths.
 
+use bytec_compiler::nvrtc::Arch;
 use bytec_compiler::render::{Float, Matrix, Site, Source};
 use bytec_models::tiny::SplitMix64;
 use bytec_plan::kernel::Kernel;
@@ -41,6 +42,17 @@ impl Case {
         merged: bool,
         options: Options,
     ) -> Self {
+        Self::for_arch(Arch::SM_80, head_size, scale, dtype, merged, options)
+    }
+
+    fn for_arch(
+        arch: Arch,
+        head_size: u32,
+        scale: f32,
+        dtype: Float,
+        merged: bool,
+        options: Options,
+    ) -> Self {
         let (mask, bias, rotary) = (options.mask, options.bias.clone(), options.rotary);
         let kernel = Kernel::Attention { heads: HEADS, head_size, scale, mask, bias, rotary };
         let width = u64::from(HEADS * head_size);
@@ -53,7 +65,7 @@ impl Case {
         });
         let output = Matrix { column: 0, stride: width };
         let site = Site { kernel: &kernel, dtype, operands: &operands, output };
-        Self { head_size, scale, options, dtype, merged, source: super::render(&site) }
+        Self { head_size, scale, options, dtype, merged, source: super::render_for(arch, &site) }
     }
 
     fn width(&self) -> usize {
@@ -67,6 +79,11 @@ impl Case {
 
     /// The output's bytes, one vector for each sample.
     fn run(&self, device: &Device, samples: &[Sample]) -> Vec<Vec<u8>> {
+        self.run_profiled(device, samples).0
+    }
+
+    /// As [`run`](Self::run), and the operations of the tensor cores.
+    fn run_profiled(&self, device: &Device, samples: &[Sample]) -> (Vec<Vec<u8>>, u64) {
         let width = self.width();
         let queries: Vec<_> = samples.iter().map(|s| (s.q.len() / width) as u32).collect();
         let keys: Vec<_> = samples.iter().map(|s| (s.k.len() / width) as u32).collect();
@@ -95,14 +112,15 @@ impl Case {
             buffers.push(table);
         }
         let out_bytes = queries.iter().sum::<u32>() as usize * width * bytes;
-        let out = device.run(&self.source, &buffers, &operands, [&queries, &keys], out_bytes);
+        let rows: [&[u32]; 2] = [&queries, &keys];
+        let (out, _, ops) = device.run_profiled(&self.source, &buffers, &operands, rows, out_bytes);
         let mut rest = &out[..];
         let split = queries.iter().map(|rows| {
             let (own, others) = rest.split_at(*rows as usize * width * bytes);
             rest = others;
             own.to_vec()
         });
-        split.collect()
+        (split.collect(), ops)
     }
 
     /// In f64, with `round` after each op.
@@ -234,5 +252,54 @@ fn no_keys_give_nan() {
         let out = case.run(device, &samples);
         assert!(decode(dtype, &out[0]).iter().all(|y| y.is_nan()));
         assert!(decode(dtype, &out[1]).iter().all(|y| y.is_finite()));
+    }
+}
+
+/// Attention on warpgroups, with `options`, of q, k and v side by side or on their own.
+pub(super) fn on_warpgroups(head_size: u32, dtype: Float, merged: bool, options: Options) -> Case {
+    let scale = (head_size as f32).sqrt().recip();
+    let case = Case::for_arch(Arch::SM_90A, head_size, scale, dtype, merged, options);
+    assert!(case.source.symbol.starts_with("attention_wgmma"), "{}", case.source.symbol);
+    case
+}
+
+/// The kernel for Hopper: samples that end anywhere, then every width of a panel.
+#[test]
+fn heads_on_warpgroups() {
+    let Some(device) = Device::get() else { return };
+    let same = |lengths: &[u32]| lengths.iter().map(|l| (*l, *l)).collect::<Vec<_>>();
+    let plain = |size, dtype| on_warpgroups(size, dtype, true, Options::default());
+    plain(32, Float::F16).check(device, &same(&[1, 7, 63, 64, 65, 127, 128, 129]));
+    plain(64, Float::Bf16).check(device, &same(&[65, 1, 129, 64]));
+    for size in [8, 24, 80, 96, 128, 256] {
+        let dtype = if size % 32 == 0 { Float::F16 } else { Float::Bf16 };
+        plain(size, dtype).check(device, &same(&[17, 66]));
+    }
+}
+
+#[test]
+fn keys_of_other_lengths_on_warpgroups() {
+    let Some(device) = Device::get() else { return };
+    let case = on_warpgroups(32, Float::F16, false, Options::default());
+    case.check(device, &[(130, 1000), (3, 5), (70, 64)]);
+    let mut random = SplitMix64(5);
+    let samples = [case.sample(3, 0, &mut random), case.sample(2, 4, &mut random)];
+    let out = case.run(device, &samples);
+    assert!(decode(Float::F16, &out[0]).iter().all(|y| y.is_nan()), "the softmax of no keys");
+    assert!(decode(Float::F16, &out[1]).iter().all(|y| y.is_finite()));
+}
+
+/// Both products of each warpgroup that has queries with each tile that has keys, and nothing else.
+#[test]
+fn products_on_warpgroups_are_those_of_the_tiles() {
+    let Some(device) = Device::get() else { return };
+    for (head_size, columns) in [(64, 64), (72, 80)] {
+        let case = on_warpgroups(head_size, Float::Bf16, true, Options::default());
+        let lengths: [u32; 3] = [64, 129, 200];
+        let mut random = SplitMix64(9);
+        let samples = lengths.map(|length| case.sample(length, length, &mut random));
+        let (_, ops) = case.run_profiled(device, &samples);
+        let tiles: u64 = lengths.iter().map(|length| u64::from(length.div_ceil(64)).pow(2)).sum();
+        assert_eq!(ops, tiles * u64::from(HEADS) * 2 * (2 * 64 * 64 * columns), "{head_size}");
     }
 }

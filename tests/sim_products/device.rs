@@ -5,8 +5,9 @@ use std::sync::OnceLock;
 
 use bytec_compiler::nvrtc::{Arch, Cache, Nvrtc};
 use bytec_compiler::render::Source;
-use bytec_plan::device::{Arg, Count, Map, Of};
-use bytec_sim::{Buffer, Module};
+use bytec_plan::device::{Arg, Count, Map, Of, Span};
+use bytec_runtime::cuda::{Axes, Pointer, TensorMap};
+use bytec_sim::{Buffer, Module, Swizzle};
 use bytec_tests::nvrtc::nvrtc;
 
 /// NVRTC, and a simulated device for each launch.
@@ -56,6 +57,19 @@ impl Device {
         rows: [&[u32]; 2],
         out_bytes: usize,
     ) -> (Vec<u8>, Vec<u64>) {
+        let (out, asked, _) = self.run_profiled(source, buffers, operands, rows, out_bytes);
+        (out, asked)
+    }
+
+    /// As [`run_counted`](Self::run_counted), and the operations of the tensor cores.
+    pub(crate) fn run_profiled(
+        &self,
+        source: &Source,
+        buffers: &[Vec<u8>],
+        operands: &[Operand],
+        rows: [&[u32]; 2],
+        out_bytes: usize,
+    ) -> (Vec<u8>, Vec<u64>, u64) {
         let hopper = source.args.iter().any(|arg| matches!(arg, Arg::Map(_)));
         let units = [(source, if hopper { Arch::SM_90A } else { Arch::SM_80 })];
         let ptx = self.nvrtc.compile(&units, Some(&self.cache), &|_| {}).unwrap().remove(0).ptx;
@@ -77,7 +91,7 @@ impl Device {
             Arg::Map(map) => {
                 let Operand { buffer, offset } = operands[map.operand as usize];
                 let address = buffers[buffer].address() + offset;
-                Some(tensor_map(*map, address, sizes[buffer], rows[0]))
+                Some(tensor_map(*map, address, sizes[buffer], rows))
             }
             _ => None,
         });
@@ -116,21 +130,39 @@ impl Device {
             let traffic = profile.buffers.get(buffer).copied().unwrap_or_default();
             32 * (traffic.reads.sectors + traffic.writes.sectors)
         });
-        (device.download(out, 0..out_bytes as u64).unwrap(), asked.collect())
+        let out_bytes = device.download(out, 0..out_bytes as u64).unwrap();
+        (out_bytes, asked.collect(), profile.tensor_ops)
     }
 }
 
-/// The map of an operand in a buffer of so many bytes: the first operand has the batch's rows, others are dense.
-fn tensor_map(map: Map, address: u64, bytes: u64, rows: &[u32]) -> Vec<u8> {
-    let rows: u64 = rows.iter().copied().map(u64::from).sum();
-    let stride = if map.operand == 0 { bytes / rows } else { u64::from(map.columns) * 2 };
+/// The map of an operand in a buffer of so many bytes: the first operand and what has heads have the batch's rows,
+/// others are dense.
+fn tensor_map(map: Map, address: u64, bytes: u64, rows: [&[u32]; 2]) -> Vec<u8> {
+    let packed = map.operand == 0 || map.heads.is_some();
+    let rows = rows[usize::from(map.operand > 0)].iter().copied().map(u64::from).sum::<u64>();
+    let stride = if packed { bytes / rows } else { u64::from(map.columns) * 2 };
+    let Axes { rank, extents, strides, sides } = TensorMap {
+        address: Pointer(address),
+        bf16: false,
+        columns: map.columns.into(),
+        heads: map.heads.map(u64::from),
+        rows: bytes / stride,
+        stride,
+        box_rows: map.rows,
+        span: map.span,
+    }
+    .axes();
     let map = bytec_sim::TensorMap {
         address,
         element: 2,
-        extents: vec![map.columns.into(), bytes / stride],
-        strides: vec![stride],
-        boxes: vec![64, map.rows],
-        swizzle: bytec_sim::Swizzle::Bytes128,
+        extents: extents[..rank].to_vec(),
+        strides: strides[..rank - 1].to_vec(),
+        boxes: sides[..rank].to_vec(),
+        swizzle: match map.span {
+            Span::Bytes32 => Swizzle::Bytes32,
+            Span::Bytes64 => Swizzle::Bytes64,
+            Span::Bytes128 => Swizzle::Bytes128,
+        },
     };
     map.encode().unwrap().into_iter().flat_map(u64::to_le_bytes).collect()
 }

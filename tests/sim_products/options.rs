@@ -225,6 +225,34 @@ fn all_together() {
     }
 }
 
+/// The kernel for Hopper: masks under which a warpgroup sees fewer tiles than its block, biases, and turned heads.
+#[test]
+fn options_on_warpgroups() {
+    let Some(device) = Device::get() else { return };
+    let turned = |pairs, dims| Some(Rotary { pairs, dims });
+    let (slopes, relative) =
+        (Bias::Alibi { slopes: vec![0.5, 0.0625] }, Bias::Relative { reach: 20 });
+    let biased = |bias: &Bias| Options { bias: bias.clone(), ..Options::default() };
+    let rotary = |pairs, dims| Options { rotary: turned(pairs, dims), ..Options::default() };
+    let all = |before, after, bias, rotary| Options { mask: Band { before, after }, bias, rotary };
+    let f16 = Float::F16;
+    for (size, dtype, options, long) in [
+        (64, f16, band(None, Some(0)), 300),
+        (32, Float::Bf16, band(Some(30), Some(0)), 300),
+        (32, f16, band(Some(0), Some(0)), 130),
+        (32, f16, band(Some(5), Some(70)), 200),
+        (64, f16, biased(&slopes), 130),
+        (32, Float::Bf16, biased(&relative), 130),
+        (64, Float::Bf16, rotary(Pairs::Half, 64), 130),
+        (48, f16, rotary(Pairs::Interleaved, 12), 130),
+        (96, f16, all(Some(30), Some(0), relative, turned(Pairs::Half, 96)), 132),
+        (16, f16, all(Some(64), Some(64), slopes, turned(Pairs::Interleaved, 16)), 132),
+    ] {
+        let case = super::attention::on_warpgroups(size, dtype, true, options);
+        case.check(device, &[(long, long), (7, 7), (66, 66)]);
+    }
+}
+
 #[test]
 fn rows_by_distance() {
     let Some(device) = Device::get() else { return };

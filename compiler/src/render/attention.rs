@@ -17,22 +17,22 @@ const MOST_HEADS: u32 = 65_535;
 /// The variables of both templates.
 #[derive(Debug, Serialize)]
 pub(super) struct Attention {
-    head_size: u32,
-    factor: CFloat,
+    pub(super) head_size: u32,
+    pub(super) factor: CFloat,
     q_stride: u32,
     k_stride: u32,
     v_stride: u32,
-    out_stride: u32,
+    pub(super) out_stride: u32,
     q_move: u32,
     k_move: u32,
     v_move: u32,
-    out_move: u32,
+    pub(super) out_move: u32,
     tile_queries: u32,
     tile_keys: u32,
     #[serde(flatten)]
-    options: Options,
+    pub(super) options: Options,
     #[serde(skip)]
-    heads: u32,
+    pub(super) heads: u32,
 }
 
 /// The kernel for f16 and bf16.

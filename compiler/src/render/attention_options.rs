@@ -15,12 +15,19 @@ const FAR: u64 = 1 << 30;
 const MOST_REACH: u32 = 1 << 22;
 
 /// Template fields. What is not asked for is empty and leaves nothing in the text.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Options {
+    #[serde(flatten)]
+    usual: Usual,
+    disentangled: Option<Terms>,
+}
+
+/// Those that every template has.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Usual {
     band: Option<Limits>,
     slopes: Vec<CFloat>,
     relative: Option<Relative>,
-    disentangled: Option<Terms>,
     rotary: Option<Turns>,
     /// Whether scores depend on the distance.
     by_distance: bool,
@@ -28,19 +35,19 @@ pub(super) struct Options {
     tables: Vec<&'static str>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Limits {
     before: u64,
     after: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Relative {
     reach: u32,
 }
 
 /// Terms of rows by distance.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Terms {
     reach: u32,
     c2p: bool,
@@ -52,6 +59,12 @@ struct Terms {
     /// Queries of a warp, and keys of a product; the tiles set them.
     warp_rows: u32,
     group: u32,
+}
+
+impl Usual {
+    pub(super) fn has_mask(&self) -> bool {
+        self.band.is_some()
+    }
 }
 
 impl Options {
@@ -124,24 +137,31 @@ impl Options {
         }
         let band = (!mask.is_all()).then_some(band);
         let by_distance = band.is_some() || !bias.is_none();
-        Ok(Self { band, slopes, relative, disentangled, rotary, by_distance, tables })
+        let usual = Usual { band, slopes, relative, rotary, by_distance, tables };
+        Ok(Self { usual, disentangled })
+    }
+
+    /// What every template has, if nothing else is asked for.
+    pub(super) fn usual(&self) -> Option<&Usual> {
+        self.disentangled.is_none().then_some(&self.usual)
     }
 
     /// What the symbol says of them.
     pub(super) fn stem(&self) -> String {
+        let usual = &self.usual;
         let parts = [
-            (self.band.is_some(), "_band"),
-            (!self.slopes.is_empty(), "_alibi"),
-            (self.relative.is_some(), "_relative"),
+            (usual.band.is_some(), "_band"),
+            (!usual.slopes.is_empty(), "_alibi"),
+            (usual.relative.is_some(), "_relative"),
             (self.disentangled.is_some(), "_disentangled"),
-            (self.rotary.is_some(), "_rotary"),
+            (usual.rotary.is_some(), "_rotary"),
         ];
         parts.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect()
     }
 
     /// Operands after v.
     pub(super) fn operands(&self) -> u32 {
-        self.tables.len() as u32
+        self.usual.tables.len() as u32
     }
 
     /// Queries and keys of a tile where rows by distance share its memory, which sets what a warp has of them. The wider
@@ -165,7 +185,7 @@ impl Options {
     /// Bytes of shared memory for tiles of so many queries and keys, whose rows have so many bytes.
     pub(super) fn shared(&self, queries: u32, keys: u32, row: u32) -> u32 {
         // Distances of both stages.
-        let relative = if self.relative.is_some() { 2 * (queries + keys) * 4 } else { 0 };
+        let relative = if self.usual.relative.is_some() { 2 * (queries + keys) * 4 } else { 0 };
         let Some(terms) = &self.disentangled else { return relative };
         let (c2p, p2c) = (u32::from(terms.c2p), u32::from(terms.p2c));
         let near = queries * (terms.warp_rows + keys + 8) * 4;

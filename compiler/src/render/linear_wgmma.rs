@@ -4,7 +4,7 @@
 //! its bytes, and a box swizzled by 128 bytes is what products read without bank conflicts. Which of the two kernels
 //! a linear gets depends on the step alone, never on a batch; the module's symbol says it, and the report why.
 
-use bytec_plan::device::{Arg, Count, Map, Of};
+use bytec_plan::device::{Arg, Count, Map, Of, Span};
 use bytec_plan::kernel::UnaryFn;
 use serde::Serialize;
 use thiserror::Error;
@@ -142,7 +142,8 @@ impl Params for Linear {
     }
 
     fn args(&self) -> Vec<Arg> {
-        let map = |operand, rows| Arg::Map(Map { operand, columns: self.k, rows });
+        let (heads, span) = (None, Span::Bytes128);
+        let map = |operand, rows| Arg::Map(Map { operand, columns: self.k, heads, rows, span });
         let mut args = vec![map(0, TILE_ROWS), map(1, self.tile_columns), Arg::Output];
         args.extend(self.bias.then_some(Arg::Operand(2)));
         args.push(Arg::Rows(Of::Output));

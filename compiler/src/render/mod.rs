@@ -6,6 +6,7 @@
 
 mod attention;
 mod attention_options;
+mod attention_wgmma;
 mod concat;
 mod embed;
 mod functions;
@@ -207,6 +208,10 @@ impl Renderer {
                 let (kernel, heads) = (site.kernel.name(), [*heads, *head_size]);
                 let options = Options::new(kernel, site.dtype, heads, *mask, bias, *rotary)?;
                 let params = attention::params(site, heads, *scale, options)?;
+                let wgmma = || attention_wgmma::params(site, &params);
+                if let Some(params) = self.hopper.then(wgmma).flatten() {
+                    return self.add(site, &params);
+                }
                 match site.dtype {
                     Float::F16 | Float::Bf16 => self.add(site, &attention::Mma(params)),
                     Float::F32 => self.add(site, &attention::Fma(params)),

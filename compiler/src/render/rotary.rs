@@ -16,7 +16,7 @@ const ITEMS: u32 = 4;
 const WIDEST: u32 = 1 << 28;
 
 /// A rotation as templates take it.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Turns {
     dims: u32,
     /// Whether a pair's columns are neighbours.

@@ -79,6 +79,40 @@ fn attention_compiles_without_spills_or_warnings() {
     super::sound::assert_sound(&sources, "attention");
 }
 
+#[test]
+fn attention_on_warpgroups_compiles_without_spills_or_warnings() {
+    let causal = Band { before: None, after: Some(0) };
+    let local = Band { before: Some(64), after: Some(64) };
+    let turned = |dims| Some(Rotary { pairs: Pairs::Half, dims });
+    let slopes = || Bias::Alibi { slopes: vec![0.25; 4] };
+    let relative = || Bias::Relative { reach: 127 };
+    let mut cases = Vec::new();
+    for head_size in [8, 32, 64, 80, 96, 128, 192, 256] {
+        cases.push((head_size, Band::default(), Bias::None, None));
+    }
+    for head_size in [32, 64, 128, 256] {
+        cases.push((head_size, causal, Bias::None, None));
+        cases.push((head_size, Band::default(), relative(), None));
+        cases.push((head_size, local, slopes(), turned(head_size)));
+    }
+    cases.push((64, Band::default(), slopes(), None));
+    cases.push((64, Band::default(), Bias::None, turned(64)));
+    let mut sources = Vec::new();
+    for (i, (head_size, mask, bias, rotary)) in cases.into_iter().enumerate() {
+        let dtype = if i % 2 == 0 { Float::F16 } else { Float::Bf16 };
+        let (heads, scale) = (4, 0.125);
+        let kernel = Kernel::Attention { heads, head_size, scale, mask, bias, rotary };
+        let width = u64::from(heads * head_size);
+        let operands = [0, 1, 2].map(|n| Matrix { column: n * width, stride: 3 * width });
+        let output = Matrix { column: 0, stride: width };
+        let mut renderer = Renderer::for_arch(Arch::SM_90A).unwrap();
+        renderer.render(&Site { kernel: &kernel, dtype, operands: &operands, output }).unwrap();
+        sources.extend(renderer.into_sources());
+    }
+    assert!(sources.iter().all(|source| source.symbol.starts_with("attention_wgmma")));
+    super::sound::assert_sound_for(&[Arch::SM_90A], 227, &sources, "attention_on_warpgroups");
+}
+
 /// What attention may be asked for, alone and together.
 #[test]
 fn attention_with_options_compiles_without_spills_or_warnings() {

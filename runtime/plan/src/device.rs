@@ -116,25 +116,63 @@ pub enum Arg {
     /// `const int*`: for each row the index of its sample.
     SampleOfRow(Of),
     /// `const int2*`: for each block of [`Count::Tiles`] with the same `per`, its sample and the first of its rows,
-    /// counted in the sample. Blocks past the last tile have -1 as their sample.
+    /// counted in the sample; the longest samples come first. Blocks past the last tile have -1 as their sample.
     Tiles {
         /// Rows of one tile.
         per: u32,
     },
-    /// A tensor map of an operand, for copies of boxes that are 128 bytes wide, swizzled by 128 bytes, with zeros
-    /// for what lies outside.
+    /// A tensor map of an operand, for copies of boxes that are as wide as their swizzle's span, with zeros for what
+    /// lies outside.
     Map(Map),
 }
 
-/// What a kernel copies boxes of: a view of a buffer, an input or a weight, as a matrix of rows.
+/// What a kernel copies boxes of: a view of a buffer, an input or a weight, as a matrix of rows, or as such a matrix for
+/// each head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Map {
     /// The step's operand of this index.
     pub operand: u32,
-    /// Elements of a row, from the operand's first column on.
+    /// Elements of a row, or of a head's part of it, from the operand's first column on.
     pub columns: u32,
+    /// How many heads there are, one right after the other in a row; the map's second axis, of which a box has one.
+    /// `None` for a map of two axes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<u32>,
     /// Rows of a box.
     pub rows: u32,
+    /// Bytes of a row of a box, by which it is swizzled.
+    pub span: Span,
+}
+
+/// How wide a box is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Span {
+    /// 32 bytes.
+    #[serde(rename = "32")]
+    Bytes32,
+    /// 64 bytes.
+    #[serde(rename = "64")]
+    Bytes64,
+    /// 128 bytes.
+    #[serde(rename = "128")]
+    Bytes128,
+}
+
+impl Span {
+    /// The widest that divides rows of so many bytes; `None` if they are no multiple of 32.
+    pub fn dividing(bytes: u32) -> Option<Self> {
+        let all = [Self::Bytes128, Self::Bytes64, Self::Bytes32];
+        all.into_iter().find(|span| bytes.is_multiple_of(span.bytes()))
+    }
+
+    /// Its bytes.
+    pub fn bytes(self) -> u32 {
+        match self {
+            Self::Bytes32 => 32,
+            Self::Bytes64 => 64,
+            Self::Bytes128 => 128,
+        }
+    }
 }
 
 impl Arg {
@@ -145,6 +183,11 @@ impl Arg {
 }
 
 impl Map {
+    /// Elements of a row of the matrix, over all heads.
+    pub fn width(self) -> u64 {
+        u64::from(self.columns) * u64::from(self.heads.unwrap_or(1))
+    }
+
     /// The bytes from one row to the next of what a step's map is about, and where its first column begins in a row;
     /// `None` if the program has no such operand, or sizes overflow.
     pub fn stride_and_start(self, step: &Step, program: &Program) -> Option<(u64, u64)> {

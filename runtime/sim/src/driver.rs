@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytec_runtime::cuda::{
-    self, Arch, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Stream,
+    self, Arch, Axes, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Span,
+    Stream,
 };
 
 use crate::device::{Arg, Buffer, Device, MemoryError};
@@ -165,13 +166,18 @@ impl Driver for SimDriver {
     }
 
     fn tensor_map(&self, map: &cuda::TensorMap) -> Result<[u64; 16], DriverError> {
+        let Axes { rank, extents, strides, sides } = map.axes();
         let own = TensorMap {
             address: map.address.0,
             element: 2,
-            extents: vec![map.columns, map.rows],
-            strides: vec![map.stride],
-            boxes: vec![64, map.box_rows],
-            swizzle: Swizzle::Bytes128,
+            extents: extents[..rank].to_vec(),
+            strides: strides[..rank - 1].to_vec(),
+            boxes: sides[..rank].to_vec(),
+            swizzle: match map.span {
+                Span::Bytes32 => Swizzle::Bytes32,
+                Span::Bytes64 => Swizzle::Bytes64,
+                Span::Bytes128 => Swizzle::Bytes128,
+            },
         };
         own.encode().map_err(|error| failed("describe a matrix".to_owned(), error))
     }

@@ -57,8 +57,9 @@ fn matrix(
         }
     };
     let bf16 = program.dtype == DType::Bf16;
-    let (columns, box_rows) = (map.columns.into(), map.rows);
-    Some(TensorMap { address, bf16, columns, rows, stride, box_rows })
+    let (columns, heads) = (map.columns.into(), map.heads.map(u64::from));
+    let (box_rows, span) = (map.rows, map.span);
+    Some(TensorMap { address, bf16, columns, heads, rows, stride, box_rows, span })
 }
 
 /// The blocks that a layout is about.

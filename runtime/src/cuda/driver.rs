@@ -7,6 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use bytec_plan::device::Span;
+
 use super::staging::{Plain, Staging};
 
 /// A device that runs compiled kernels. Shared by all engines and sessions that use it.
@@ -191,22 +193,61 @@ pub struct KernelCode<'a> {
     pub shared: u32,
 }
 
-/// A matrix of f16 or bf16 in device memory, and the box of it that one copy moves: 128 bytes wide, swizzled by 128
-/// bytes in shared memory, zero where it lies outside of the matrix.
+/// A matrix of f16 or bf16 in device memory, or one for each head, and the box of it that one copy moves: swizzled in
+/// shared memory by as many bytes as it is wide, zero where it lies outside of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TensorMap {
     /// The first element; a multiple of 16.
     pub address: Pointer,
     /// Whether elements are bf16.
     pub bf16: bool,
-    /// Elements of a row.
+    /// Elements of a row, or of a head's part of it, which is then a multiple of 16 bytes.
     pub columns: u64,
+    /// How many heads lie one after the other in a row, for a map of three axes: columns, heads and rows.
+    pub heads: Option<u64>,
     /// Rows.
     pub rows: u64,
     /// Bytes from one row to the next; a multiple of 16.
     pub stride: u64,
     /// Rows of a box.
     pub box_rows: u32,
+    /// Bytes of a row of a box.
+    pub span: Span,
+}
+
+impl TensorMap {
+    /// Its axes, innermost first: extents, bytes from one place to the next of each but the first, and sides of a box.
+    /// The first two or all three of them count.
+    pub fn axes(&self) -> Axes {
+        let columns = self.span.bytes() / 2;
+        match self.heads {
+            None => Axes {
+                rank: 2,
+                extents: [self.columns, self.rows, 1],
+                strides: [self.stride, 0],
+                sides: [columns, self.box_rows, 1],
+            },
+            Some(heads) => Axes {
+                rank: 3,
+                extents: [self.columns, heads, self.rows],
+                strides: [self.columns.saturating_mul(2), self.stride],
+                sides: [columns, 1, self.box_rows],
+            },
+        }
+    }
+}
+
+/// The axes of a tensor map, innermost first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Axes {
+    /// How many there are.
+    pub rank: usize,
+    /// Places of each.
+    pub extents: [u64; 3],
+    /// Bytes from one place to the next, of each axis but the first.
+    pub strides: [u64; 2],
+    /// Places of each that a box has.
+    pub sides: [u32; 3],
 }
 
 /// A launch.

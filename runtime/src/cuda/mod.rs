@@ -25,7 +25,8 @@ mod work;
 
 pub(crate) use self::code::Code;
 pub use self::driver::{
-    Arch, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Stream, TensorMap,
+    Arch, Axes, Call, Driver, DriverError, Event, Function, Graph, KernelCode, Pointer, Stream,
+    TensorMap,
 };
 #[cfg(feature = "cuda")]
 pub use self::libcuda::Cuda;
@@ -33,3 +34,4 @@ pub(crate) use self::pick::pick;
 pub use self::pick::runs;
 pub use self::staging::Staging;
 pub(crate) use self::work::DeviceWork;
+pub use bytec_plan::device::Span;

@@ -1,5 +1,7 @@
 //! What a batch brings to the device: its inputs, and the tables that say where each sample lies.
 
+use std::cmp::Reverse;
+
 use bytec_plan::device::{Arg, Map, Of};
 use bytec_plan::extent::Rows;
 use bytec_plan::program::{DType, Operand, Program, Step};
@@ -122,6 +124,12 @@ impl Part {
                         .map(move |row| [sample as i32, row as i32])
                 });
                 let written = fill(room, tiles.flatten());
+                // Those of the longest samples first, so that what runs last is short.
+                let offsets = batch.offsets(rows);
+                let tiles: &mut [[i32; 2]] = bytemuck::cast_slice_mut(&mut room[..written]);
+                tiles.sort_unstable_by_key(|[sample, row]| {
+                    (Reverse(offsets.range(*sample as usize).len()), *sample, *row)
+                });
                 // Blocks past the last tile find out that they have none.
                 let (_, rest) = room.split_at_mut(written);
                 fill(rest, std::iter::repeat([-1, 0]).flatten());

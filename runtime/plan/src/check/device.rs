@@ -106,6 +106,7 @@ fn check_launch(
             Arg::Map(map) => {
                 entry(&step.operands, "operands", map.operand)?;
                 range("rows of a box", MAX_BOX, map.rows)?;
+                range("heads of a box's operand", u32::MAX, map.heads.unwrap_or(1))?;
                 check_map(map, step, program)?;
             }
             Arg::Rows(of) | Arg::Offsets(of) | Arg::Positions(of) | Arg::SampleOfRow(of) => {
@@ -116,14 +117,15 @@ fn check_launch(
     Ok(())
 }
 
-/// Checks that copies can take boxes of an operand: rows that begin at multiples of 16 bytes, and within them columns
-/// that are there.
+/// Checks that copies can take boxes of an operand: rows and heads that begin at multiples of 16 bytes, and within rows
+/// columns that are there.
 fn check_map(map: Map, step: &Step, program: &Program) -> Result<(), Fault> {
     let operand = map.operand as usize;
     let element = program.dtype.bytes();
     let (stride, start) = map.stride_and_start(step, program).unwrap_or((0, 0));
-    let end = u64::from(map.columns).saturating_mul(element).saturating_add(start);
-    let aligned = stride.is_multiple_of(MAP_ALIGN) && start.is_multiple_of(MAP_ALIGN);
+    let end = map.width().saturating_mul(element).saturating_add(start);
+    let head = if map.heads.is_some() { u64::from(map.columns) * element } else { 0 };
+    let aligned = [stride, start, head].iter().all(|bytes| bytes.is_multiple_of(MAP_ALIGN));
     let right = element == 2 && aligned && map.columns > 0 && end <= stride;
     if right { Ok(()) } else { Err(Fault::Map { operand, stride, start, end }) }
 }

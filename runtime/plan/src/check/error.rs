@@ -89,8 +89,8 @@ pub enum Fault {
     },
     /// Boxes can't be copied of an operand.
     #[error(
-        "operand {operand}: expected rows of two-byte elements that begin at multiples of 16 bytes, and columns within \
-         them, for a tensor map; found rows of {stride} bytes with columns from byte {start} to {end}"
+        "operand {operand}: expected rows and heads of two-byte elements that begin at multiples of 16 bytes, and \
+         columns within rows, for a tensor map; found rows of {stride} bytes with columns from byte {start} to {end}"
     )]
     Map {
         /// The operand.

@@ -1,7 +1,7 @@
 //! Each rule of device code, broken once.
 
 use bytec_plan::check::{SectionSizes, check};
-use bytec_plan::device::{Arg, Count, DeviceCode, Image, Launch, Map, ModuleSpec, Of};
+use bytec_plan::device::{Arg, Count, DeviceCode, Image, Launch, Map, ModuleSpec, Of, Span};
 use bytec_plan::program::{DType, Program};
 use expect_test::{Expect, expect};
 
@@ -132,7 +132,8 @@ fn arguments_are_what_the_step_has() {
 
 #[test]
 fn tensor_maps_come_first_and_their_rows_are_aligned() {
-    let map = |operand, columns, rows| Arg::Map(Map { operand, columns, rows });
+    let span = Span::Bytes128;
+    let map = |operand, columns, rows| Arg::Map(Map { operand, columns, heads: None, rows, span });
     breaks(
         |code| code.launches[0].args.push(map(0, 8, 64)),
         expect![
@@ -150,7 +151,7 @@ fn tensor_maps_come_first_and_their_rows_are_aligned() {
     breaks(
         |code| code.launches[0].args.insert(0, map(0, 8, 64)),
         expect![
-            "launch 0 `embedded`: operand 0: expected rows of two-byte elements that begin at multiples of 16 bytes, and columns within them, for a tensor map; found rows of 16 bytes with columns from byte 0 to 32"
+            "launch 0 `embedded`: operand 0: expected rows and heads of two-byte elements that begin at multiples of 16 bytes, and columns within rows, for a tensor map; found rows of 16 bytes with columns from byte 0 to 32"
         ],
     );
 }
