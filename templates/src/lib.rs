@@ -55,6 +55,7 @@ pub const LIBRARY: &[File] = files! {
     "lib/rotary.cuh",
     "lib/mbarrier.cuh",
     "lib/ring.cuh",
+    "lib/cluster.cuh",
     "lib/tensor_copy.cuh",
     "lib/warpgroup.cuh",
     "lib/panels.cuh",

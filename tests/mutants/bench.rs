@@ -340,7 +340,7 @@ fn blocks(case: &Case, rows: usize, count: Count) -> u32 {
         Count::Fixed(blocks) => blocks,
         Count::Rows { per } => ((rows + PAST) as u32).div_ceil(per) + 1,
         Count::Samples => case.lengths.len() as u32 + 1,
-        Count::Resident { per, across } => 3.min(((rows + PAST) as u32).div_ceil(per) * across),
+        Count::Resident { per, across } => 2.min(((rows + PAST) as u32).div_ceil(per) * across),
         Count::Tiles { per } => {
             case.lengths.iter().map(|rows| (*rows as u32).div_ceil(per)).sum::<u32>() + 1
         }

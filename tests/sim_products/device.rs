@@ -209,7 +209,7 @@ fn blocks(count: Count, rows: &[u32]) -> u32 {
         Count::Rows { per } => rows.iter().sum::<u32>().div_ceil(per) + 1,
         Count::Samples => rows.len() as u32 + 1,
         // Fewer than there are tiles, where there are several.
-        Count::Resident { per, across } => 3.min(rows.iter().sum::<u32>().div_ceil(per) * across),
+        Count::Resident { per, across } => 2.min(rows.iter().sum::<u32>().div_ceil(per) * across),
         Count::Tiles { per } => rows.iter().map(|rows| rows.div_ceil(per)).sum::<u32>() + 1,
     }
 }

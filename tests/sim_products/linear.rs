@@ -224,19 +224,20 @@ fn few_rows_move_the_weight_once() {
 }
 
 /// The kernel for Hopper, at hidden sizes of models, odd ones among them, and wherever rows may end; with warpgroups that
-/// share a tile and, where functions take long, that have one each by turns. A block makes several tiles.
+/// share a tile and, where functions take long, that have one each by turns; blocks alone and in clusters. A block makes
+/// several tiles.
 #[test]
 fn on_warpgroups() {
     let Some(device) = Device::get() else { return };
     let mut random = SplitMix64(7);
     let narrow = Matrix::dense(64);
     let part = Matrix { column: 312, stride: 936 };
-    let mut seen = [false; 2];
+    let mut seen = Vec::new();
     for (n, k, dtype, gelu, x, rows) in [
         (64, 64, Float::F16, true, narrow, &[1, 7, 63, 64, 65, 127, 128, 129, 1000][..]),
         (384, 64, Float::F16, true, narrow, &[129]),
         (384, 64, Float::Bf16, false, narrow, &[1, 65, 129]),
-        (312, 312, Float::F16, true, part, &[7, 129]),
+        (312, 312, Float::F16, true, part, &[7, 129, 1000]),
         (312, 312, Float::Bf16, false, part, &[65]),
         (384, 1536, Float::F16, false, Matrix::dense(1536), &[65]),
         (1152, 384, Float::Bf16, true, Matrix::dense(384), &[127]),
@@ -244,12 +245,15 @@ fn on_warpgroups() {
     ] {
         let layer = Layer::for_arch(Arch::SM_90A, (n, k), dtype, gelu, x, &mut random);
         assert!(layer.source.symbol.starts_with("linear_wgmma"), "{}", layer.source.symbol);
-        seen[usize::from(layer.source.text.contains("kShare = 1;"))] = true;
+        let has = |line| layer.source.text.contains(line);
+        seen.push((has("kShare = 1;"), has("kBlocks = 2;")));
         for rows in rows {
             check(device, &layer, *rows, &mut random);
         }
     }
-    assert_eq!(seen, [true; 2], "layers of both kinds are among them");
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 4, "by turns or together, in clusters or alone: {seen:?}");
 }
 
 /// Weights that are larger than a cache go by bands of columns, the last of which may be narrower; the bits are the same.

@@ -9,6 +9,8 @@
 //! meanwhile. Or each has a tile of its own ([`Turns::Apart`]), and one multiplies beside the other's epilogue; but tiles
 //! of half the columns bring fewer products for each byte that is copied. So functions that take long decide for the
 //! second, and long rows of x for the first.
+//!
+//! Two blocks may be a cluster, with tiles one below the other: then each copies half of the weight's tile, to both.
 
 use std::fmt;
 
@@ -32,6 +34,8 @@ const MOST_STAGES: u32 = 6;
 
 /// Cycles from a launch to a block's first products.
 const START: u64 = 1000;
+/// Cycles more until both blocks of a cluster have begun.
+const MEETING: u64 = 500;
 /// Cycles of an epilogue that wait for something.
 const LATENCY: u64 = 500;
 /// Instructions for a number of the result beside its functions: the bias, rounding, two ways through shared memory.
@@ -66,6 +70,8 @@ pub struct Tile {
     pub columns: u32,
     /// Who makes it.
     pub turns: Turns,
+    /// Blocks that share tiles of the weight: 1, or 2 with tiles one below the other.
+    pub blocks: u32,
     /// Pairs of tiles that shared memory holds.
     pub stages: u32,
     /// Tiles of columns that are done for all rows before those beside them, so that their part of the weight stays in
@@ -86,19 +92,15 @@ pub struct Estimate {
 
 impl Tile {
     /// The tile of so many columns for a layer.
-    fn new(layer: &Layer, columns: u32, turns: Turns) -> Self {
+    fn new(layer: &Layer, columns: u32, turns: Turns, blocks: u32) -> Self {
         let pair = (TILE_ROWS + columns) * TILE_K * 2;
         let room = MOST_SHARED - 1024 - PIECES - 16;
         let whole = layer.k.div_ceil(TILE_K) * 2;
         let stages = (room / (pair + 16)).min(MOST_STAGES).min(whole).max(2);
         let kept = KEPT / (u64::from(layer.k) * u64::from(columns) * 2);
         let across = layer.n.div_ceil(columns);
-        Self {
-            columns,
-            turns,
-            stages,
-            band: u32::try_from(kept).unwrap_or(across).clamp(1, across),
-        }
+        let band = u32::try_from(kept).unwrap_or(across).clamp(1, across);
+        Self { columns, turns, blocks, stages, band }
     }
 
     /// The tile that costs least over batches of 4,096 to 65,536 tokens, each weighed by what it would take at the
@@ -108,7 +110,9 @@ impl Tile {
         let together = (LEAST..=most).step_by(16).map(|columns| (columns, Turns::Together));
         // Twice the rows of each warpgroup leave room for half the columns.
         let apart = (LEAST..=most.min(128)).step_by(16).map(|columns| (columns, Turns::Apart));
-        let tiles = together.chain(apart).map(|(columns, turns)| Self::new(layer, columns, turns));
+        let tiles = together.chain(apart).flat_map(|(columns, turns)| {
+            [1, 2].map(|blocks| Self::new(layer, columns, turns, blocks))
+        });
         let cost = |tile: &Self| -> u64 {
             let shares = TOKENS.map(|log2| tile.estimate(layer, 1 << log2).share.max(1));
             shares.map(|share| 1_000_000 / share).sum()
@@ -116,7 +120,7 @@ impl Tile {
         // Of equal ones the widest, which reads x least often.
         tiles
             .min_by_key(|tile| (cost(tile), u32::MAX - tile.columns))
-            .unwrap_or_else(|| Self::new(layer, LEAST, Turns::Together))
+            .unwrap_or_else(|| Self::new(layer, LEAST, Turns::Together, 1))
     }
 
     /// What a layer takes for so many tokens, at least one, with this tile.
@@ -131,7 +135,8 @@ impl Tile {
         let arithmetic = rows * columns * depth / PRODUCTS;
         let shared = (pair + (rows + 2 * columns) * depth * 2) / SHARED;
         let products = steps * arithmetic.max(shared);
-        let copies = steps * pair / CACHE;
+        let blocks = u64::from(self.blocks);
+        let copies = steps * (rows + columns / blocks) * depth * 2 / CACHE;
 
         let numbers = rows * columns;
         let functions: u64 = layer.epilogue.iter().map(|&f| instructions(f)).sum();
@@ -140,14 +145,15 @@ impl Tile {
             .max(numbers * 2 / WRITES);
         let epilogue = LATENCY + busy;
 
-        let tiles = u128::from(tokens.div_ceil(rows)) * u128::from(n.div_ceil(columns));
-        let waves = tiles.div_ceil(MULTIPROCESSORS.into());
+        let groups = u128::from(tokens.div_ceil(rows * blocks)) * u128::from(n.div_ceil(columns));
+        let waves = groups.div_ceil(u128::from(MULTIPROCESSORS / blocks));
         let each = match self.turns {
             Turns::Together => products + epilogue,
             Turns::Apart => products.max((products + epilogue) / 2).max(busy),
         };
         let first = copies.max(products) + epilogue;
-        let block = (waves - 1) * u128::from(each.max(copies)) + u128::from(START + first);
+        let start = START + MEETING * (blocks - 1);
+        let block = (waves - 1) * u128::from(each.max(copies)) + u128::from(start + first);
         let (tokens, n, k) = (u128::from(tokens), u128::from(n), u128::from(k));
         let memory = (tokens * k + n * k + tokens * n) * 2 / u128::from(MEMORY);
         let cycles = block.max(memory);
@@ -172,7 +178,8 @@ impl fmt::Display for Tile {
             Turns::Together => "together",
             Turns::Apart => "by turns",
         };
-        write!(f, "{TILE_ROWS} x {} {turns}", self.columns)
+        write!(f, "{TILE_ROWS} x {} {turns}", self.columns)?;
+        if self.blocks > 1 { write!(f, ", in clusters of {}", self.blocks) } else { Ok(()) }
     }
 }
 
@@ -201,15 +208,15 @@ mod tests {
         ];
         let expected = [
             "128 x 64 together",
-            "128 x 160 together",
-            "128 x 192 together",
-            "128 x 192 together",
-            "128 x 256 together",
-            "128 x 128 by turns",
-            "128 x 192 together",
-            "128 x 256 together",
-            "128 x 128 by turns",
-            "128 x 256 together",
+            "128 x 80 by turns, in clusters of 2",
+            "128 x 96 by turns, in clusters of 2",
+            "128 x 192 together, in clusters of 2",
+            "128 x 192 together, in clusters of 2",
+            "128 x 128 by turns, in clusters of 2",
+            "128 x 192 together, in clusters of 2",
+            "128 x 256 together, in clusters of 2",
+            "128 x 128 by turns, in clusters of 2",
+            "128 x 256 together, in clusters of 2",
         ];
         assert_eq!(found, expected);
     }

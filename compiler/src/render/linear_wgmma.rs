@@ -27,6 +27,8 @@ pub(super) struct Linear {
     share: u32,
     /// Times 64 rows of it that each has.
     parts: u32,
+    /// Blocks of a cluster.
+    blocks: u32,
     band: u32,
     /// The first of every four sums of a thread.
     sums: Vec<u32>,
@@ -93,6 +95,7 @@ pub(super) fn params(
         stages: tile.stages,
         share,
         parts,
+        blocks: tile.blocks,
         band: tile.band,
         sums: (0..columns / 2).step_by(4).collect(),
         left: columns / 2,
@@ -132,9 +135,9 @@ impl Params for Linear {
 
     fn launch(&self) -> Launch {
         let across = self.n.div_ceil(self.tile_columns);
-        let one = Count::Fixed(1);
+        let per = TILE_ROWS * self.blocks;
         Launch {
-            grid: [Count::Resident { per: TILE_ROWS, across }, one, one],
+            grid: [Count::Fixed(self.blocks), Count::Resident { per, across }, Count::Fixed(1)],
             block: 3 * 128,
             // The ring begins at a multiple of 1024; the last are the barriers of turns.
             shared: 1024 + self.stages * (self.tile.pair_bytes() + 16) + PIECES + 16,
@@ -144,7 +147,8 @@ impl Params for Linear {
     fn args(&self) -> Vec<Arg> {
         let (heads, span) = (None, Span::Bytes128);
         let map = |operand, rows| Arg::Map(Map { operand, columns: self.k, heads, rows, span });
-        let mut args = vec![map(0, TILE_ROWS), map(1, self.tile_columns), Arg::Output];
+        let weight = map(1, self.tile_columns / self.blocks);
+        let mut args = vec![map(0, TILE_ROWS), weight, Arg::Output];
         args.extend(self.bias.then_some(Arg::Operand(2)));
         args.push(Arg::Rows(Of::Output));
         args
@@ -212,8 +216,13 @@ mod tests {
             has("kTileColumns", tile.columns);
             has("kStages", tile.stages);
             has("kBand", tile.band);
+            has("kBlocks", tile.blocks);
             let across = n.div_ceil(tile.columns);
-            assert_eq!(source.launch.grid[0], Count::Resident { per: 128, across });
+            let per = 128 * tile.blocks;
+            assert_eq!(
+                source.launch.grid[..2],
+                [Count::Fixed(tile.blocks), Count::Resident { per, across }]
+            );
             let note = source.note.clone().unwrap();
             assert!(note.contains(&format!("tiles of {tile}, {} stages", tile.stages)), "{note}");
             seen.push((tile.columns, tile.turns));

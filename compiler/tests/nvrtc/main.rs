@@ -14,6 +14,7 @@ mod cached;
 mod golden;
 mod kernels;
 mod products;
+mod sass;
 mod sound;
 
 use std::path::{Path, PathBuf};

@@ -79,7 +79,8 @@ pub enum Count {
         per: u32,
     },
     /// `across` for every `per` rows of the output, and as many for those that are left, but no more than the device
-    /// has multiprocessors: blocks that stay and do one after the other. How many there are changes no result.
+    /// has multiprocessors for, one for each block of the whole grid: blocks that stay and do one after the other. How
+    /// many there are changes no result.
     Resident {
         /// Rows of what a block does at a time.
         per: u32,

@@ -46,14 +46,15 @@ impl<'a> Launches<'a> {
     /// Each launch in order, but those of steps without rows. They are the same for all batches of a size class.
     fn ready(self) -> impl Iterator<Item = Ready<'a>> {
         let Launches { program, batch, addresses, .. } = self;
-        let multiprocessors = self.code.driver.multiprocessors();
+        let driver = &*self.code.driver;
         let mut all = &addresses.args[..];
         let steps = Code::launches(program).zip(&addresses.births).enumerate();
         steps.filter_map(move |(index, ((step, launch), birth))| {
             let args;
             (args, all) = all.split_at(launch.args.iter().map(|arg| arg.words()).sum());
             let output = &program.buffers[step.output as usize];
-            let blocks = |count| blocks(count, output.rows, batch, multiprocessors);
+            let room = room(launch, driver);
+            let blocks = |count| blocks(count, output.rows, batch, room);
             let nothing = launch.grid.iter().any(|count| blocks(*count) == 0);
             let ready = Ready { index, step, launch, output, birth: *birth, args };
             (!nothing && batch.rows(output.rows) > 0).then_some(ready)
@@ -85,7 +86,8 @@ impl<'a> Launches<'a> {
         for ready in self.ready() {
             self.announce(&ready);
             let rows = ready.output.rows;
-            let blocks = |count| blocks(count, rows, batch, driver.multiprocessors());
+            let room = room(ready.launch, driver);
+            let blocks = |count| blocks(count, rows, batch, room);
             self.launch(&ready, ready.launch.grid.map(blocks))?;
             if let Some(window) = &mut window {
                 let bytes = bytes_of(ready.output, program, batch);
@@ -101,10 +103,8 @@ impl<'a> Launches<'a> {
         LoadedGraph::capture(&self.code.driver, self.stream, || {
             self.ready().try_for_each(|ready| {
                 let rows = ready.output.rows;
-                let multiprocessors = self.code.driver.multiprocessors();
-                let most = |count| {
-                    most_blocks(count, rows, self.batch, multiprocessors).unwrap_or(u32::MAX)
-                };
+                let room = room(ready.launch, &*self.code.driver);
+                let most = |count| most_blocks(count, rows, self.batch, room).unwrap_or(u32::MAX);
                 self.launch(&ready, ready.launch.grid.map(most))
             })
         })
@@ -130,11 +130,11 @@ pub(super) fn check_blocks(
     program: &Program,
     batch: &PackedBatch,
 ) -> Result<(), RunError> {
-    let multiprocessors = code.driver.multiprocessors();
     for (step, launch) in Code::launches(program) {
+        let room = room(launch, &*code.driver);
         let rows = program.buffers[step.output as usize].rows;
         for (count, (axis, most)) in launch.grid.into_iter().zip(MOST) {
-            let found = blocks(count, rows, batch, multiprocessors);
+            let found = blocks(count, rows, batch, room);
             if found > most {
                 return Err(RunError::TooManyBlocks { step: step.name.clone(), axis, most, found });
             }
@@ -145,29 +145,29 @@ pub(super) fn check_blocks(
 
 /// Whether devices run grids that cover the batch's size class, as a graph has them.
 pub(super) fn fits_a_graph(code: &Code, program: &Program, batch: &PackedBatch) -> bool {
-    let multiprocessors = code.driver.multiprocessors();
     Code::launches(program).all(|(step, launch)| {
+        let room = room(launch, &*code.driver);
         let rows = program.buffers[step.output as usize].rows;
         let mut counts = launch.grid.into_iter().zip(MOST);
         counts.all(|(count, (_, most))| {
-            most_blocks(count, rows, batch, multiprocessors).is_some_and(|blocks| blocks <= most)
+            most_blocks(count, rows, batch, room).is_some_and(|blocks| blocks <= most)
         })
     })
 }
 
 /// How many blocks a count stands for. At most as many as there are rows, which fit in an i32, unless it is fixed.
-fn blocks(count: Count, rows: Rows, batch: &PackedBatch, multiprocessors: u32) -> u32 {
+fn blocks(count: Count, rows: Rows, batch: &PackedBatch, room: u32) -> u32 {
     match count {
         Count::Fixed(blocks) => blocks,
         Count::Rows { per } => batch.rows(rows).div_ceil(per as usize) as u32,
         Count::Samples => batch.len() as u32,
         Count::Tiles { per } => tiles(rows, batch, per) as u32,
-        Count::Resident { per, across } => resident(batch.rows(rows), per, across, multiprocessors),
+        Count::Resident { per, across } => resident(batch.rows(rows), per, across, room),
     }
 }
 
 /// The most blocks that a count stands for in any batch of this one's size class; `None` if 32 bits don't hold them.
-fn most_blocks(count: Count, rows: Rows, batch: &PackedBatch, multiprocessors: u32) -> Option<u32> {
+fn most_blocks(count: Count, rows: Rows, batch: &PackedBatch, room: u32) -> Option<u32> {
     let class = |rows| size_class(batch.rows(rows));
     let blocks = match count {
         Count::Fixed(blocks) => return Some(blocks),
@@ -175,16 +175,26 @@ fn most_blocks(count: Count, rows: Rows, batch: &PackedBatch, multiprocessors: u
         Count::Samples => class(Rows::PerSample)?,
         Count::Tiles { per } => tiles_at_most(class(rows)?, class(Rows::PerSample)?, per)?,
         Count::Resident { per, across } => {
-            return Some(resident(class(rows)?, per, across, multiprocessors));
+            return Some(resident(class(rows)?, per, across, room));
         }
     };
     u32::try_from(blocks).ok()
 }
 
+/// How many blocks can stay along an axis: one a multiprocessor, of all that the launch has along the others.
+fn room(launch: &Launch, driver: &dyn Driver) -> u32 {
+    let beside = launch.grid.iter().map(|count| match count {
+        Count::Fixed(blocks) => *blocks,
+        _ => 1,
+    });
+    let beside = beside.fold(1, u32::saturating_mul).max(1);
+    (driver.multiprocessors() / beside).max(1)
+}
+
 /// How many blocks stay to do `across` tiles for every `per` rows.
-fn resident(rows: usize, per: u32, across: u32, multiprocessors: u32) -> u32 {
+fn resident(rows: usize, per: u32, across: u32, room: u32) -> u32 {
     let tiles = rows.div_ceil(per as usize).saturating_mul(across as usize);
-    u32::try_from(tiles).unwrap_or(u32::MAX).min(multiprocessors)
+    u32::try_from(tiles).unwrap_or(u32::MAX).min(room)
 }
 
 /// Bytes of a buffer for this batch; no more than its slot has, which fit in memory.

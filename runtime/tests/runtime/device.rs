@@ -132,7 +132,7 @@ fn grids_count_the_batch() {
     let events = driver.take();
     let launched = launches(&events);
     let grids: Vec<_> = launched.iter().map(|launch| launch.grid).collect();
-    assert_eq!(grids, [[85, 1, 1], [9, 3, 1], [2, 6, 1], [337, 2, 1], [6, 1, 1]]);
+    assert_eq!(grids, [[85, 1, 1], [9, 3, 1], [2, 6, 1], [337, 2, 2], [6, 1, 1]]);
     let rest: Vec<_> = launched.iter().map(|l| (l.block, l.shared, &l.symbol[..])).collect();
     let (copy, nothing) = ("copy_16", "nothing");
     assert_eq!(

@@ -116,7 +116,7 @@ fn for_device(
         [Count::Rows { per: 4 }, one, one],
         [Count::Tiles { per: 64 }, Count::Fixed(3), one],
         [Count::Fixed(2), Count::Samples, one],
-        [Count::Rows { per: 1 }, Count::Resident { per: 338, across: 2 }, one],
+        [Count::Rows { per: 1 }, Count::Resident { per: 338, across: 2 }, Count::Fixed(2)],
         [Count::Samples, one, one],
     ];
     let launches = grids.into_iter().zip(&program.steps).enumerate().map(|(i, (grid, step))| {

@@ -57,7 +57,7 @@ struct Captured {
 }
 
 /// What the driver says that its device has.
-pub(crate) const MULTIPROCESSORS: u32 = 3;
+pub(crate) const MULTIPROCESSORS: u32 = 7;
 
 /// The driver. Every address that it is given must lie, with all its bytes, in memory that it has given out.
 #[derive(Debug)]

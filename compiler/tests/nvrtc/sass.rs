@@ -1,0 +1,59 @@
+//! What the assembler made of kernels for Hopper: the instructions that they are written for are there.
+//!
+//! `fetch_nvdisasm.sh` fetches NVIDIA's disassembler once. Where it can't be fetched, one line says so and the test passes.
+
+use std::path::Path;
+use std::process::Command;
+
+use bytec_compiler::nvrtc::{Arch, Cache};
+use bytec_compiler::render::{Float, Matrix, Renderer, Site};
+use bytec_plan::kernel::{Kernel, UnaryFn};
+
+/// The machine code as text.
+fn disassemble(cubin: &[u8]) -> Option<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nvrtc/fetch_nvdisasm.sh");
+    let fetched = Command::new("bash").arg(script).output().unwrap();
+    if !fetched.status.success() {
+        println!("not tested: {}", String::from_utf8_lossy(&fetched.stderr).trim_end());
+        return None;
+    }
+    let tool = String::from_utf8(fetched.stdout).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kernel.cubin");
+    std::fs::write(&file, cubin).unwrap();
+    let output = Command::new(tool.trim_end()).arg("-c").arg(&file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn linears_on_warpgroups_are_what_they_are_written_as() {
+    let Some(nvrtc) = super::nvrtc() else { return };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("linears_on_warpgroups");
+    let cache = Cache::open(&folder).unwrap();
+    // Alone, and as clusters: warpgroups together and by turns.
+    for (n, k, epilogue, cluster) in
+        [(64, 64, &[][..], false), (768, 768, &[], true), (3072, 768, &[UnaryFn::GeluErf], true)]
+    {
+        let kernel = Kernel::Linear { n, k, bias: true, epilogue: epilogue.to_vec() };
+        let operands = [Matrix::dense(k), Matrix::dense(k), Matrix::dense(n)];
+        let (dtype, output) = (Float::F16, Matrix::dense(n));
+        let mut renderer = Renderer::for_arch(Arch::SM_90A).unwrap();
+        renderer.render(&Site { kernel: &kernel, dtype, operands: &operands, output }).unwrap();
+        let source = &renderer.sources()[0];
+        let units = [(source, Arch::SM_90A)];
+        let compiled = nvrtc.compile(&units, Some(&cache), &|_| {}).unwrap().remove(0);
+        assert_eq!(compiled.defects(), [""; 0], "{}", source.symbol);
+        let Some(sass) = disassemble(&compiled.cubin.unwrap()) else { return };
+        let count = |instruction: &str| sass.matches(instruction).count();
+        let symbol = &source.symbol;
+        // Four products of 16 columns of k, for each 64 rows that a warpgroup has.
+        let parts = if source.text.contains("kParts = 2;") { 2 } else { 1 };
+        assert_eq!(count("HGMMA.64x"), 4 * parts, "{symbol}");
+        assert_eq!(count("UTMALDG.2D"), 2, "{symbol}");
+        assert_eq!(count("UTMALDG.2D.MULTICAST"), usize::from(cluster), "{symbol}");
+        assert_eq!(count("USETMAXREG"), 2, "{symbol}");
+        assert!(count("SYNCS.PHASECHK") >= 2, "{symbol}");
+        assert_eq!(count("STL") + count("LDL"), 0, "{symbol}");
+    }
+}
