@@ -191,6 +191,7 @@ impl Attention {
         let op = Op::Attention {
             heads: self.heads as usize,
             head_size: self.head_size as usize,
+            group: 1,
             scale: Real(self.scale),
             mask: self.mask,
             bias: self.bias,

@@ -54,13 +54,15 @@ impl Case {
         options: Options,
     ) -> Self {
         let (mask, bias, rotary) = (options.mask, options.bias.clone(), options.rotary);
-        let kernel = Kernel::Attention { heads: HEADS, head_size, scale, mask, bias, rotary };
-        let width = u64::from(HEADS * head_size);
-        let operands = [0, 1, 2].map(|n| {
+        let (heads, group) = (HEADS, if options.shared { HEADS } else { 1 });
+        let kernel = Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary };
+        let (width, shared) = (u64::from(HEADS * head_size), u64::from(HEADS / group * head_size));
+        let operands = [(0, width), (width, shared), (width + shared, shared)];
+        let operands = operands.map(|(column, own)| {
             if merged {
-                Matrix { column: n * width, stride: 3 * width }
+                Matrix { column, stride: width + 2 * shared }
             } else {
-                Matrix { column: 0, stride: width }
+                Matrix { column: 0, stride: own }
             }
         });
         let output = Matrix { column: 0, stride: width };
@@ -72,9 +74,16 @@ impl Case {
         (HEADS * self.head_size) as usize
     }
 
+    /// The columns of keys, or of values.
+    fn shared(&self) -> usize {
+        if self.options.shared { self.head_size as usize } else { self.width() }
+    }
+
     fn sample(&self, queries: u32, keys: u32, random: &mut SplitMix64) -> Sample {
-        let mut rows = |count: u32| normal(self.dtype, random, count as usize * self.width());
-        Sample { q: rows(queries), k: rows(keys), v: rows(keys) }
+        let (width, shared) = (self.width(), self.shared());
+        let mut rows =
+            |count: u32, width: usize| normal(self.dtype, random, count as usize * width);
+        Sample { q: rows(queries, width), k: rows(keys, shared), v: rows(keys, shared) }
     }
 
     /// The output's bytes, one vector for each sample.
@@ -84,23 +93,23 @@ impl Case {
 
     /// As [`run`](Self::run), and the operations of the tensor cores.
     fn run_profiled(&self, device: &Device, samples: &[Sample]) -> (Vec<Vec<u8>>, u64) {
-        let width = self.width();
+        let (width, shared) = (self.width(), self.shared());
         let queries: Vec<_> = samples.iter().map(|s| (s.q.len() / width) as u32).collect();
-        let keys: Vec<_> = samples.iter().map(|s| (s.k.len() / width) as u32).collect();
+        let keys: Vec<_> = samples.iter().map(|s| (s.k.len() / shared) as u32).collect();
         let packed = |of: fn(&Sample) -> &Vec<f64>| -> Vec<f64> {
             samples.iter().flat_map(|sample| of(sample).clone()).collect()
         };
         let parts = [packed(|s| &s.q), packed(|s| &s.k), packed(|s| &s.v)];
         let bytes = self.dtype.bytes() as usize;
         let (mut buffers, operands) = if self.merged {
-            let rows = |n: usize| parts[n].chunks_exact(width);
+            let rows = |n: usize| parts[n].chunks_exact(if n == 0 { width } else { shared });
             let merged: Vec<f64> = rows(0)
                 .zip(rows(1))
                 .zip(rows(2))
                 .flat_map(|((q, k), v)| [q, k, v].concat())
                 .collect();
-            let offset = |n| (n * width * bytes) as u64;
-            let operands = [0, 1, 2].map(|n| Operand { buffer: 0, offset: offset(n) });
+            let columns = [0, width, width + shared];
+            let operands = columns.map(|at| Operand { buffer: 0, offset: (at * bytes) as u64 });
             (vec![encode(self.dtype, &merged)], operands)
         } else {
             let buffers = parts.iter().map(|numbers| encode(self.dtype, numbers)).collect();
@@ -125,19 +134,20 @@ impl Case {
 
     /// In f64, with `round` after each op.
     fn reference(&self, sample: &Sample, round: impl Fn(f64) -> f64) -> Vec<f64> {
-        let (width, size) = (self.width(), self.head_size as usize);
-        let turned = |x: &[f64]| self.options.turned(x, size, &round);
-        let (q, k) = (turned(&sample.q), turned(&sample.k));
+        let (width, shared, size) = (self.width(), self.shared(), self.head_size as usize);
+        let turned = |x: &[f64], width: usize| self.options.turned(x, [width / size, size], &round);
+        let (q, k) = (turned(&sample.q, width), turned(&sample.k, shared));
         let tables = self.options.rows(self.dtype, size);
         let mut out = vec![0.0; q.len()];
         for (i, (q, out)) in q.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate() {
             for head in 0..HEADS as usize {
                 let columns = head * size..(head + 1) * size;
+                let own = if self.options.shared { 0..size } else { columns.clone() };
                 let q = &q[columns.clone()];
-                let seen = (0..k.len() / width).filter(|j| self.options.sees(i, *j));
+                let seen = (0..k.len() / shared).filter(|j| self.options.sees(i, *j));
                 let scores: Vec<(usize, f64)> = seen
                     .map(|j| {
-                        let k = &k[j * width..][columns.clone()];
+                        let k = &k[j * shared..][own.clone()];
                         let distance = i as i64 - j as i64;
                         let product = round(dot(q, k));
                         let product =
@@ -150,7 +160,7 @@ impl Case {
                 let weights: Vec<f64> = scores.iter().map(|s| (s.1 - largest).exp()).collect();
                 let total: f64 = weights.iter().sum();
                 for (weight, (j, _)) in weights.iter().zip(&scores) {
-                    let v = &sample.v[j * width..][columns.clone()];
+                    let v = &sample.v[j * shared..][own.clone()];
                     for (out, v) in out[columns.clone()].iter_mut().zip(v) {
                         *out += round(weight / total) * v;
                     }

@@ -17,6 +17,8 @@ pub(super) struct Options {
     pub(super) mask: Band,
     pub(super) bias: Bias,
     pub(super) rotary: Option<Rotary>,
+    /// All heads of queries share one of keys and values.
+    pub(super) shared: bool,
 }
 
 fn bytes(numbers: &[f64]) -> Vec<u8> {
@@ -60,11 +62,16 @@ impl Options {
     }
 
     /// Rows of heads turned by their positions, in f32 as the table has it.
-    pub(super) fn turned(&self, x: &[f64], size: usize, round: &dyn Fn(f64) -> f64) -> Vec<f64> {
+    pub(super) fn turned(
+        &self,
+        x: &[f64],
+        [heads, size]: [usize; 2],
+        round: &dyn Fn(f64) -> f64,
+    ) -> Vec<f64> {
         let mut out = x.to_vec();
         let Some(rotary) = self.rotary else { return out };
         let half = rotary.dims as usize / 2;
-        for (row, x) in out.chunks_exact_mut(HEADS as usize * size).enumerate() {
+        for (row, x) in out.chunks_exact_mut(heads * size).enumerate() {
             for head in x.chunks_exact_mut(size) {
                 for pair in 0..half {
                     let (sine, cosine) = turn(rotary, row, pair);
@@ -217,11 +224,18 @@ fn rotations() {
 }
 
 #[test]
+fn shared_heads() {
+    let rotary = Some(Rotary { pairs: Pairs::Half, dims: 8 });
+    let mask = Band { before: None, after: Some(0) };
+    check_all(&Options { mask, rotary, shared: true, ..Options::default() });
+}
+
+#[test]
 fn all_together() {
     let mask = Band { before: Some(30), after: Some(0) };
     let rotary = Some(Rotary { pairs: Pairs::Half, dims: 8 });
     for bias in [Bias::Relative { reach: 10 }, Bias::Alibi { slopes: vec![0.25, 1.0] }] {
-        check_all(&Options { mask, bias, rotary });
+        check_all(&Options { mask, bias, rotary, shared: false });
     }
 }
 
@@ -234,7 +248,12 @@ fn options_on_warpgroups() {
         (Bias::Alibi { slopes: vec![0.5, 0.0625] }, Bias::Relative { reach: 20 });
     let biased = |bias: &Bias| Options { bias: bias.clone(), ..Options::default() };
     let rotary = |pairs, dims| Options { rotary: turned(pairs, dims), ..Options::default() };
-    let all = |before, after, bias, rotary| Options { mask: Band { before, after }, bias, rotary };
+    let all = |before, after, bias, rotary| Options {
+        mask: Band { before, after },
+        bias,
+        rotary,
+        shared: false,
+    };
     let f16 = Float::F16;
     for (size, dtype, options, long) in [
         (64, f16, band(None, Some(0)), 300),
@@ -260,7 +279,7 @@ fn rows_by_distance() {
     for dtype in [Float::F32, Float::F16, Float::Bf16] {
         let case = |size: u32, reach, c2p, p2c, mask| {
             let bias = Bias::Disentangled { reach, c2p, p2c };
-            let options = Options { mask, bias, rotary: None };
+            let options = Options { mask, bias, ..Options::default() };
             Case::with(size, (3.0 * size as f32).sqrt().recip(), dtype, true, options)
         };
         let all = Band::default();

@@ -90,8 +90,8 @@ fn result_type(op: &Op, xs: &[&TensorType]) -> Outcome {
         Op::Concat { axis } => concat(xs, *axis),
         Op::Reshape { shape } => reshape(xs[0], shape),
         Op::Transpose { perm } => transpose(xs[0], perm),
-        Op::Attention { heads, head_size, scale: _, mask, bias, rotary } => {
-            attention::attention(xs, *heads, *head_size)?;
+        Op::Attention { heads, head_size, group, scale: _, mask, bias, rotary } => {
+            attention::attention(xs, *heads, *head_size, *group)?;
             if let Some(rotary) = rotary {
                 attention::turns(rotary, *head_size)?;
             }

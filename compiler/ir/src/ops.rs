@@ -264,13 +264,16 @@ op_table! {
     }
     /// Multi-head attention over one sample's own rows (Vaswani et al. 2017):
     /// per head `out = softmax(scale * q k^T + bias) v` over the keys that the mask lets a query see;
-    /// q `[Q, heads*head_size]`, k and v `[K, heads*head_size]`. Head `h` is columns `h*head_size ..`.
+    /// q `[Q, heads*head_size]`, k and v `[K, heads/group*head_size]`. Head `h` of q is columns `h*head_size ..`, and sees
+    /// head `h/group` of k and v.
     /// With a mask other than `all` or with a bias, Q is K. `tables` are what the bias asks for.
     Attention = "attention"(q, k, v, tables: many) {
         /// How many heads.
         heads: usize,
         /// Columns of one head.
         head_size: usize,
+        /// How many heads of q share one of k and v (Ainslie et al. 2023); divides `heads`.
+        group: usize = 1,
         /// Multiplies the scores.
         scale: Real,
         /// Which keys a query sees.
@@ -325,7 +328,7 @@ impl Op {
     /// Attention without mask, bias or rotation.
     pub fn attention(heads: usize, head_size: usize, scale: f64) -> Op {
         let (mask, bias, rotary) = (Band::ALL, Bias::None, None);
-        Op::Attention { heads, head_size, scale: Real(scale), mask, bias, rotary }
+        Op::Attention { heads, head_size, group: 1, scale: Real(scale), mask, bias, rotary }
     }
 
     /// The dimensions among the attributes.

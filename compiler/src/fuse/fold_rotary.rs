@@ -46,7 +46,7 @@ impl Rule for FoldRotary {
     }
 
     fn apply(&self, graph: &Graph, at: NodeId) -> Outcome {
-        let Some(Op::Attention { heads, head_size, scale, mask, bias, rotary: None }) =
+        let Some(Op::Attention { heads, head_size, group, scale, mask, bias, rotary: None }) =
             graph.op(at)
         else {
             return Outcome::NoMatch;
@@ -64,7 +64,8 @@ impl Rule for FoldRotary {
         let &Op::Rotary { rotary, heads: count, head_size: size } = q else {
             return Outcome::NoMatch;
         };
-        if q != k || (count, size) != (*heads, *head_size) {
+        let of_k = Op::Rotary { rotary, heads: count / group, head_size: size };
+        if *k != of_k || (count, size) != (*heads, *head_size) {
             return Outcome::Refused(format!(
                 "{} and {} are not turned as the attention's heads are",
                 shown(graph, turned[0]),
@@ -77,10 +78,11 @@ impl Rule for FoldRotary {
             }
             operands[operand] = graph.operands(id)[0];
         }
-        let (heads, head_size, scale, mask) = (*heads, *head_size, *scale, *mask);
+        let (heads, head_size, group) = (*heads, *head_size, *group);
+        let (scale, mask) = (*scale, *mask);
         let (bias, rotary) = (bias.clone(), Some(rotary));
         let mut rewrite = Rewrite::new(graph);
-        let op = Op::Attention { heads, head_size, scale, mask, bias, rotary };
+        let op = Op::Attention { heads, head_size, group, scale, mask, bias, rotary };
         let built = rewrite.op(graph.name(at), op, &operands);
         built
             .map(|attention| {

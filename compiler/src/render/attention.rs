@@ -18,6 +18,8 @@ const MOST_HEADS: u32 = 65_535;
 #[derive(Debug, Serialize)]
 pub(super) struct Attention {
     pub(super) head_size: u32,
+    /// Heads of queries for each of keys and values, if more than one.
+    pub(super) group: Option<u32>,
     pub(super) factor: CFloat,
     q_stride: u32,
     k_stride: u32,
@@ -45,10 +47,12 @@ pub(super) struct Mma(pub(super) Attention);
 #[serde(transparent)]
 pub(super) struct Fma(pub(super) Attention);
 
-/// Parameters for `heads` heads of `head_size` columns; `options` are made for them.
+/// Parameters for `heads` heads of `head_size` columns, `group` of which share one of keys and values; `options` are made
+/// for them.
 pub(super) fn params(
     site: &Site<'_>,
     [heads, head_size]: [u32; 2],
+    group: u32,
     scale: f32,
     mut options: Options,
 ) -> Result<Attention, RenderError> {
@@ -66,6 +70,14 @@ pub(super) fn params(
     if !(1..=MOST_HEADS).contains(&heads) {
         return Err(size("the number of heads", heads, MOST_HEADS));
     }
+    if group == 0 || !heads.is_multiple_of(group) {
+        return Err(RenderError::Parameter {
+            kernel,
+            what: format!("the heads that share one of {heads}"),
+            expected: "a divisor of the number of heads",
+            found: group.to_string(),
+        });
+    }
     let factor = (f64::from(scale) * LOG2_E) as f32;
     // Masked scores are infinite, and 0 times them would not be.
     if !factor.is_normal() {
@@ -76,7 +88,7 @@ pub(super) fn params(
             found: scale.to_string(),
         });
     }
-    let width = heads * head_size;
+    let (width, shared) = (heads * head_size, heads / group * head_size);
     let (q, k, v, out) = (site.operand(0)?, site.operand(1)?, site.operand(2)?, site.output);
     // A move is within a head's own columns, and every head begins at one.
     let access =
@@ -91,10 +103,11 @@ pub(super) fn params(
     let (tile_queries, tile_keys) = options.tiles(site.dtype, head_size).unwrap_or(usual);
     Ok(Attention {
         head_size,
+        group: (group > 1).then_some(group),
         factor: CFloat(factor),
         q_stride: rows::stride(kernel, width, q)?,
-        k_stride: rows::stride(kernel, width, k)?,
-        v_stride: rows::stride(kernel, width, v)?,
+        k_stride: rows::stride(kernel, shared, k)?,
+        v_stride: rows::stride(kernel, shared, v)?,
         out_stride: rows::stride(kernel, width, out)?,
         q_move: access(q),
         k_move: access(k),
@@ -109,7 +122,8 @@ pub(super) fn params(
 
 impl Attention {
     fn stem(&self) -> String {
-        format!("attention_{}x{}{}", self.heads, self.head_size, self.options.stem())
+        let group = self.group.map_or_else(String::new, |group| format!("_by_{group}"));
+        format!("attention_{}x{}{group}{}", self.heads, self.head_size, self.options.stem())
     }
 
     /// Bytes of the tiles: queries, two pairs of keys and values, and what the options need.
@@ -202,7 +216,7 @@ mod tests {
         let site = Site { kernel: &kernel, dtype, operands: &operands, output };
         let heads = [heads, head_size];
         let options = Options::new("attention", dtype, heads, Band::default(), bias, None).unwrap();
-        params(&site, heads, scale, options)
+        params(&site, heads, 1, scale, options)
     }
 
     #[test]

@@ -58,7 +58,8 @@ pub(super) struct Warpgroups {
 }
 
 /// Parameters of an attention that `attention` describes; `None` where the other kernels have to do it: numbers of four
-/// bytes, rows or heads that don't begin at multiples of 16 bytes, and scores that need rows by distance.
+/// bytes, rows or heads that don't begin at multiples of 16 bytes, heads of queries that share one of keys, and scores that
+/// need rows by distance.
 pub(super) fn params(site: &Site<'_>, attention: &Attention) -> Option<Warpgroups> {
     let Attention { head_size, factor, out_stride, out_move, heads, ref options, .. } = *attention;
     let per_piece = u64::from(16 / site.dtype.bytes());
@@ -67,7 +68,12 @@ pub(super) fn params(site: &Site<'_>, attention: &Attention) -> Option<Warpgroup
             matrix.stride.is_multiple_of(per_piece) && matrix.column.is_multiple_of(per_piece)
         })
     });
-    if site.dtype == Float::F32 || !aligned || !u64::from(head_size).is_multiple_of(per_piece) {
+    let shared = attention.group.is_some();
+    if site.dtype == Float::F32
+        || shared
+        || !aligned
+        || !u64::from(head_size).is_multiple_of(per_piece)
+    {
         return None;
     }
     let usual = options.usual()?.clone();

@@ -204,10 +204,10 @@ impl Renderer {
                 }
                 self.add(site, &params)
             }
-            Kernel::Attention { heads, head_size, scale, mask, bias, rotary } => {
+            Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary } => {
                 let (kernel, heads) = (site.kernel.name(), [*heads, *head_size]);
                 let options = Options::new(kernel, site.dtype, heads, *mask, bias, *rotary)?;
-                let params = attention::params(site, heads, *scale, options)?;
+                let params = attention::params(site, heads, *group, *scale, options)?;
                 let wgmma = || attention_wgmma::params(site, &params);
                 if let Some(params) = self.hopper.then(wgmma).flatten() {
                     return self.add(site, &params);

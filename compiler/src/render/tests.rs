@@ -37,7 +37,7 @@ fn templates_use_exactly_the_fields_of_their_params() {
     let heads = || {
         let options =
             Options::new("attention", Float::F16, [1, 8], Band::default(), &Bias::None, None);
-        attention::params(&site, [1, 8], 1.0, options.unwrap()).unwrap()
+        attention::params(&site, [1, 8], 1, 1.0, options.unwrap()).unwrap()
     };
     same_names(&rms_norm::params(&site, 8, 1e-12).unwrap());
     same_names(&rotary::params(&site, 1, 8, turns).unwrap());

@@ -100,8 +100,8 @@ fn attention_on_warpgroups_compiles_without_spills_or_warnings() {
     let mut sources = Vec::new();
     for (i, (head_size, mask, bias, rotary)) in cases.into_iter().enumerate() {
         let dtype = if i % 2 == 0 { Float::F16 } else { Float::Bf16 };
-        let (heads, scale) = (4, 0.125);
-        let kernel = Kernel::Attention { heads, head_size, scale, mask, bias, rotary };
+        let (heads, group, scale) = (4, 1, 0.125);
+        let kernel = Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary };
         let width = u64::from(heads * head_size);
         let operands = [0, 1, 2].map(|n| Matrix { column: n * width, stride: 3 * width });
         let output = Matrix { column: 0, stride: width };
@@ -131,8 +131,9 @@ fn attention_with_options_compiles_without_spills_or_warnings() {
                 (causal, slopes(), turned(Pairs::Interleaved, dims)),
             ];
             for (mask, bias, rotary) in options {
-                let (heads, scale) = (4, 0.125);
-                let kernel = Kernel::Attention { heads, head_size, scale, mask, bias, rotary };
+                let (heads, group, scale) = (4, 1, 0.125);
+                let kernel =
+                    Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary };
                 sources.push(of_merged(&kernel, heads * head_size, dtype));
             }
         }
@@ -144,8 +145,8 @@ fn attention_with_options_compiles_without_spills_or_warnings() {
         };
         for head_size in widths {
             let bias = Bias::Disentangled { reach: 511, c2p: true, p2c: true };
-            let (heads, scale, mask, rotary) = (4, 0.125, Band::default(), None);
-            let kernel = Kernel::Attention { heads, head_size, scale, mask, bias, rotary };
+            let (heads, group, scale, mask, rotary) = (4, 1, 0.125, Band::default(), None);
+            let kernel = Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary };
             sources.push(of_merged(&kernel, heads * head_size, dtype));
         }
     }

@@ -107,7 +107,7 @@ impl Count<'_> {
                 let others = f64::from(u8::from(*bias)) + epilogue.len() as f64;
                 (2.0 * elements * f64::from(*k), elements * others)
             }
-            Kernel::Attention { heads, head_size, scale: _, mask, bias, rotary } => {
+            Kernel::Attention { heads, head_size, group, scale: _, mask, bias, rotary } => {
                 let (heads, d) = (f64::from(*heads), f64::from(*head_size));
                 let pairs = self.pairs(*mask);
                 let (terms, added) = match bias {
@@ -118,8 +118,8 @@ impl Count<'_> {
                     }
                 };
                 let turned = rotary.map_or(0.0, |rotary| {
-                    let rows = [0, 1].map(|nth| self.operand_rows(nth)).iter().sum::<f64>();
-                    3.0 * rows * heads * f64::from(rotary.dims)
+                    let [q, k] = [0, 1].map(|nth| self.operand_rows(nth));
+                    3.0 * (q + k / f64::from(*group)) * heads * f64::from(rotary.dims)
                 });
                 let products = heads * pairs * d * (4.0 + 2.0 * terms);
                 (products, heads * pairs * (5.0 + added) + elements + turned)

@@ -199,13 +199,17 @@ pub enum Kernel {
     /// Per sample and head `softmax(scale * q k^T + bias) v` over the sample's own rows, as far as the mask lets a query
     /// see.
     ///
-    /// Operands: q, k, v, each a view of `heads * head_size` columns; what the bias names; what the rotation names.
+    /// Operands: q, a view of `heads * head_size` columns; k and v, each one of `heads / group * head_size`; what the bias
+    /// names; what the rotation names.
     /// q's rows may count otherwise than k's and v's if there is neither mask nor bias.
     Attention {
         /// How many heads; head `h` is columns `h * head_size ..`.
         heads: u32,
         /// Columns of a head.
         head_size: u32,
+        /// How many heads of q share one of k and v; head `h` sees theirs of number `h / group`.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        group: u32,
         /// Multiplies the scores.
         scale: f32,
         /// Which keys a query sees.
@@ -329,8 +333,16 @@ impl Kernel {
     /// Attention without mask, bias or rotation.
     pub fn attention(heads: u32, head_size: u32, scale: f32) -> Kernel {
         let (mask, bias, rotary) = (Band::default(), Bias::None, None);
-        Kernel::Attention { heads, head_size, scale, mask, bias, rotary }
+        Kernel::Attention { heads, head_size, group: 1, scale, mask, bias, rotary }
     }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(n: &u32) -> bool {
+    *n == 1
 }
 
 macro_rules! kernel_table {

@@ -75,15 +75,25 @@ fn padded(head_size: usize) -> Option<usize> {
     head_size.checked_next_multiple_of(PANEL)
 }
 
+/// How a row is shared out.
+#[derive(Clone, Copy)]
+pub(super) struct Heads {
+    /// Columns of a head.
+    pub(super) size: usize,
+    /// How many heads of queries share one of keys and values.
+    pub(super) group: usize,
+}
+
 /// Runs a step of this kernel.
 pub(super) fn run(
     args: Args<'_>,
-    head_size: usize,
+    heads: Heads,
     scale: f32,
     mask: Band,
     bias: &Bias,
     rotary: Option<Rotary>,
 ) {
+    let Heads { size: head_size, group } = heads;
     let operands = args.operands();
     let (q, k, v) = (operands.matrix(0), operands.matrix(1), operands.matrix(2));
     let (queries, keys) = (operands.offsets(0), operands.offsets(1));
@@ -98,15 +108,17 @@ pub(super) fn run(
         // Nothing outside of the window is read, so a long sample costs what its band holds.
         let seen = window.keys(block.rows.start - start..block.rows.end - start, keys.len());
         let rows = keys.start + seen.start..keys.start + seen.end;
+        let head = column / head_size;
+        let shared = head / group * head_size;
         args.isa.run(Head {
             q: q.columns(column, head_size),
-            k: k.columns(column, head_size).rows(rows.clone()),
-            v: v.columns(column, head_size).rows(rows),
+            k: k.columns(shared, head_size).rows(rows.clone()),
+            v: v.columns(shared, head_size).rows(rows),
             start,
             first_key: seen.start,
             scale,
             window,
-            bias: Distance::new(bias, &operands, column / head_size, head_size),
+            bias: Distance::new(bias, &operands, head, head_size),
             turns,
             scratch: scratch.numbers(),
             block,

@@ -97,8 +97,9 @@ pub(crate) fn run(kernel: &Kernel, args: Args<'_>) {
         Kernel::Linear { n, k, bias, epilogue } => {
             linear::run(args, *n as usize, *k as usize, *bias, epilogue);
         }
-        Kernel::Attention { heads: _, head_size, scale, mask, bias, rotary } => {
-            attention::run(args, *head_size as usize, *scale, *mask, bias, *rotary);
+        Kernel::Attention { heads: _, head_size, group, scale, mask, bias, rotary } => {
+            let heads = attention::Heads { size: *head_size as usize, group: *group as usize };
+            attention::run(args, heads, *scale, *mask, bias, *rotary);
         }
         Kernel::Rotary { heads: _, head_size, rotary } => {
             rotary::run(args, *head_size as usize, *rotary);

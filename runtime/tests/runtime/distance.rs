@@ -21,6 +21,8 @@ struct Tables {
 struct Case {
     heads: usize,
     size: usize,
+    /// Heads of queries for each of keys and values.
+    group: usize,
     mask: Band,
     bias: Bias,
     rotary: Option<Rotary>,
@@ -101,10 +103,15 @@ impl Case {
     }
 
     fn reference(&self, tables: &Tables, x: &[f64], scale: f64) -> Vec<f64> {
-        let width = self.heads * self.size;
-        let rows = x.len() / (3 * width);
+        let (width, shared) = (self.heads * self.size, self.shared());
+        let whole = width + 2 * shared;
+        let rows = x.len() / whole;
         let part = |row: usize, part: usize, head: usize| {
-            &x[row * 3 * width + part * width + head * self.size..][..self.size]
+            let start = match part {
+                0 => head * self.size,
+                part => width + (part - 1) * shared + head / self.group * self.size,
+            };
+            &x[row * whole + start..][..self.size]
         };
         let mut out = vec![0.0; rows * width];
         for (i, out) in out.chunks_exact_mut(width).enumerate() {
@@ -135,15 +142,23 @@ impl Case {
         out
     }
 
+    /// The columns of keys, or of values.
+    fn shared(&self) -> usize {
+        self.heads / self.group * self.size
+    }
+
     fn check(&self, what: &str) {
-        let Case { heads, size, mask, ref bias, rotary } = *self;
+        let Case { heads, size, group, mask, ref bias, rotary } = *self;
         let mut noise = Noise(31);
         let tables = self.tables(&mut noise);
         let (width, scale) = ((heads * size) as u64, 1.5 / (size as f32).sqrt());
         let mut build = Build::new(false);
-        let x = build.input("x", L, 3 * width);
-        let qkv = build.copy(x, 3 * width);
-        let mut operands: Vec<_> = (0..3).map(|i| columns(qkv, i * width, width)).collect();
+        let shared = self.shared() as u64;
+        let whole = width + 2 * shared;
+        let x = build.input("x", L, whole);
+        let qkv = build.copy(x, whole);
+        let parts = [(0, width), (width, shared), (width + shared, shared)];
+        let mut operands = parts.map(|(start, width)| columns(qkv, start, width)).to_vec();
         match bias {
             Bias::None | Bias::Alibi { .. } => {}
             Bias::Relative { reach } => {
@@ -163,11 +178,11 @@ impl Case {
             operands.push(build.weight(&[4096, rotary.dims.into()], &tables.turns));
         }
         let bias = bias.clone();
-        let (heads, head_size) = (heads as u32, size as u32);
-        let kernel = Kernel::Attention { heads, head_size, scale, mask, bias, rotary };
+        let (heads, head_size, group) = (heads as u32, size as u32, group as u32);
+        let kernel = Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary };
         let out = build.step(kernel, operands, L, width);
         build.output("out", out);
-        let error = check(&build, &rows_of(3 * width, &mut noise), |sample| {
+        let error = check(&build, &rows_of(whole, &mut noise), |sample| {
             self.reference(&tables, &f64s(&sample.floats[0].2), scale.into())
         });
         report(what, error, 3e-6);
@@ -175,7 +190,7 @@ impl Case {
 }
 
 fn plain(heads: usize, size: usize) -> Case {
-    Case { heads, size, mask: Band::default(), bias: Bias::None, rotary: None }
+    Case { heads, size, group: 1, mask: Band::default(), bias: Bias::None, rotary: None }
 }
 
 fn band(before: Option<u64>, after: Option<u64>) -> Band {
@@ -237,6 +252,16 @@ fn rotations() {
     let rotary = Some(Rotary { pairs: Pairs::Interleaved, dims: 8 });
     let mask = band(Some(2), Some(40));
     Case { rotary, mask, ..plain(2, 64) }.check("turned in a band");
+}
+
+#[test]
+fn shared_heads() {
+    Case { group: 2, ..plain(4, 12) }.check("two heads of keys for four");
+    Case { group: 3, mask: band(None, Some(0)), ..plain(3, 33) }.check("one head of keys, causal");
+    let rotary = Some(Rotary { pairs: Pairs::Half, dims: 8 });
+    Case { group: 2, rotary, ..plain(6, 8) }.check("shared heads, turned");
+    let bias = Bias::Disentangled { reach: 16, c2p: true, p2c: true };
+    Case { group: 2, bias, ..plain(2, 16) }.check("shared heads, disentangled");
 }
 
 /// Turning by itself gives what attention turns.

@@ -37,6 +37,8 @@ impl Heads {
 /// sum and softmax.
 pub(super) struct Attention<'a> {
     pub(super) heads: Heads,
+    /// Heads of q for each of k and v.
+    pub(super) group: usize,
     pub(super) scale: f64,
     pub(super) mask: Band,
     pub(super) bias: &'a Bias,
@@ -48,30 +50,35 @@ impl Attention<'_> {
     /// The result for q, k, v and the tables.
     pub(super) fn run(&self, xs: &[&[f64]]) -> Vec<f64> {
         let width = self.heads.width();
-        let turned = |x: &[f64]| match &self.rotary {
+        let shared = Heads { count: self.heads.count / self.group, ..self.heads };
+        let turned = |x: &[f64], heads: Heads| match &self.rotary {
             Some(rotary) => {
-                let turned = self.heads.turned(x, rotary);
+                let turned = heads.turned(x, rotary);
                 turned.into_iter().map(|x| self.rounding.round(x)).collect()
             }
             None => x.to_vec(),
         };
-        let (q, k, v) = (turned(xs[0]), turned(xs[1]), xs[2]);
+        let (q, k, v) = (turned(xs[0], self.heads), turned(xs[1], shared), xs[2]);
+        let keys_width = shared.width();
         let mut out = vec![0.0; q.len()];
         for (i, q) in q.chunks(width).enumerate() {
             for head in 0..self.heads.count {
                 let first = head * self.heads.size;
                 let columns = first..first + self.heads.size;
-                let seen: Vec<_> = (0..k.len() / width).filter(|&j| self.mask.sees(i, j)).collect();
+                let own = head / self.group * self.heads.size;
+                let count = k.len() / keys_width;
+                let seen: Vec<_> = (0..count).filter(|&j| self.mask.sees(i, j)).collect();
                 let scores = seen.iter().map(|&j| {
-                    let k = &k[j * width..][columns.clone()];
+                    let k = &k[j * keys_width + own..][..self.heads.size];
                     self.score(head, [i, j], &q[columns.clone()], k, &xs[3..])
                 });
                 let mut weights: Vec<_> = scores.collect();
                 softmax(&mut weights);
                 for (weight, j) in weights.into_iter().zip(seen) {
                     let weight = self.rounding.round(weight);
-                    for column in columns.clone() {
-                        out[i * width + column] += weight * v[j * width + column];
+                    let v = &v[j * keys_width + own..][..self.heads.size];
+                    for (out, v) in out[i * width + first..].iter_mut().zip(v) {
+                        *out += weight * v;
                     }
                 }
             }

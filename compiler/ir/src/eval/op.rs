@@ -179,10 +179,10 @@ fn computed(
             }
             row
         }
-        Op::Attention { heads, head_size, scale, mask, bias, rotary } => {
+        Op::Attention { heads, head_size, group, scale, mask, bias, rotary } => {
             let heads = attention::Heads { count: *heads, size: *head_size };
-            let (scale, mask) = (scale.0, *mask);
-            let rule = attention::Attention { heads, scale, mask, bias, rotary: *rotary, rounding };
+            let (group, scale, mask, rotary) = (*group, scale.0, *mask, *rotary);
+            let rule = attention::Attention { heads, group, scale, mask, bias, rotary, rounding };
             rule.run(&xs.iter().map(|x| floats(x)).collect::<Vec<_>>())
         }
         Op::Rotary { heads, head_size, rotary } => {

@@ -22,11 +22,19 @@ fn rows_of_heads(name: &str, x: &TensorType, of: &TensorType, width: &Dim) -> Re
     Ok(())
 }
 
-/// q, k and v are rows of heads; k and v have one type.
-pub(super) fn attention(xs: &[&TensorType], heads: usize, head_size: usize) -> Result<(), String> {
-    let width = heads_width(heads, head_size)?;
-    for (name, x) in ["q", "k", "v"].iter().zip(xs) {
-        rows_of_heads(name, x, xs[0], &width)?;
+/// q, k and v are rows of heads; k and v have one type, and a head for each `group` of q's.
+pub(super) fn attention(
+    xs: &[&TensorType],
+    heads: usize,
+    head_size: usize,
+    group: usize,
+) -> Result<(), String> {
+    if group == 0 || !heads.is_multiple_of(group) {
+        return Err(format!("{heads} heads don't fall into groups of {group}"));
+    }
+    let (width, shared) = (heads_width(heads, head_size)?, heads_width(heads / group, head_size)?);
+    for (name, x, width) in [("q", xs[0], &width), ("k", xs[1], &shared), ("v", xs[2], &shared)] {
+        rows_of_heads(name, x, xs[0], width)?;
     }
     same(xs[1], xs[2], "k and v")
 }

@@ -11,7 +11,10 @@ impl Maker {
     /// Attention as an op of its own, with a mask, a bias and rotations, or some of them.
     pub(super) fn attention_by_distance(&mut self, x: NodeId) -> NodeId {
         let (heads, head_size, width) = (self.heads, self.head_size, self.width());
-        let [mut q, mut k, v] = [(); 3].map(|()| self.linear(x, width, width));
+        // Heads of k and v that heads of q share, sometimes.
+        let group = if heads.is_multiple_of(2) && self.random.chance(30) { 2 } else { 1 };
+        let shared = width / group;
+        let [mut q, mut k, v] = [width, shared, shared].map(|out| self.linear(x, out, width));
         let mut rotary = self.rotation();
         if self.random.chance(50)
             && let Some(rotary) = rotary.take()
@@ -19,6 +22,7 @@ impl Maker {
             q = self.op("turned", Op::Rotary { heads, head_size, rotary }, &[q]);
             let other = if self.random.chance(20) { self.rotation() } else { Some(rotary) };
             if let Some(rotary) = other {
+                let heads = heads / group;
                 k = self.op("turned", Op::Rotary { heads, head_size, rotary }, &[k]);
             }
         }
@@ -39,7 +43,7 @@ impl Maker {
             operands.push(self.weight("distances", &[rows, columns]));
         }
         let scale = Real(self.random.pick(&[1.0, 0.5]));
-        let op = Op::Attention { heads, head_size, scale, mask, bias, rotary };
+        let op = Op::Attention { heads, head_size, group, scale, mask, bias, rotary };
         self.op("attended", op, &operands)
     }
 

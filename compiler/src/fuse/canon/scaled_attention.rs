@@ -48,7 +48,8 @@ impl Rule for ScaledAttention {
     }
 
     fn apply(&self, graph: &Graph, at: NodeId) -> Outcome {
-        let Some(Op::Attention { heads, head_size, scale, mask, bias, rotary }) = graph.op(at)
+        let Some(Op::Attention { heads, head_size, group, scale, mask, bias, rotary }) =
+            graph.op(at)
         else {
             return Outcome::NoMatch;
         };
@@ -73,10 +74,10 @@ impl Rule for ScaledAttention {
             return Outcome::Refused(format!("the scale would be {}", scale.0));
         }
         operands[place] = x;
-        let (heads, head_size, mask) = (*heads, *head_size, *mask);
+        let (heads, head_size, group, mask) = (*heads, *head_size, *group, *mask);
         let (bias, rotary) = (bias.clone(), *rotary);
         let mut rewrite = Rewrite::new(graph);
-        let op = Op::Attention { heads, head_size, scale, mask, bias, rotary };
+        let op = Op::Attention { heads, head_size, group, scale, mask, bias, rotary };
         rewrite
             .op(graph.name(at), op, &operands)
             .map(|attention| {

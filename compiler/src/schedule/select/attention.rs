@@ -19,6 +19,8 @@ const MOST_ROWS: i128 = 1 << 22;
 pub(super) struct Heads {
     pub(super) count: usize,
     pub(super) size: usize,
+    /// How many of them share one of k and v.
+    pub(super) group: usize,
 }
 
 impl Selector<'_> {
@@ -37,11 +39,13 @@ impl Selector<'_> {
             (mask != Band::ALL).then(|| format!("the mask {mask}")),
             (*bias != Bias::None).then(|| format!("the bias {bias}")),
             rotary.map(|rotary| format!("the rotation {rotary}")),
+            (heads.group > 1).then(|| format!("each head of k and v to {} of q", heads.group)),
         ];
         let asked: Vec<_> = asked.into_iter().flatten().collect();
+        let shared = out.width / heads.group as u64;
         let mut operands = Vec::new();
-        for &x in &xs[..3] {
-            operands.push(self.rows_of_heads(x, out.width)?);
+        for (&x, width) in xs.iter().zip([out.width, shared, shared]) {
+            operands.push(self.rows_of_heads(x, width)?);
         }
         let counted = matches!(bias, Bias::Relative(_) | Bias::Disentangled { .. });
         let most = if counted || rotary.is_some() {
@@ -55,6 +59,7 @@ impl Selector<'_> {
         let kernel = Kernel::Attention {
             heads: heads.count as u32,
             head_size: heads.size as u32,
+            group: heads.group as u32,
             scale: scale as f32,
             mask: plan::Band { before: mask.before, after: mask.after },
             bias,

@@ -40,12 +40,12 @@ impl Selector<'_> {
                 };
                 Ok((kernel, operands, reason.to_owned()))
             }
-            Op::Attention { heads, head_size, scale, mask, bias, rotary } => {
-                let heads = attention::Heads { count: *heads, size: *head_size };
+            Op::Attention { heads, head_size, group, scale, mask, bias, rotary } => {
+                let heads = attention::Heads { count: *heads, size: *head_size, group: *group };
                 self.attention(&xs, out, heads, scale.0, *mask, bias, *rotary)
             }
             Op::Rotary { heads, head_size, rotary } => {
-                let heads = attention::Heads { count: *heads, size: *head_size };
+                let heads = attention::Heads { count: *heads, size: *head_size, group: 1 };
                 self.rotary(xs[0], out, heads, *rotary)
             }
             Op::RmsNorm { eps } => {

@@ -35,6 +35,8 @@ pub(super) struct Attention {
     pub(super) qkv: [Operand; 3],
     pub(super) turned: bool,
     pub(super) heads: usize,
+    /// How many heads of queries share one of keys and values, which have `heads / group` of them.
+    pub(super) group: usize,
     pub(super) head_size: usize,
     /// Queries and keys.
     pub(super) rows: [Dim; 2],
@@ -115,7 +117,7 @@ fn whole(
     terms: &Terms,
     frame: &[Dim],
     v: ValueId,
-    (turned, causal): (bool, bool),
+    (mut turned, causal): (bool, bool),
 ) -> Result<Attention, String> {
     let [leading @ .., queries, keys] = frame else {
         return Err(format!("expected scores of at least two axes, found {}", program.node(v).ty));
@@ -126,10 +128,18 @@ fn whole(
     let head_size = head_size.ok_or("the head size depends on the sizes")?;
     let (q, k, factor) = terms.content.ok_or("its scores are no product of queries and keys")?;
     let (q, q_factor) = operand(program, q);
+    let (mut k, mut v, mut group) = (k, v, 1);
+    if let (Some((own_k, of_k)), Some((own_v, of_v))) =
+        (shared(program, k, turned), shared(program, v, false))
+        && of_k == of_v
+        && heads.is_multiple_of(of_k)
+    {
+        (k, v, group, turned) = (own_k, own_v, of_k, false);
+    }
     let (k, k_factor) = operand(program, k);
     let scale = factor * q_factor * k_factor;
-    let (v, v_factor) = (Operand { root: v, views: Vec::new() }, 1.0);
-    if !scale.is_finite() || v_factor != 1.0 {
+    let v = Operand { root: v, views: Vec::new() };
+    if !scale.is_finite() {
         return Err(format!("its scale is {scale}"));
     }
     let seen = mask::recognise(program, frame, &terms.seen, &terms.added, causal)?;
@@ -152,6 +162,7 @@ fn whole(
         qkv: [q, k, v],
         turned,
         heads: usize::try_from(heads).map_err(|_| "there are too many heads")?,
+        group: usize::try_from(group).map_err(|_| "there are too many heads")?,
         head_size: usize::try_from(head_size).map_err(|_| "the heads are too wide")?,
         rows: [queries.clone(), keys.clone()],
         scale,
@@ -160,6 +171,50 @@ fn whole(
         table,
         positions,
     })
+}
+
+/// The heads of keys or values before each is repeated for the queries' heads that share it, `[.., heads, 1, rows, size]`,
+/// and how often it is. If `turned`, the value has the last two axes the other way round.
+///
+/// Written `[.., heads, rows, size] -> [.., heads, 1, rows, size] -> [.., heads, n, rows, size] -> [.., heads * n, rows, size]`.
+fn shared(program: &Program<'_>, mut value: ValueId, mut turned: bool) -> Option<(ValueId, u64)> {
+    loop {
+        let node = program.node(value);
+        match (&node.op, &node.operands[..]) {
+            (Op::Cast, &[x]) if program.node(x).ty.kind == node.ty.kind => value = x,
+            (Op::Permute { perm }, &[x]) if turned => {
+                let rank = perm.len();
+                let mut last: Vec<_> = (0..rank).collect();
+                last.swap(rank.checked_sub(2)?, rank - 1);
+                if *perm != last {
+                    return None;
+                }
+                (value, turned) = (x, false);
+            }
+            // Axes of 1 come and go, and leading axes may be folded into the heads.
+            (Op::Reshape, &[x]) if !matches!(program.node(x).op, Op::Expand) => {
+                let (from, to) = (squeezed(program.shape(x)), squeezed(&node.ty.shape));
+                if from != to {
+                    return None;
+                }
+                value = x;
+            }
+            (Op::Reshape, &[expanded]) if !turned => {
+                let &[own] = &program.node(expanded).operands[..] else { return None };
+                let [lead @ .., heads, times, rows, size] = program.shape(expanded) else {
+                    return None;
+                };
+                let before = program.shape(own);
+                let joined = heads.checked_mul(times)?;
+                let whole = [lead, &[joined, rows.clone(), size.clone()]].concat();
+                let apart = [lead, &[heads.clone(), Dim::fixed(1), rows.clone(), size.clone()]];
+                let fits = squeezed(&node.ty.shape) == squeezed(&whole) && before == apart.concat();
+                let times = times.as_fixed().filter(|&times| times > 1)?;
+                return fits.then_some((own, times));
+            }
+            _ => return None,
+        }
+    }
 }
 
 /// A value before factors that are numbers, which are taken out through views.

@@ -330,10 +330,11 @@ impl Lower<'_, '_> {
         let q = self.rows_of_heads(&q, shape, false, &part("query"))?;
         let k = self.seen(k)?;
         let (a, b) = if found.turned { (&size, &keys) } else { (&keys, &size) };
-        let shape = [heads.clone(), a.clone(), b.clone()];
+        let shared = Dim::from(found.heads / found.group);
+        let shape = [shared.clone(), a.clone(), b.clone()];
         let k = self.rows_of_heads(&k, shape, found.turned, &part("key"))?;
         let v = self.seen(v)?;
-        let shape = [heads.clone(), keys, size.clone()];
+        let shape = [shared, keys, size.clone()];
         let v = self.rows_of_heads(&v, shape, false, &part("value"))?;
         let mut operands = vec![q, k, v];
         let mut bias = Bias::None;
@@ -371,6 +372,7 @@ impl Lower<'_, '_> {
         let op = IrOp::Attention {
             heads: found.heads,
             head_size: found.head_size,
+            group: found.group,
             scale: Real(found.scale),
             mask: found.mask,
             bias,

@@ -66,6 +66,8 @@ pub(super) fn lower(l: &mut Lower<'_, '_>, value: ValueId) -> Result<Option<Lowe
 
 fn index(row: f64, extent: &Dim) -> Result<usize, String> {
     let rows = extent.as_fixed().ok_or("expected a table of fixed size")?;
+    // Counted from the end, as PyTorch does.
+    let row = if row < 0.0 { row + rows as f64 } else { row };
     match row >= 0.0 && row < rows as f64 {
         true => Ok(row as usize),
         false => Err(format!("row {row} is not in a table of {rows}")),

@@ -466,6 +466,14 @@ pub enum Fault {
         /// Columns of a head.
         head_size: u32,
     },
+    /// Heads that don't fall into groups that share keys and values.
+    #[error("expected a group that divides {heads} heads, found {group}")]
+    Groups {
+        /// Heads.
+        heads: u32,
+        /// How many share one of keys and values.
+        group: u32,
+    },
     /// A bias by head with another number of slopes.
     #[error("expected a slope for each of {heads} heads, found {found}")]
     Slopes {

@@ -26,9 +26,9 @@ pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
             }
             args.writes(u64::from(*n))
         }
-        Kernel::Attention { heads, head_size, scale, mask, bias, rotary } => {
+        Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary } => {
             number("scale", *scale, false)?;
-            args.attention([*heads, *head_size], mask, bias, rotary.as_ref())
+            args.attention([*heads, *head_size, *group], mask, bias, rotary.as_ref())
         }
         Kernel::Rotary { heads, head_size, rotary } => {
             let width = heads_width(*heads, *head_size)?;

@@ -28,7 +28,7 @@ fn attention(p: &mut Program, change: Kernel, tables: &[(DType, &[u64])]) {
 }
 
 fn with(mask: Band, bias: Bias, rotary: Option<Rotary>) -> Kernel {
-    Kernel::Attention { heads: 2, head_size: 2, scale: 0.5, mask, bias, rotary }
+    Kernel::Attention { heads: 2, head_size: 2, group: 1, scale: 0.5, mask, bias, rotary }
 }
 
 fn biased(bias: Bias) -> Kernel {

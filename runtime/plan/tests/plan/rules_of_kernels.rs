@@ -280,6 +280,23 @@ fn attention() {
     );
     keeps(with!(2, Kernel::Attention { scale, .. } => *scale = -1.0));
     breaks(
+        with!(2, Kernel::Attention { group, .. } => *group = 0),
+        expect! {"step 2 `attended`: expected a group that divides 2 heads, found 0"},
+    );
+    breaks(
+        with!(2, Kernel::Attention { group, .. } => *group = 3),
+        expect! {"step 2 `attended`: expected a group that divides 2 heads, found 3"},
+    );
+    breaks(
+        with!(2, Kernel::Attention { group, .. } => *group = 2),
+        expect! {"step 2 `attended`: operand 1: expected 2 columns, found 4"},
+    );
+    keeps(|p| {
+        with!(2, Kernel::Attention { group, .. } => *group = 2)(p);
+        p.steps[2].operands[1] = view(1, 4, 2);
+        p.steps[2].operands[2] = view(1, 6, 2);
+    });
+    breaks(
         |p| p.steps[2].operands[0] = view(5, 0, 4),
         expect! {"step 2 `attended`: operand 0: expected rows by extent 0, found one row a sample"},
     );

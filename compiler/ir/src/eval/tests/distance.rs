@@ -8,7 +8,7 @@ use crate::eval::{Tensor, eval_node};
 use crate::ops::Op;
 
 fn attention(mask: Band, bias: Bias) -> Op {
-    Op::Attention { heads: 1, head_size: 1, scale: Real(2.), mask, bias, rotary: None }
+    Op::Attention { heads: 1, head_size: 1, group: 1, scale: Real(2.), mask, bias, rotary: None }
 }
 
 /// Rows of one column; queries and keys of zero, so that only the options give scores.
@@ -81,7 +81,7 @@ fn rotations_turn_pairs_by_the_row() {
     let v = f(&[3, 2], &[1., 0., 2., 0., 4., 0.]);
     let op = |rotary| {
         let (mask, bias) = (Band::ALL, Bias::None);
-        Op::Attention { heads: 1, head_size: 2, scale: Real(1.), mask, bias, rotary }
+        Op::Attention { heads: 1, head_size: 2, group: 1, scale: Real(1.), mask, bias, rotary }
     };
     let turn = Op::Rotary { heads: 1, head_size: 2, rotary: one };
     let apart = run(&turn, &[&q]);

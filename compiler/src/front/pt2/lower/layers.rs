@@ -162,7 +162,10 @@ impl Call<'_, '_> {
             return Err(self.wrong("expected query, key and value of as many axes, at least two"));
         }
         let size = self.fixed(q, rank - 1)?;
-        if self.flag("enable_gqa")? {
+        // A single head of keys and values serves all heads of queries without being told to.
+        let single = |call: &Self, x: ValueId| rank > 2 && call.shape(x)[rank - 3] == Dim::fixed(1);
+        let shared = single(self, k) && single(self, v) && !single(self, q);
+        if self.flag("enable_gqa")? || shared {
             (k, v) = (self.grouped(q, k)?, self.grouped(q, v)?);
         }
         let scale = self.scalar("scale", Scalar::Float(1.0 / (size as f64).sqrt()))?.float();

@@ -246,7 +246,17 @@ fn products_with_tables_looked_up_by_distance_are_disentangled() {
 }
 
 #[test]
-fn keys_shared_by_heads_are_put_side_by_side() {
+fn keys_shared_by_heads_are_read_where_they_lie() {
+    for whole in [true, false] {
+        let graph = lifted(&shared(whole));
+        assert!(lines(&graph, "concat").is_empty(), "{graph}");
+        let attention = lines(&graph, "attention");
+        assert!(attention[0].contains("heads = 2, head_size = 4, group = 2"), "{attention:?}");
+    }
+}
+
+/// Attention, whole or written out, of two heads that share one of keys and values.
+fn shared(whole: bool) -> Sketch {
     let mut t = Sketch::new(12);
     let [q, _, _] = heads(&mut t);
     let x = t.input("z", F, &[b(), s(), n(WIDTH)]);
@@ -257,12 +267,16 @@ fn keys_shared_by_heads_are_put_side_by_side() {
         let every = t.expand(turned, &[b(), n(1), n(HEADS), s(), n(SIZE)]);
         t.reshape(every, &[b(), n(HEADS), s(), n(SIZE)])
     });
-    let shape = t.ty(q).shape;
-    let op = Op::Attention { scale: 0.5, causal: true };
-    let context = t.op(op, &[q, k, v], F, &shape);
-    merged(&mut t, context);
-    let graph = lifted(&t);
-    assert_eq!(lines(&graph, "concat").len(), 2);
+    if whole {
+        let shape = t.ty(q).shape;
+        let op = Op::Attention { scale: 0.5, causal: true };
+        let context = t.op(op, &[q, k, v], F, &shape);
+        merged(&mut t, context);
+    } else {
+        let scores = scores(&mut t, q, k, 0.5);
+        weighted(&mut t, scores, v);
+    }
+    t
 }
 
 #[test]

@@ -18,22 +18,26 @@ pub(super) fn heads_width(heads: u32, head_size: u32) -> Result<u64, Fault> {
 impl Args<'_> {
     pub(super) fn attention(
         &mut self,
-        [heads, head_size]: [u32; 2],
+        [heads, head_size, group]: [u32; 3],
         mask: &Band,
         bias: &Bias,
         rotary: Option<&Rotary>,
     ) -> Result<(), Fault> {
         let width = heads_width(heads, head_size)?;
+        if group == 0 || !heads.is_multiple_of(group) {
+            return Err(Fault::Groups { heads, group });
+        }
+        let shared = heads_width(heads / group, head_size)?;
         self.count(3 + bias.operands() + usize::from(rotary.is_some()))?;
         let queries = self.output.rows;
         self.matrix(queries, width)?;
         let keys = if mask.is_all() && bias.is_none() {
-            self.columns(width)?
+            self.columns(shared)?
         } else {
-            self.matrix(queries, width)?;
+            self.matrix(queries, shared)?;
             queries
         };
-        self.matrix(keys, width)?;
+        self.matrix(keys, shared)?;
         self.bias(heads, width, bias)?;
         if let Some(rotary) = rotary {
             self.rotary(head_size, rotary, &[queries, keys])?;
