@@ -4,14 +4,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use bytec_ir::{Graph, NodeId};
-use bytec_plan::manifest::RuleReport;
+use bytec_plan::manifest::{Manifest, OpOrigin, Report, RuleReport};
+use bytec_plan::program::{Program, Step};
 use serde::Serialize;
 
-use crate::fuse::{self, Fused, Packed, Placement};
-use crate::schedule::{self, Schedule};
+use crate::fuse::{self, Placement};
 use crate::target::Target;
-use crate::{CompileError, FrontOptions, front};
+use crate::{CompileError, FrontOptions, front, report, schedule};
 
 /// How a model's ops become steps.
 #[derive(Debug, Serialize)]
@@ -99,63 +98,63 @@ pub fn explain(
         Ok(compiled) => (Some(compiled), None),
         Err(problem) => (None, Some(problem)),
     };
-    let fates = Fates { source: &model.graph, fused: &fused, compiled: compiled.as_ref() };
-    let ops = model.graph.topological().into_iter().filter_map(|id| fates.of(id)).collect();
-    let steps = fates.steps();
-    let (front, target) = (model.front.to_owned(), target.to_string());
-    Ok((Explanation { front, target, ops, steps, rules: fused.reports }, problem))
+    let shared = |id| {
+        compiled.as_ref().is_some_and(|(packed, _)| packed.placement[&id] == Placement::Shared)
+    };
+    let origins = report::ops(&model.graph, &fused.graph, &fused.origins, shared);
+    let steps = compiled.as_ref().map(|(_, schedule)| &schedule.steps[..]);
+    let explanation =
+        explained(model.front.to_owned(), target.to_string(), &origins, steps, fused.reports);
+    Ok((explanation, problem))
 }
 
-struct Fates<'a> {
-    source: &'a Graph,
-    fused: &'a Fused,
-    compiled: Option<&'a (Packed, Schedule)>,
+/// Explains a program of a plan, by what its manifest keeps of the model.
+pub fn explain_program(manifest: &Manifest, program: &Program) -> Explanation {
+    let Report { ops, rules, .. } = &manifest.report;
+    let target = format!("{}:{}", program.target, program.dtype.name());
+    explained(manifest.front.clone(), target, ops, Some(&program.steps), rules.clone())
 }
 
-impl Fates<'_> {
-    fn of(&self, id: NodeId) -> Option<OpFate> {
-        let op = self.source.op(id)?;
-        Some(OpFate {
-            name: self.source.name(id).to_owned(),
-            op: op.kind().to_string(),
-            ty: self.source.ty(id).to_string(),
-            rules: self.fused.origins.rules(id).iter().map(|&rule| rule.to_owned()).collect(),
-            fate: self.fate(id),
-        })
+fn explained(
+    front: String,
+    target: String,
+    origins: &[OpOrigin],
+    steps: Option<&[Step]>,
+    rules: Vec<RuleReport>,
+) -> Explanation {
+    let known: Option<BTreeSet<&str>> =
+        steps.map(|steps| steps.iter().map(|step| step.name.as_str()).collect());
+    let of_step = |step: &Step| StepOrigin {
+        name: step.name.clone(),
+        kernel: step.kernel.name().to_owned(),
+        reason: step.reason.clone(),
+        from: origins
+            .iter()
+            .filter(|op| op.became.contains(&step.name))
+            .map(|op| op.name.clone())
+            .collect(),
+    };
+    Explanation {
+        front,
+        target,
+        ops: origins.iter().map(|op| fate(op, known.as_ref())).collect(),
+        steps: steps.unwrap_or_default().iter().map(of_step).collect(),
+        rules,
     }
+}
 
-    fn fate(&self, id: NodeId) -> Fate {
-        let graph = &self.fused.graph;
-        let became: Vec<_> = self.fused.origins.became(id).collect();
-        let names = || became.iter().map(|&id| graph.name(id).to_owned());
-        if became.is_empty() {
-            return Fate::Gone;
-        }
-        let Some((packed, schedule)) = self.compiled else {
-            return Fate::Ops { ops: names().collect() };
-        };
-        let known: BTreeSet<&str> = schedule.steps.iter().map(|step| step.name.as_str()).collect();
-        let steps: Vec<_> = names().filter(|name| known.contains(name.as_str())).collect();
-        if !steps.is_empty() {
-            return Fate::Steps { steps };
-        }
-        let shared = became.iter().all(|id| packed.placement[id] == Placement::Shared);
-        if shared { Fate::Weights } else { Fate::View }
-    }
-
-    fn steps(&self) -> Vec<StepOrigin> {
-        let Some((_, schedule)) = self.compiled else { return Vec::new() };
-        let graph = &self.fused.graph;
-        let from = |name: &str| -> Vec<String> {
-            let sources = graph.value(name).into_iter().flat_map(|id| self.fused.origins.of(id));
-            sources.map(|id| self.source.name(id).to_owned()).collect()
-        };
-        let origin = |step: &bytec_plan::program::Step| StepOrigin {
-            name: step.name.clone(),
-            kernel: step.kernel.name().to_owned(),
-            reason: step.reason.clone(),
-            from: from(&step.name),
-        };
-        schedule.steps.iter().map(origin).collect()
-    }
+/// What an op is in the end, among these steps; `None` if the model can't be compiled.
+fn fate(op: &OpOrigin, steps: Option<&BTreeSet<&str>>) -> OpFate {
+    let of_steps = |steps: &BTreeSet<&str>| -> Vec<String> {
+        op.became.iter().filter(|name| steps.contains(name.as_str())).cloned().collect()
+    };
+    let fate = match steps.map(of_steps) {
+        _ if op.became.is_empty() => Fate::Gone,
+        None => Fate::Ops { ops: op.became.clone() },
+        Some(steps) if !steps.is_empty() => Fate::Steps { steps },
+        Some(_) if op.weights => Fate::Weights,
+        Some(_) => Fate::View,
+    };
+    let OpOrigin { name, op, ty, rules, .. } = op.clone();
+    OpFate { name, op, ty, rules, fate }
 }

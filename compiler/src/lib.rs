@@ -132,9 +132,9 @@ where
         progress.done(format!("{} values, {}", model.graph.len(), model.front));
 
         progress.stage("fuse");
-        let (fused, rules) = fuse::run(&model.graph, fuse::RULES).map_err(CompileError::from)?;
-        let packed = fuse::pack::pack(&fused).map_err(CompileError::from)?;
-        progress.done(format!("{} values", fused.len()));
+        let fused = fuse::run_followed(&model.graph, fuse::RULES).map_err(CompileError::from)?;
+        let packed = fuse::pack::pack(&fused.graph).map_err(CompileError::from)?;
+        progress.done(format!("{} values", fused.graph.len()));
 
         progress.stage("schedule");
         let schedules: Result<Vec<_>, _> =
@@ -153,8 +153,8 @@ where
         });
 
         progress.stage("emit");
-        let mut stages = report::stages(&model.graph, &fused, &schedules, &codes);
-        let mut report = report::report(&model, &packed, rules);
+        let mut stages = report::stages(&model.graph, &fused.graph, &schedules, &codes);
+        let mut report = report::report(&model, &packed, fused.reports, &fused.origins);
         report.notes.extend(codes.iter().flatten().flat_map(Code::defects));
         let manifest = Manifest { report, ..report::manifest(&model) };
         let kernels = report::kernels(&codes);
@@ -165,7 +165,7 @@ where
             .collect();
         let tokenizer = model.tokenizer.as_deref();
         let bundled = Bundled { tokenizer, strip_ptx: options.strip_ptx };
-        let mut emitted = emit::emit(&fused, parts, &model.weights, bundled, manifest)
+        let mut emitted = emit::emit(&fused.graph, parts, &model.weights, bundled, manifest)
             .map_err(CompileError::from)?;
         emitted.kernels = kernels;
         stages.files.push(report::plan_stage(&emitted));

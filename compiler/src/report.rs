@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytec_ir::{Graph, NodeId};
-use bytec_plan::manifest::{Manifest, Report, RuleReport};
+use bytec_plan::manifest::{Manifest, OpOrigin, Report, RuleReport};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -11,6 +11,7 @@ use crate::Stages;
 use crate::code::Code;
 use crate::emit::Emitted;
 use crate::front::Loaded;
+use crate::fuse::Origins;
 use crate::fuse::pack::{Packed, Placement};
 use crate::schedule::Schedule;
 
@@ -30,9 +31,15 @@ pub(crate) fn manifest(model: &Loaded) -> Manifest {
 }
 
 /// What was read, fused and left out.
-pub(crate) fn report(model: &Loaded, packed: &Packed, rules: Vec<RuleReport>) -> Report {
+pub(crate) fn report(
+    model: &Loaded,
+    packed: &Packed,
+    rules: Vec<RuleReport>,
+    origins: &Origins,
+) -> Report {
     let shared = |id: NodeId| packed.placement[&id] == Placement::Shared;
     Report {
+        ops: ops(&model.graph, &packed.graph, origins, shared),
         ops_before: count_ops(&model.graph, |_| true),
         ops_after: count_ops(&packed.graph, |id| !shared(id)),
         ops_folded: count_ops(&packed.graph, shared),
@@ -42,6 +49,27 @@ pub(crate) fn report(model: &Loaded, packed: &Packed, rules: Vec<RuleReport>) ->
         non_finite: non_finite(model, &packed.graph),
         notes: model.notes.clone(),
     }
+}
+
+/// What became of each op of a source graph; `shared` says which values of the fused graph depend on weights alone.
+pub(crate) fn ops(
+    source: &Graph,
+    fused: &Graph,
+    origins: &Origins,
+    shared: impl Fn(NodeId) -> bool,
+) -> Vec<OpOrigin> {
+    let origin = |id: NodeId| {
+        let became: Vec<_> = origins.became(id).collect();
+        Some(OpOrigin {
+            name: source.name(id).to_owned(),
+            op: source.op(id)?.kind().to_string(),
+            ty: source.ty(id).to_string(),
+            rules: origins.rules(id).iter().map(|&rule| rule.to_owned()).collect(),
+            weights: !became.is_empty() && became.iter().all(|&id| shared(id)),
+            became: became.into_iter().map(|id| fused.name(id).to_owned()).collect(),
+        })
+    };
+    source.topological().into_iter().filter_map(origin).collect()
 }
 
 /// What a compiled GPU kernel takes.

@@ -43,6 +43,16 @@ fn plans_verify_against_it() {
     let about: Value = serde_json::from_str(&metadata["golden"]).expect("JSON");
     let largest = about["f32_vs_f64"]["logits"]["max_abs"].as_f64().expect("a number");
     assert!(largest > 0.0 && largest < 1e-3, "{largest}");
+    // What rounding costs in each element type is what a program of it is allowed.
+    let of = |dtype: &str| {
+        let of = &about[format!("{dtype}_vs_f64")]["logits"];
+        of["max_abs"].as_f64().expect("a number") / of["scale"].as_f64().expect("a number")
+    };
+    assert!(of("f32") < of("f16") && of("f16") < of("bf16"), "{about}");
+    let allowed = findings["results"][0]["tolerance"].as_f64().expect("a number");
+    assert!((allowed - (2.0 * of("f32")).max(2e-6)).abs() < 1e-12, "{allowed}");
+    let bound = findings["bound"].as_str().expect("words");
+    assert!(bound.contains("twice what rounding"), "{bound}");
 }
 
 #[test]

@@ -225,14 +225,19 @@ Examples:
   bytec verify minilm.plan --text \"The cat sits outside\" --devices cpu,sim --steps
   bytec verify bert.plan --inputs in.safetensors --devices cpu,sim --steps --json | jq .steps
 
-Every sample runs packed with others and alone; the two must be the same bits. Values must lie within a tolerance of
---reference, or else of the first device's. It is relative to the output's scale, the largest value expected in any
-sample: 5e-6 for f32 programs, 1e-2 for f16, 8e-2 for bf16; of two programs the coarser. Those for f16 and bf16 are
-coarse, ten times the type's epsilon: they find a wrong kernel, not a lost digit. --tolerance sets another. NaN equals
-NaN only.
+Every sample runs packed with others and alone; the two must be the same bits. Values must lie near those of --reference,
+or else of the first device: so far, relative to the output's scale, the largest value expected in any sample.
+
+- Against a file of `bytec golden`: twice what rounding to the program's element type after each op costs the model, which
+  the file says; in f32 at least 2e-6.
+- Against another file: 2e-6 in f32, 1e-2 in f16, 8e-2 in bf16. Those for f16 and bf16 are coarse, ten times the type's
+  epsilon: they find a wrong kernel, not a lost digit.
+- Against another device: the same, of two programs the coarser; of two f32 programs each may be 2e-6 off.
+
+--tolerance sets another. NaN equals NaN only.
 
 --steps also holds the result of every step against that of the first device's step which gives the value of the same
-name by the same kernel, within the same tolerances of that value's scale, and names the first step that is wrong. Errors
+name by the same kernel, as against another device, relative to that value's scale, and names the first step that is wrong. Errors
 grow from step to step; a jump between two lines is where to look. Steps without a counterpart are listed.
 
 A reference may leave out samples and outputs, which the report lists. Texts are samples 0, 1 and so on.")]
@@ -275,7 +280,8 @@ Examples:
 
 The graph is evaluated as it was read, before any fusion, one op after the other in f64. Ids and floats are random, the
 same for the same --seed. The file holds `<sample>.<input>` and `<sample>.<output>`, each sample without batch axis or
-padding; its metadata holds the error of the same evaluation in f32, by output.")]
+padding; its metadata holds the errors of the same evaluation with rounding to f32, f16 and bf16 after each op, by output.
+`bytec verify` allows twice those.")]
 pub(crate) struct GoldenArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -335,7 +341,9 @@ Examples:
 
 Each step is followed by the model's ops that it computes, with the rules that took them there. Then come ops that need no
 step, and the near misses: where a rule found its pattern, and which guard refused it. A model that can't be compiled is
-explained as far as fusion came, and the exit code is 2. A plan holds its steps and rules, not the ops it was made of.")]
+explained as far as fusion came, and the exit code is 2. A plan is explained program by program.
+
+Entries that come again with other numbers in their names, as a model's layers do, are counted; --json has them all.")]
 pub(crate) struct ExplainArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,

@@ -1,15 +1,20 @@
 //! `bytec explain`: what every op of a model becomes, by which rules, and which guards refused others.
 
+mod fold;
+
 use std::fs::File;
 use std::io::{self, Read, Write, stdout};
 use std::path::Path;
 
 use bytec_compiler::FrontOptions;
-use bytec_compiler::explain::{Explanation, Fate, OpFate, StepOrigin, explain as explain_model};
+use bytec_compiler::explain::{
+    Explanation, Fate, OpFate, StepOrigin, explain as explain_model, explain_program,
+};
 use bytec_plan::header::MAGIC;
 use bytec_plan::manifest::RuleReport;
 use serde::Serialize;
 
+use self::fold::Entry;
 use crate::Outcome;
 use crate::args::ExplainArgs;
 use crate::failure::Failure;
@@ -28,6 +33,8 @@ pub(crate) fn explain(args: &ExplainArgs) -> Outcome {
         writeln!(out)?;
     } else {
         show(&mut out, &explanation)?;
+        writeln!(out)?;
+        near_misses(&mut out, &explanation.rules)?;
     }
     problem.map_or(Ok(()), |problem| Err(problem.into()))
 }
@@ -40,24 +47,17 @@ fn is_plan(path: &Path) -> bool {
 
 /// What `--json` prints of a plan.
 #[derive(Serialize)]
-struct Planned<'a> {
-    front: &'a str,
-    programs: Vec<PlannedProgram<'a>>,
-    rules: &'a [RuleReport],
+struct Planned {
+    front: String,
+    programs: Vec<PlannedProgram>,
+    rules: Vec<RuleReport>,
 }
 
 #[derive(Serialize)]
-struct PlannedProgram<'a> {
-    target: &'a str,
-    steps: Vec<PlannedStep<'a>>,
-}
-
-#[derive(Serialize)]
-struct PlannedStep<'a> {
-    name: &'a str,
-    kernel: &'a str,
-    reason: &'a str,
-    rules: Vec<&'a str>,
+struct PlannedProgram {
+    target: String,
+    ops: Vec<OpFate>,
+    steps: Vec<StepOrigin>,
 }
 
 fn explain_plan(args: &ExplainArgs) -> Outcome {
@@ -68,57 +68,43 @@ fn explain_plan(args: &ExplainArgs) -> Outcome {
         )));
     }
     let (index, _) = plan_file::read(&args.model.source)?;
-    let rules = &index.manifest.report.rules[..];
-    let applied = |name: &str| {
-        let rules = rules.iter().filter(|rule| rule.applied.iter().any(|at| at == name));
-        rules.map(|rule| rule.rule.as_str()).collect()
-    };
-    let programs = index.programs.iter().map(|program| PlannedProgram {
-        target: &program.target,
-        steps: program
-            .steps
-            .iter()
-            .map(|step| PlannedStep {
-                name: &step.name,
-                kernel: step.kernel.name(),
-                reason: &step.reason,
-                rules: applied(&step.name),
-            })
-            .collect(),
-    });
-    let planned = Planned { front: &index.manifest.front, programs: programs.collect(), rules };
+    let programs = index.programs.iter().map(|program| explain_program(&index.manifest, program));
     let mut out = stdout().lock();
     if args.json {
+        let programs = programs.map(|Explanation { target, ops, steps, .. }| PlannedProgram {
+            target,
+            ops,
+            steps,
+        });
+        let (front, rules) = (index.manifest.front.clone(), index.manifest.report.rules.clone());
+        let planned = Planned { front, programs: programs.collect(), rules };
         serde_json::to_writer_pretty(&mut out, &planned).map_err(Failure::json)?;
         writeln!(out)?;
         return Ok(());
     }
-    for program in &planned.programs {
-        writeln!(out, "{} steps for {}", program.steps.len(), program.target)?;
-        for step in &program.steps {
-            writeln!(out, "\n%{} = {}: {}", step.name, step.kernel, step.reason)?;
-            if !step.rules.is_empty() {
-                writeln!(out, "  applied here: {}", step.rules.join(", "))?;
-            }
-        }
+    for program in programs {
+        show(&mut out, &program)?;
         writeln!(out)?;
     }
-    near_misses(&mut out, planned.rules)?;
+    near_misses(&mut out, &index.manifest.report.rules)?;
     Ok(())
 }
 
 /// A heading, and which ops stand under it.
 type Section = (&'static str, fn(&Fate) -> bool);
 
+/// The steps with the ops they come from, then the ops that have none.
 fn show(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
-    let Explanation { front, target, ops, steps, rules } = explanation;
+    let Explanation { front, target, ops, steps, .. } = explanation;
     writeln!(out, "{front}: {} ops become {} steps for {target}", ops.len(), steps.len())?;
     let columns = Columns::of(ops);
-    for StepOrigin { name, kernel, reason, .. } in steps {
-        writeln!(out, "\n%{name} = {kernel}: {reason}")?;
+    let blocks = steps.iter().map(|StepOrigin { name, kernel, reason, .. }| {
         let of = |op: &&OpFate| matches!(&op.fate, Fate::Steps { steps } if steps.contains(name));
-        columns.show(out, ops.iter().filter(of))?;
-    }
+        let lines = ops.iter().filter(of).map(|op| format!("\n{}", columns.line(op)));
+        let text = format!("%{name} = {kernel}: {reason}{}", lines.collect::<String>());
+        Entry { name: name.clone(), text }
+    });
+    fold::write(out, &blocks.collect::<Vec<_>>(), "\n")?;
     let sections: [Section; 4] = [
         ("no step of their own: read in place, or counted by the kernel", |fate| {
             *fate == Fate::View
@@ -130,14 +116,15 @@ fn show(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
         ("as far as fusion came", |fate| matches!(fate, Fate::Ops { .. })),
     ];
     for (title, wanted) in sections {
-        let found: Vec<_> = ops.iter().filter(|op| wanted(&op.fate)).collect();
+        let found = ops.iter().filter(|op| wanted(&op.fate));
+        let found = found.map(|op| Entry { name: op.name.clone(), text: columns.line(op) });
+        let found: Vec<_> = found.collect();
         if !found.is_empty() {
             writeln!(out, "\n{title}")?;
-            columns.show(out, found.into_iter())?;
+            fold::write(out, &found, "")?;
         }
     }
-    writeln!(out)?;
-    near_misses(out, rules)
+    Ok(())
 }
 
 /// How wide the columns of a list of ops are.
@@ -155,20 +142,13 @@ impl Columns {
         }
     }
 
-    fn show<'a>(
-        &self,
-        out: &mut impl Write,
-        ops: impl Iterator<Item = &'a OpFate>,
-    ) -> io::Result<()> {
-        for OpFate { name, op, ty, rules, fate } in ops {
-            let mut what = rules.join(", ");
-            if let Fate::Ops { ops } = fate {
-                what = format!("{what} -> %{}", ops.join(", %"));
-            }
-            let line = format!("  {op:<0$}  %{name:<1$}  {ty:<16}  {what}", self.op, self.name);
-            writeln!(out, "{}", line.trim_end())?;
+    fn line(&self, OpFate { name, op, ty, rules, fate }: &OpFate) -> String {
+        let mut what = rules.join(", ");
+        if let Fate::Ops { ops } = fate {
+            what = format!("{what} -> %{}", ops.join(", %"));
         }
-        Ok(())
+        let line = format!("  {op:<0$}  %{name:<1$}  {ty:<16}  {what}", self.op, self.name);
+        line.trim_end().to_owned()
     }
 }
 
@@ -182,9 +162,11 @@ fn near_misses(out: &mut impl Write, rules: &[RuleReport]) -> io::Result<()> {
     )?;
     let width = rules.iter().map(|rule| rule.rule.len()).max().unwrap_or(0);
     for rule in rules {
-        for refusal in &rule.refused {
-            writeln!(out, "  {:<width$}  %{}: {}", rule.rule, refusal.at, refusal.reason)?;
-        }
+        let entries = rule.refused.iter().map(|refusal| Entry {
+            name: refusal.at.clone(),
+            text: format!("  {:<width$}  %{}: {}", rule.rule, refusal.at, refusal.reason),
+        });
+        fold::write(out, &entries.collect::<Vec<_>>(), "")?;
     }
     Ok(())
 }

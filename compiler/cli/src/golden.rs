@@ -8,6 +8,7 @@ use bytec_compiler::{CompileError, file};
 use bytec_ir::dim::Bindings;
 use bytec_ir::eval::{Data, EvalError, Rounding, Tensor, bind, eval};
 use bytec_ir::{Graph, sample};
+use bytec_plan::program::DType;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
 use serde_json::json;
@@ -16,6 +17,8 @@ use crate::args::{GoldenArgs, Sizes};
 use crate::batches::{self, Values};
 use crate::failure::Failure;
 use crate::progress::Bar;
+use crate::tensors::Samples;
+use crate::verify::errors_key;
 use crate::{Outcome, outputs, tensors};
 
 /// The sizes of samples, unless the caller says.
@@ -40,12 +43,20 @@ struct Held {
     bytes: Vec<u8>,
 }
 
-/// How far f32 is from f64 in one output, over all samples.
+/// How far an element type is from f64 in one output, over all samples.
 #[derive(Clone, Copy, Default)]
 struct Error {
+    /// Infinite where the element type has no number for what f64 has one for.
     largest: f64,
     scale: f64,
 }
+
+/// The errors of each element type, by output.
+type Errors = BTreeMap<&'static str, BTreeMap<String, Error>>;
+
+/// The element types that targets compute in.
+const ELEMENTS: [(DType, Rounding); 3] =
+    [(DType::F32, Rounding::F32), (DType::F16, Rounding::F16), (DType::Bf16, Rounding::Bf16)];
 
 pub(crate) fn golden(args: &GoldenArgs) -> Outcome {
     args.model.refuse_as_output(&args.output)?;
@@ -60,13 +71,25 @@ pub(crate) fn golden(args: &GoldenArgs) -> Outcome {
     };
     let mut bar = Bar::new(samples.len() as u64, false);
     let mut held = Vec::new();
-    let mut errors = BTreeMap::new();
+    let mut errors = Errors::new();
     for sample in &samples {
         held.extend(evaluate(&model, sample, &mut errors)?);
         bar.advance(&sample.label);
     }
     bar.finish();
     write(args, &held, &errors)
+}
+
+impl Error {
+    fn add(&mut self, exact: &[f64], rounded: &[f64]) {
+        for (&exact, &rounded) in exact.iter().zip(rounded) {
+            if exact.is_finite() {
+                let error = (exact - rounded).abs();
+                self.largest = self.largest.max(if error.is_nan() { f64::INFINITY } else { error });
+                self.scale = self.scale.max(exact.abs());
+            }
+        }
+    }
 }
 
 /// A random sample of every size asked for.
@@ -96,7 +119,7 @@ fn drawn(graph: &Graph, args: &GoldenArgs) -> Result<Vec<Sample>, Failure> {
 /// The samples of a file, each held against what the model takes. Outputs that the file also has are passed over.
 fn given(graph: &Graph, path: &Path) -> Result<Vec<Sample>, Failure> {
     let is_output = |name: &str| graph.outputs().iter().any(|output| output.name == name);
-    let (keys, items) = tensors::read(path, is_output)?;
+    let Samples { keys, items, .. } = tensors::read(path, is_output)?;
     let sample = |(key, item): (String, batches::Item)| {
         let bad = |error: EvalError| {
             let at = format!("{}: {}", path.display(), item.label);
@@ -156,25 +179,22 @@ fn bindings(graph: &Graph, sizes: &Sizes) -> Result<Bindings, Failure> {
 }
 
 /// One sample's inputs and outputs.
-fn evaluate(
-    model: &Loaded,
-    sample: &Sample,
-    errors: &mut BTreeMap<String, Error>,
-) -> Result<Vec<Held>, Failure> {
+fn evaluate(model: &Loaded, sample: &Sample, errors: &mut Errors) -> Result<Vec<Held>, Failure> {
     let Sample { key, label, inputs } = sample;
     let run = |rounding| {
         eval(&model.graph, inputs, &model.weights, rounding)
             .map_err(|error| Failure::bad_input(anyhow::Error::new(error).context(label.clone())))
     };
-    let (exact, single) = (run(Rounding::Exact)?, run(Rounding::F32)?);
-    for (name, exact) in &exact {
-        let (Data::Float(exact), Data::Float(single)) = (&exact.data, &single[name].data) else {
-            continue;
-        };
-        let error = errors.entry(name.clone()).or_default();
-        for (exact, single) in exact.iter().zip(single) {
-            error.largest = error.largest.max((exact - single).abs());
-            error.scale = error.scale.max(exact.abs());
+    let exact = run(Rounding::Exact)?;
+    for (dtype, rounding) in ELEMENTS {
+        let rounded = run(rounding)?;
+        let errors = errors.entry(dtype.name()).or_default();
+        for (name, exact) in &exact {
+            let (Data::Float(exact), Data::Float(rounded)) = (&exact.data, &rounded[name].data)
+            else {
+                continue;
+            };
+            errors.entry(name.clone()).or_default().add(exact, rounded);
         }
     }
     Ok(inputs.iter().chain(&exact).map(|(name, tensor)| hold(key, name, tensor)).collect())
@@ -190,17 +210,17 @@ fn hold(sample: &str, name: &str, tensor: &Tensor) -> Held {
     Held { key: format!("{sample}.{name}"), dtype, shape: tensor.shape.clone(), bytes }
 }
 
-fn write(args: &GoldenArgs, held: &[Held], errors: &BTreeMap<String, Error>) -> Outcome {
-    let errors: serde_json::Map<_, _> = errors
-        .iter()
-        .map(|(name, error)| {
-            (name.clone(), json!({"max_abs": error.largest, "scale": error.scale}))
-        })
-        .collect();
-    let mut about = json!({
-        "reference": concat!("bytec ", env!("CARGO_PKG_VERSION"), ", f64"),
-        "f32_vs_f64": errors,
-    });
+fn write(args: &GoldenArgs, held: &[Held], errors: &Errors) -> Outcome {
+    let mut about = json!({"reference": concat!("bytec ", env!("CARGO_PKG_VERSION"), ", f64")});
+    for (dtype, _) in ELEMENTS {
+        let of_outputs = errors.get(dtype.name()).into_iter().flatten();
+        let of_outputs: serde_json::Map<_, _> = of_outputs
+            .map(|(name, error)| {
+                (name.clone(), json!({"max_abs": error.largest, "scale": error.scale}))
+            })
+            .collect();
+        about[errors_key(dtype)] = of_outputs.into();
+    }
     if args.inputs.is_none() {
         about["seed"] = args.seed.into();
     }

@@ -72,7 +72,8 @@ pub(crate) fn read_inputs<'p>(
     programs: impl IntoIterator<Item = &'p Program>,
 ) -> Result<(Vec<String>, Vec<Item>), Failure> {
     let names = Names::of(programs);
-    read(path, |name| names.outputs.contains(name) && !names.inputs.contains(name))
+    let left_out = |name: &str| names.outputs.contains(name) && !names.inputs.contains(name);
+    read(path, left_out).map(|samples| (samples.keys, samples.items))
 }
 
 /// The names of what programs take and give.
@@ -92,12 +93,17 @@ impl<'p> Names<'p> {
     }
 }
 
+/// What a file holds.
+pub(crate) struct Samples {
+    pub(crate) keys: Vec<String>,
+    pub(crate) items: Vec<Item>,
+    /// The free text beside them.
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
 /// The samples of a file, in the order of their keys: numbers by value, then other names. Tensors whose names are to be
 /// left out don't count.
-pub(crate) fn read(
-    path: &Path,
-    left_out: impl Fn(&str) -> bool,
-) -> Result<(Vec<String>, Vec<Item>), Failure> {
+pub(crate) fn read(path: &Path, left_out: impl Fn(&str) -> bool) -> Result<Samples, Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::reading(path, &error))?;
     let bad =
         |problem: String| Failure::bad_input(anyhow::anyhow!("{}: {problem}", path.display()));
@@ -127,7 +133,7 @@ pub(crate) fn read(
         .into_iter()
         .map(|((_, sample), tensors)| Item { label: format!("sample {sample}"), tensors })
         .collect();
-    Ok((keys, items))
+    Ok(Samples { keys, items, metadata: header.metadata })
 }
 
 fn values(key: &str, entry: &Entry, bytes: &[u8]) -> Result<Values, String> {

@@ -1,5 +1,6 @@
 //! `bytec verify`: the same samples on several devices, packed and alone.
 
+mod bounds;
 mod compare;
 mod findings;
 mod reference;
@@ -11,6 +12,8 @@ use std::collections::BTreeMap;
 use bytec_plan::program::{DType, Program};
 use bytec_runtime::Engine;
 
+pub(crate) use self::bounds::key as errors_key;
+use self::bounds::{Against, allowed, in_words};
 use self::compare::{Errors, first_other_bits};
 use self::findings::{Finding, Findings, mismatch, show};
 use self::reference::Reference;
@@ -51,8 +54,8 @@ type Tensors = BTreeMap<String, Tensor>;
 struct Expected<'a> {
     name: String,
     tensors: &'a Tensors,
-    /// The element type of the program that made them, if one did.
-    dtype: Option<DType>,
+    /// Where they come from.
+    against: Against<'a>,
 }
 
 pub(crate) fn verify(args: &VerifyArgs) -> Outcome {
@@ -76,12 +79,13 @@ pub(crate) fn verify(args: &VerifyArgs) -> Outcome {
     let steps = args.steps.then(|| steps::compare_steps(&on, args, &keys, &items)).transpose()?;
     let expected = match &reference {
         Some((name, reference)) => {
-            Expected { name: name.clone(), tensors: &reference.tensors, dtype: None }
+            let against = Against::Reference(&reference.own_errors);
+            Expected { name: name.clone(), tensors: &reference.tensors, against }
         }
         None => {
             let first = &ran[0];
-            let dtype = Some(first.dtype);
-            Expected { name: first.device.clone(), tensors: &first.batched, dtype }
+            let against = Against::Program(first.dtype);
+            Expected { name: first.device.clone(), tensors: &first.batched, against }
         }
     };
     let mut results = Vec::new();
@@ -96,6 +100,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Outcome {
     let outputs_pass = results.iter().all(|finding| finding.passed);
     let findings = Findings {
         against: &expected.name,
+        bound: in_words(expected.against, args.tolerance.is_some()),
         samples: keys.len(),
         passed: outputs_pass && steps.as_ref().is_none_or(|steps| steps.first_wrong.is_none()),
         left_out: reference.as_ref().map(|(_, reference)| &reference.left_out),
@@ -207,8 +212,8 @@ fn finding<'a>(
         errors.add(sample, width, &batched.values, &expected.values);
         compared += 1;
     }
-    let tolerance =
-        tolerance.unwrap_or_else(|| tolerance_of([Some(ran.dtype), against.and_then(|a| a.dtype)]));
+    let made_by = against.map_or(Against::Nothing, |against| against.against);
+    let tolerance = tolerance.unwrap_or_else(|| allowed(ran.dtype, output, made_by));
     let errors = (compared > 0).then_some(errors);
     Ok(Finding {
         output,
@@ -220,15 +225,4 @@ fn finding<'a>(
         tolerance,
         passed: alone_differs_at.is_none() && errors.is_none_or(|e| e.within(tolerance)),
     })
-}
-
-/// The largest error, relative to a value's scale, that programs of these element types may show without being taken
-/// for wrong: that of the coarsest. `--help` states these numbers.
-fn tolerance_of(dtypes: [Option<DType>; 2]) -> f64 {
-    let of_type = |dtype| match dtype {
-        DType::F32 | DType::I64 | DType::I32 => 5e-6,
-        DType::F16 => 1e-2,
-        DType::Bf16 => 8e-2,
-    };
-    dtypes.into_iter().flatten().map(of_type).fold(0.0, f64::max)
 }

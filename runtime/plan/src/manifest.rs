@@ -120,6 +120,9 @@ pub struct Report {
     pub ops_after: BTreeMap<String, u64>,
     /// Ops on weights alone, done at compile time.
     pub ops_folded: BTreeMap<String, u64>,
+    /// Each op of the source graph, in the order in which it is computed, and what became of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ops: Vec<OpOrigin>,
     /// Each rule in order.
     pub rules: Vec<RuleReport>,
     /// Tensors of the checkpoint that the model does not use.
@@ -131,6 +134,28 @@ pub struct Report {
     pub non_finite: BTreeMap<String, u64>,
     /// Anything else worth knowing.
     pub notes: Vec<String>,
+}
+
+/// What became of one op of the source graph.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpOrigin {
+    /// The value's name.
+    pub name: String,
+    /// The op's mnemonic.
+    pub op: String,
+    /// The value's type.
+    #[serde(rename = "type")]
+    pub ty: String,
+    /// The rules that took it into others, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
+    /// The values of the fused graph that it is part of. A step bears the name of the value that it gives; a value without
+    /// a step is read in place from another's, or counted by the kernel that needs it. Empty if no output needs the op, or
+    /// if its result is another value.
+    pub became: Vec<String>,
+    /// Whether those depend on weights alone, and were computed when the plan was written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub weights: bool,
 }
 
 /// What one rule did.

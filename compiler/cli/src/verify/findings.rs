@@ -16,6 +16,8 @@ use crate::table::Table;
 pub(super) struct Findings<'a> {
     /// What outputs were held against: the reference's file, or the first device.
     pub(super) against: &'a str,
+    /// What errors are allowed, in words.
+    pub(super) bound: &'static str,
     pub(super) samples: usize,
     pub(super) passed: bool,
     /// What the reference lacks; none without a reference.
@@ -58,6 +60,7 @@ fn print(out: &mut impl Write, findings: &Findings<'_>) -> Outcome {
     for line in findings.left_out.iter().flat_map(|left_out| left_out.lines(against)) {
         writeln!(out, "{line}")?;
     }
+    writeln!(out, "{}", findings.bound)?;
     let table = Table::new(
         ["device", "program", "alone", "max abs", "relative", "allowed", "worst element"],
         results.iter().map(row).collect(),
@@ -104,7 +107,7 @@ pub(super) fn numbers(errors: Option<&Errors<'_>>, tolerance: f64) -> [String; 3
         [
             format!("{:.2e}", errors.max_abs),
             format!("{:.2e}", errors.max_relative),
-            format!("{tolerance:.0e}"),
+            format!("{tolerance:.1e}"),
         ]
     })
 }
@@ -136,7 +139,7 @@ fn output_mismatch(findings: &Findings<'_>) -> Option<String> {
     let Place { sample, index, .. } = worst.place;
     Some(format!(
         "output `{output}` on {device}: expected {} at sample {sample}, element {index}, found {}; that is off by {:.2e} \
-         of the output's scale, and {tolerance:e} is allowed{more}",
+         of the output's scale, and {tolerance:.1e} is allowed{more}",
         worst.expected, worst.found, errors.max_relative
     ))
 }

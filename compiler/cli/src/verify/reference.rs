@@ -5,14 +5,16 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::bounds::OwnErrors;
 use super::{Tensor, Tensors, key};
 use crate::batches::Values;
 use crate::failure::Failure;
-use crate::tensors::{self, Names};
+use crate::tensors::{self, Names, Samples};
 
 /// The tensors of a reference, and what it leaves out.
 pub(super) struct Reference {
     pub(super) tensors: Tensors,
+    pub(super) own_errors: OwnErrors,
     pub(super) left_out: LeftOut,
 }
 
@@ -42,7 +44,8 @@ impl Reference {
         let outputs = &names.outputs;
         let bad =
             |problem: String| Failure::bad_input(anyhow::anyhow!("{}: {problem}", path.display()));
-        let (keys, items) = tensors::read(path, |_| false)?;
+        let Samples { keys, items, metadata } = tensors::read(path, |_| false)?;
+        let own_errors = OwnErrors::read(&metadata);
         let known: BTreeSet<&str> = samples.iter().map(String::as_str).collect();
         let mut found = Tensors::new();
         let mut not_in_inputs = Vec::new();
@@ -84,7 +87,7 @@ impl Reference {
             not_outputs.into_iter().filter(|name| !names.inputs.contains(name.as_str())).collect();
         let left_out =
             LeftOut { not_in_inputs, not_in_plan, ..LeftOut::of(&found, outputs, samples) };
-        Ok(Self { tensors: found, left_out })
+        Ok(Self { tensors: found, own_errors, left_out })
     }
 }
 

@@ -1,12 +1,13 @@
 //! `--steps`: every step's result on each device, next to the same step's on the first.
 
 use bytec_plan::extent::{Extent, Rows};
-use bytec_plan::program::{DType, Program};
+use bytec_plan::program::Program;
 use bytec_runtime::{PackedBatch, Session, StepOutput};
 use serde::Serialize;
 
+use super::bounds::{Against, allowed};
 use super::compare::{Errors, Place, first_other_bits};
-use super::{On, described, tolerance_of};
+use super::{On, described};
 use crate::args::VerifyArgs;
 use crate::batches::{Batching, Item, cut, fill};
 use crate::failure::Failure;
@@ -193,12 +194,10 @@ impl<'a> Running<'a> {
     fn finish(self, against: Option<&'a On>, tolerance: Option<f64>) -> OfDevice<'a> {
         let program = self.on.engine.program();
         let other = against.map(|on| on.engine.program());
-        let tolerance = tolerance.unwrap_or_else(|| {
-            let other: Option<DType> = other.map(|program| program.dtype);
-            tolerance_of([Some(program.dtype), other])
-        });
+        let made_by = other.map_or(Against::Nothing, |program| Against::Program(program.dtype));
         let steps = (0..program.steps.len()).map(|index| {
             let (kernel, value) = named(program, index);
+            let tolerance = tolerance.unwrap_or_else(|| allowed(program.dtype, value, made_by));
             let matched = other.is_some() && self.partners[index].is_some();
             let errors = matched.then_some(self.errors[index]);
             let alone_differs_at = self.alone_differs_at[index];

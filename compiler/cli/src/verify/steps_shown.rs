@@ -60,7 +60,7 @@ impl Steps<'_> {
         let at = worst.place;
         Some(format!(
             "{step}: expected {} as on {} at sample {}, row {}, column {}, found {}; that is off by {max_relative:.2e} \
-             of the value's scale, and {tolerance:e} is allowed",
+             of the value's scale, and {tolerance:.1e} is allowed",
             worst.expected, self.against, at.sample, at.row, at.column, worst.found
         ))
     }
