@@ -1,4 +1,5 @@
-//! A part of a part, a part of values put together, and parts put together again become one part.
+//! A part of a part, a part of values put together, and parts put together again become one part; values put together in
+//! two steps are put together in one.
 //!
 //! Before:
 //! ```text
@@ -26,12 +27,13 @@
 //! output y = %inner
 //! ```
 //!
-//! It does not apply where a part reaches over several of the values that are put together.
+//! It does not apply where a part reaches over several of the values that are put together, nor to a first step whose
+//! result is needed as well.
 
 use bytec_ir::graph::{Graph, NodeId};
 use bytec_ir::ops::{Op, OpKind};
 
-use super::super::pattern::{fixed, operands_of};
+use super::super::pattern::{fixed, only_for, operands_of};
 use super::super::rewrite::Rewrite;
 use super::super::{Outcome, Rule};
 
@@ -58,7 +60,10 @@ impl Rule for JoinParts {
                 from(graph, graph.operands(at)[0], axis, index, index + 1)
                     .map(|(x, index)| (x, Some(Op::Select { axis, index })))
             }
-            Some(&Op::Concat { axis }) => neighbours(graph, at, axis),
+            Some(&Op::Concat { axis }) => match neighbours(graph, at, axis) {
+                None => return in_one_step(graph, at, axis),
+                found => found,
+            },
             _ => None,
         };
         let Some((x, op)) = found else { return Outcome::NoMatch };
@@ -73,6 +78,29 @@ impl Rule for JoinParts {
         })
         .into()
     }
+}
+
+/// Puts together at once what is put together along the same axis first.
+fn in_one_step(graph: &Graph, at: NodeId, axis: usize) -> Outcome {
+    let first = |id: &NodeId| matches!(graph.op(*id), Some(Op::Concat { axis: of }) if *of == axis);
+    let operands = graph.operands(at);
+    let Some(inner) = operands.iter().copied().find(first) else { return Outcome::NoMatch };
+    if let Err(reason) = only_for(graph, inner, at) {
+        return Outcome::Refused(reason);
+    }
+    let parts = operands.into_iter().flat_map(|id| match id == inner {
+        true => graph.operands(inner),
+        false => vec![id],
+    });
+    let parts: Vec<_> = parts.collect();
+    let mut rewrite = Rewrite::new(graph);
+    rewrite
+        .op(graph.name(at), Op::Concat { axis }, &parts)
+        .map(|whole| {
+            rewrite.replace(at, whole);
+            rewrite.finish()
+        })
+        .into()
 }
 
 /// How long a value is along a fixed axis.

@@ -279,6 +279,15 @@ fn attentions() {
     becomes(&statements, OpKind::Attention, "heads=2 head_size=4 scale=0.125");
 }
 
+/// Values put together in two steps; once more where the first step's result is needed as well.
+#[test]
+fn values_put_together_in_two_steps() {
+    let twice = "%a: f32[L, 16] = concat(%x, %z) {axis = 1}\n%y: f32[L, 24] = concat(%z, %a) {axis = 1}\noutput y = %y\n";
+    becomes(twice, OpKind::Concat, "axis=1");
+    let kept = ops(&format!("{twice}output a = %a\n"));
+    assert_eq!(kept.len(), 2, "{kept:?}");
+}
+
 /// Something that a pattern has inside is needed as well: the answer says what.
 #[test]
 fn what_is_needed_elsewhere_is_not_taken_away() {

@@ -17,6 +17,7 @@ use super::ops;
 use super::plan::Plan;
 use super::rotary::Rotation;
 use super::rows;
+use super::share;
 use super::sizes::Program;
 use super::view::{Step, View};
 use crate::dims::{squeezed, squeezed_axis};
@@ -122,6 +123,7 @@ impl Lower<'_, '_> {
             }
             Plan::Attention(attention) => self.attention(value, attention)?,
             Plan::Rotation(rotation) => self.rotation(value, rotation)?,
+            Plan::Share(found) => share::lower(self, found, &self.name(value))?,
             Plan::Op if let Some(found) = rows::lower(self, value)? => return Ok(found),
             Plan::Op => match &node.op {
                 Op::Input { name } => {

@@ -4,7 +4,7 @@
 //!    counted from what is no padding (`assume`).
 //! 2. The batch axis is proved to be one and erased ([`crate::batch`]).
 //! 3. From the outputs back, every value that is needed is given a plan (`plan`): an attention with all that leads to its
-//!    scores, a rotation by positions, a number or consecutive integers where the sizes alone decide, or its own op.
+//!    scores, a rotation by positions, a share of rows, a number or consecutive integers where the sizes alone decide, or its own op.
 //! 4. The plans are carried out in order (`lower`). Axes of 1 are dropped, and reshapes and transposes are kept as views
 //!    until an op needs the value, so that steps that undo one another leave nothing.
 //!
@@ -24,6 +24,7 @@ mod rotary;
 mod rows;
 mod sampled;
 mod scores;
+mod share;
 mod sizes;
 #[cfg(test)]
 mod tests;

@@ -344,7 +344,13 @@ fn concat(l: &mut Lower<'_, '_>, xs: &[ValueId], axis: usize, name: &str) -> Out
     l.made(name, IrOp::Concat { axis: at }, &parts)
 }
 
-fn reduce(l: &mut Lower<'_, '_>, f: ReduceOp, axes: &[usize], x: ValueId, name: &str) -> Outcome {
+pub(super) fn reduce(
+    l: &mut Lower<'_, '_>,
+    f: ReduceOp,
+    axes: &[usize],
+    x: ValueId,
+    name: &str,
+) -> Outcome {
     let (f, flip) = match f {
         ReduceOp::Sum => (ReduceFn::Sum, false),
         ReduceOp::Mean => (ReduceFn::Mean, false),

@@ -6,6 +6,7 @@ use crate::refusal::{Refusal, Refusals};
 
 use super::attention::{self, Attention};
 use super::rotary::{self, Rotation};
+use super::share::{self, Share};
 use super::sizes::Program;
 
 /// What a value becomes.
@@ -23,6 +24,8 @@ pub(super) enum Plan {
     Attention(Box<Attention>),
     /// A rotation by positions.
     Rotation(Rotation),
+    /// A sum over rows divided by how many there are.
+    Share(Share),
     /// Its own op.
     Op,
 }
@@ -68,6 +71,9 @@ fn plan(program: &Program<'_>, value: ValueId) -> Result<Plan, String> {
     }
     if let Some(found) = rotary::recognise(program, value)? {
         return Ok(Plan::Rotation(found));
+    }
+    if let Some(found) = share::recognise(program, value) {
+        return Ok(Plan::Share(found));
     }
     match &node.op {
         Op::Where => {
@@ -143,6 +149,7 @@ fn operands(program: &Program<'_>, value: ValueId, plan: &Plan) -> Vec<ValueId> 
         Plan::Same(same) => vec![*same],
         Plan::Attention(attention) => attention.operands(),
         Plan::Rotation(rotation) => vec![rotation.x],
+        Plan::Share(share) => vec![share.x],
         Plan::Op => {
             let spread = matches!(program.node(value).op, Op::Binary(_));
             let operands = program.node(value).operands.iter();

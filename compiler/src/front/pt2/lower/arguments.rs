@@ -1,7 +1,7 @@
 //! A call of an op: its arguments by name, with the defaults that the archive leaves out, and the nodes it becomes.
 
 use bytec_ir::dim::Dim;
-use bytec_trace::{Constant, Kind, Op, Type, ValueId};
+use bytec_trace::{Constant, Kind, Op, ReduceOp, Type, ValueId};
 
 use super::super::error::Pt2Error;
 use super::super::expr;
@@ -215,11 +215,26 @@ impl<'a> Call<'_, 'a> {
     pub(super) fn operand(&mut self, name: &str) -> Result<Operand, Pt2Error> {
         match self.argument(name) {
             Some(Argument::Tensor(_)) => self.tensor(name).map(Operand::Tensor),
+            Some(Argument::SymInt(SymIntArgument::Name(size))) => {
+                let size = self.lowering.named_size(size)?;
+                match size.as_fixed() {
+                    Some(_) => self.scalar(name, Scalar::Int(0)).map(Operand::Scalar),
+                    None => self.size_as_number(size).map(Operand::Tensor),
+                }
+            }
             _ => match self.maybe_scalar(name)? {
                 Some(scalar) => Ok(Operand::Scalar(scalar)),
                 None => Err(self.misfit(name, "a tensor or a number")),
             },
         }
+    }
+
+    /// A size that depends on the inputs', as an integer without axes: the sum of as many ones.
+    fn size_as_number(&mut self, size: Dim) -> Result<ValueId, Pt2Error> {
+        let one = self.constant(Constant::int(1))?;
+        let ones = self.push(Op::Full, vec![one], Type::new(Kind::Int, [size]))?;
+        let sum = Op::Reduce { f: ReduceOp::Sum, axes: vec![0], keep: false };
+        self.push(sum, vec![ones], Type { kind: Kind::Int, shape: Vec::new() })
     }
 
     /// The axis that an argument counts, from either end, of a value of `rank` axes.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::super::LiftOptions;
-use super::{lifted, lifted_with, lines};
+use super::super::{LiftOptions, lift};
+use super::{lifted, lifted_with, lines, ops};
 use crate::op::{BinaryOp, Op, ReduceOp, UnaryOp};
 use crate::program::{Kind, ValueId};
 use crate::sketch::{Sketch, b, n, s};
@@ -39,6 +39,72 @@ fn embeddings_norms_and_poolings() {
     let graph = lifted(&t);
     assert_eq!(lines(&graph, "gather").len(), 2);
     assert_eq!(lines(&graph, "pool"), ["%v9) {kind = lasttoken, normalize = none}"]);
+}
+
+/// Sentence embeddings as sentence-transformers and its kin write them: the sum of what the mask leaves, divided by the sum
+/// of the mask, kept above a smallest number or not, as columns or as one number, of ones made in the program or given.
+#[test]
+fn means_over_a_mask_are_means() {
+    let sum = |axis| Op::Reduce { f: ReduceOp::Sum, axes: vec![axis], keep: false };
+    for (spread, clamped, rooted, given) in [
+        (true, true, false, true),
+        (true, false, false, false),
+        (false, true, false, false),
+        (false, false, false, true),
+        (false, false, true, true),
+    ] {
+        let mut t = Sketch::new(20);
+        let x = t.input("x", F, &[b(), s(), n(6)]);
+        let mask = if given {
+            t.input("attention_mask", Kind::Int, &[b(), s()])
+        } else {
+            let one = t.int(1);
+            t.op(Op::Full, &[one], Kind::Int, &[b(), s()])
+        };
+        let mask = t.cast(mask, F);
+        let mut mask = t.reshape(mask, &[b(), s(), n(1)]);
+        if spread {
+            mask = t.op(Op::Expand, &[mask], F, &[b(), s(), n(6)]);
+        }
+        let width = if spread { 6 } else { 1 };
+        let masked = t.mul(x, mask);
+        let total = t.op(sum(1), &[masked], F, &[b(), n(6)]);
+        let mut count = t.op(sum(1), &[mask], F, &[b(), n(width)]);
+        if clamped {
+            let least = t.float(1e-9);
+            count = t.binary(BinaryOp::Max, count, least);
+        }
+        if rooted {
+            count = t.unary(UnaryOp::Sqrt, count);
+        }
+        let mean = t.binary(BinaryOp::Div, total, count);
+        t.output("embedding", mean);
+        let options = LiftOptions {
+            ones: BTreeSet::from(["attention_mask".to_owned()]),
+            ..LiftOptions::default()
+        };
+        let graph = lifted_with(&t.trace, &options).graph;
+        assert_eq!(ops(&graph), 1, "{graph}");
+        let expected = if rooted { "pool" } else { "reduce" };
+        assert_eq!(lines(&graph, expected).len(), 1, "{graph}");
+    }
+}
+
+/// What is divided by another number than that of the rows is no mean.
+#[test]
+fn other_shares_are_refused() {
+    let mut t = Sketch::new(20);
+    let x = t.input("x", F, &[b(), s(), n(6)]);
+    let sum = Op::Reduce { f: ReduceOp::Sum, axes: vec![1], keep: false };
+    let total = t.op(sum.clone(), &[x], F, &[b(), n(6)]);
+    let two = t.float(2.0);
+    let twos = t.op(Op::Full, &[two], F, &[b(), s()]);
+    let count = t.op(sum, &[twos], F, &[b()]);
+    let count = t.reshape(count, &[b(), n(1)]);
+    let share = t.binary(BinaryOp::Div, total, count);
+    t.output("y", share);
+    let refused = lift(&t.trace, &LiftOptions::default()).unwrap_err().to_string();
+    assert!(refused.contains("found float [1, 1] that begins 40"), "{refused}");
 }
 
 /// RoBERTa's positions, counted over what is no padding, and its one row of segments.
