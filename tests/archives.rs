@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use bytec_compiler::{FrontOptions, Options};
+use bytec_compiler::{FrontOptions, Options, front};
 use bytec_runtime::{Engine, EngineOptions};
+use bytec_tests::archives::{Members, PROGRAM};
 use bytec_tests::batches::{assert_same_bits, run, run_alone};
 use bytec_tests::golden::max_difference;
 use bytec_tests::{plans, tensors};
+use serde_json::{Value, json};
 
 const CASES: [&str; 5] = ["bert", "deberta_v2", "roberta", "t5_encoder", "vit"];
 
@@ -31,6 +33,27 @@ fn kernels(engine: &Engine) -> BTreeMap<&'static str, usize> {
         *kernels.entry(step.kernel.name()).or_insert(0) += 1;
     }
     kernels
+}
+
+#[test]
+fn a_length_that_an_archive_leaves_open_is_limited_by_the_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.pt2");
+    let most = |of_archive: Value, max_length| {
+        let mut members = Members::of_case("bert");
+        members.edit(PROGRAM, |program| {
+            let ranges = program["range_constraints"].as_object_mut().unwrap();
+            ranges.values_mut().for_each(|range| range["max_val"] = of_archive.clone());
+        });
+        std::fs::write(&path, members.to_file()).unwrap();
+        let loaded = front::load(&path, &FrontOptions { max_length, ..FrontOptions::default() });
+        loaded.map(|model| model.graph.symbols()[0].max).map_err(|error| error.to_string())
+    };
+    assert_eq!(most(json!(null), Some(24)), Ok(24));
+    assert_eq!(most(json!(64), Some(24)), Ok(24));
+    assert_eq!(most(json!(24), Some(64)), Ok(24));
+    let error = most(json!(null), None).unwrap_err();
+    assert!(error.contains("anything above, expected limits; give --max-length N"), "{error}");
 }
 
 #[test]

@@ -480,6 +480,9 @@ fn options() -> Vec<Row> {
             "--graph graph.bytec",
             &["--graph has no effect on a torch.export archive"],
         ),
+        with("no length", "--max-length 0", &["--max-length", "0"]),
+        Row::new("--max-length on a folder", "compile model -o out/new.plan --max-length 64")
+            .fails(2, ["--max-length", "limits of its own"]),
         Row::new("--outputs on a folder", "compile model -o out/new.plan --outputs a")
             .fails(2, ["--outputs", "names of its own"]),
     ]

@@ -1,5 +1,6 @@
 //! The reader of archives of torch.export, on programs cut out of the cases' archives.
 
+use bytec_compiler::FrontOptions;
 use bytec_compiler::front::pt2;
 use bytec_ir::sample::Random;
 use bytec_tests::archives::{Members, PROGRAM};
@@ -220,7 +221,9 @@ impl Subject for Archives {
 
     fn read(&self, input: &[u8]) -> Reached {
         let Ok(archive) = pt2::Archive::parse(input) else { return Reached::Refused };
-        let Ok(trace) = archive.trace(input, &[]) else { return Reached::Refused };
+        let Ok(trace) = archive.trace(input, &FrontOptions::default()) else {
+            return Reached::Refused;
+        };
         match lift(&trace, &LiftOptions::default()) {
             Ok(lifted) => packed(&lifted.graph),
             Err(_) => Reached::Read,

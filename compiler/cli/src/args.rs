@@ -115,6 +115,10 @@ pub(crate) struct ModelArgs {
     /// Names for the outputs of a .pt2 archive, which has none, in order; by default output.0, output.1 and so on.
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) outputs: Vec<String>,
+    /// The most tokens, pixels or whatever else of a sample a .pt2 archive counts, where it leaves that open or a lower
+    /// limit is wanted.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_length: Option<u64>,
 }
 
 /// More threads than any machine has would only take its memory.

@@ -19,6 +19,7 @@ impl ModelArgs {
             pooling: self.pooling.clone(),
             normalize: self.normalize,
             outputs: self.outputs.clone(),
+            max_length: self.max_length,
         }
     }
 

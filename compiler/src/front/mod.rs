@@ -53,6 +53,9 @@ pub struct FrontOptions {
     /// The names of the outputs of a `torch.export` archive, which has none (`--outputs`); by default `output.0` and so
     /// on.
     pub outputs: Vec<String>,
+    /// The most of every size of a `torch.export` archive that follows the sample (`--max-length`); by default what the
+    /// archive says.
+    pub max_length: Option<u64>,
 }
 
 impl FrontOptions {
@@ -138,6 +141,12 @@ pub fn load(path: &Path, options: &FrontOptions) -> Result<Loaded, FrontError> {
     if !options.outputs.is_empty() {
         return Err(FrontError::Options(
             "--outputs names the results of a torch.export archive; this source has names of its own"
+                .to_owned(),
+        ));
+    }
+    if options.max_length.is_some() {
+        return Err(FrontError::Options(
+            "--max-length limits the sizes of a torch.export archive; this source has limits of its own"
                 .to_owned(),
         ));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytec_compiler::FrontOptions;
 use bytec_compiler::front::pt2;
 use bytec_ir::eval::{Data, Rounding, Tensor, eval as eval_graph};
 use bytec_ir::sample::Random;
@@ -40,7 +41,8 @@ fn inputs(trace: &Trace, length: u64) -> BTreeMap<String, Tensor> {
 fn every_archive_becomes_a_graph_that_gives_the_same() {
     for case in cases() {
         let name = case.file_name().unwrap().to_string_lossy().into_owned();
-        let (trace, weights) = pt2::open(&case.join("model.pt2"), &[]).unwrap();
+        let (trace, weights) =
+            pt2::open(&case.join("model.pt2"), &FrontOptions::default()).unwrap();
         let lifted = lift(&trace, &LiftOptions::default());
         let graph = lifted.unwrap_or_else(|error| panic!("{name}: {error}")).graph;
         for length in [1, 2, 9] {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bytec_compiler::FrontOptions;
 use bytec_compiler::front::pt2;
 use bytec_ir::eval::Tensor;
 use bytec_trace::eval::eval;
@@ -52,8 +53,9 @@ fn every_program_agrees_with_torch() {
     for case in cases {
         let name = case.file_name().unwrap().to_string_lossy().into_owned();
         let expected = samples(&case.join("outputs.safetensors"));
-        let outputs: Vec<String> = expected[&0].keys().cloned().collect();
-        let (trace, weights) = pt2::open(&case.join("model.pt2"), &outputs).unwrap();
+        let outputs = expected[&0].keys().cloned().collect();
+        let options = FrontOptions { outputs, ..FrontOptions::default() };
+        let (trace, weights) = pt2::open(&case.join("model.pt2"), &options).unwrap();
         for (sample, inputs) in samples(&case.join("inputs.safetensors")) {
             let found = eval(&trace, &inputs, &weights).unwrap();
             for (output, expected) in &expected[&sample] {

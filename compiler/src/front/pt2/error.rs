@@ -74,7 +74,7 @@ pub enum Pt2Error {
     },
     /// A symbol without usable limits.
     #[error(
-        "size {symbol} of input `{input}` may be {found}, expected limits; export with torch.export.Dim(\"{symbol}\", min=1, max=N)"
+        "size {symbol} of input `{input}` may be {found}, expected limits; give --max-length N, or export with torch.export.Dim(\"{symbol}\", min=1, max=N)"
     )]
     Limits {
         /// The symbol.

@@ -59,7 +59,7 @@ pub(super) fn load(path: &Path, options: &FrontOptions) -> Result<Loaded, FrontE
         let problem = "--graph has no effect on a torch.export archive, which has a program of its own; leave it out";
         return Err(FrontError::Options(problem.to_owned()));
     }
-    let (trace, weights) = open(path, &options.outputs)?;
+    let (trace, weights) = open(path, options)?;
     let takes = |name: &str| {
         trace
             .nodes()
@@ -104,27 +104,27 @@ pub(super) fn load(path: &Path, options: &FrontOptions) -> Result<Loaded, FrontE
     })
 }
 
-/// The program of the archive at `path`, its outputs under these names, and the tensors of its checkpoint.
+/// The program of the archive at `path`, with the names and the limit of the options, and the tensors of its checkpoint.
 ///
 /// # Errors
 /// The file can't be read, or isn't an archive that a plan can be made of.
-pub fn open(path: &Path, outputs: &[String]) -> Result<(Trace, Weights), FrontError> {
+pub fn open(path: &Path, options: &FrontOptions) -> Result<(Trace, Weights), FrontError> {
     let wrong = |source| FrontError::Archive { file: path.to_owned(), source: Box::new(source) };
     let map = weights::map(path)?;
     let archive = Archive::parse(&map).map_err(wrong)?;
-    let trace = archive.trace(&map, outputs).map_err(wrong)?;
+    let trace = archive.trace(&map, options).map_err(wrong)?;
     let entries = archive.entries(&map).map_err(wrong)?;
     Ok((trace, Weights::of_archive(path, map, entries)))
 }
 
 impl Archive {
-    /// The archive's program, which is the whole of `file`, as a trace. Its outputs get the names of `outputs`, else
-    /// `output.0`, `output.1` and so on.
+    /// The archive's program, which is the whole of `file`, as a trace. Its outputs get the names of the options, else
+    /// `output.0`, `output.1` and so on; its sizes, but for the batch, are at most the options' length.
     ///
     /// # Errors
     /// Everything in the program that no plan can do: all unknown ops at once, else the first node that can't be read.
-    pub fn trace(&self, file: &[u8], outputs: &[String]) -> Result<Trace, Pt2Error> {
-        lower::lower(self, file, outputs)
+    pub fn trace(&self, file: &[u8], options: &FrontOptions) -> Result<Trace, Pt2Error> {
+        lower::lower(self, file, options)
     }
 
     /// Where the float tensors of the checkpoint are in `file`. Those that don't lie there in order are copied behind

@@ -17,6 +17,7 @@ use bytec_trace::check::misfit;
 use bytec_trace::{Constant, Kind, Op, Source, Trace, Type, ValueId, Values};
 use half::{bf16, f16};
 
+use super::super::FrontOptions;
 use super::archive::{Archive, Element, Stored};
 use super::error::{Pt2Error, RefusedOp};
 use super::expr;
@@ -31,11 +32,15 @@ const MAX_CONSTANT_ELEMENTS: usize = 1 << 26;
 /// The most axes of a value in a program.
 const MAX_RANK: usize = 16;
 
-/// Lowers the program of an archive, which is the whole of `file`, with these names for its outputs.
-pub(super) fn lower(archive: &Archive, file: &[u8], outputs: &[String]) -> Result<Trace, Pt2Error> {
+/// Lowers the program of an archive, which is the whole of `file`, with the options' names for its outputs.
+pub(super) fn lower(
+    archive: &Archive,
+    file: &[u8],
+    options: &FrontOptions,
+) -> Result<Trace, Pt2Error> {
     let rows = Rows::new();
     refuse_unknown(archive, &rows)?;
-    let signature = signature::read(archive, outputs)?;
+    let signature = signature::read(archive, options)?;
     let mut lowering = Lowering {
         archive,
         file,

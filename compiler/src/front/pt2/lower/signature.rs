@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bytec_ir::dim::{Atom, Dim, Symbol};
 use bytec_ir::types::SymbolRange;
 
+use super::super::super::FrontOptions;
 use super::super::archive::Archive;
 use super::super::error::Pt2Error;
 use super::super::expr;
@@ -32,7 +33,7 @@ pub(super) struct Signature<'a> {
 
 pub(super) fn read<'a>(
     archive: &'a Archive,
-    outputs: &[String],
+    options: &FrontOptions,
 ) -> Result<Signature<'a>, Pt2Error> {
     let inputs = inputs(archive)?;
     let ranges = &archive.program.range_constraints;
@@ -53,11 +54,13 @@ pub(super) fn read<'a>(
                 .ok_or_else(|| limits(&symbol, input, "anything".to_owned()))?;
             if names.insert(name.as_str()) {
                 let is_batch = batch.as_ref() == Some(&symbol);
-                symbols.push(range(archive, symbol, input, is_batch)?);
+                let longest = options.max_length.filter(|_| !is_batch);
+                symbols.push(range(archive, symbol, input, is_batch, longest)?);
             }
         }
     }
-    Ok(Signature { outputs: self::outputs(archive, outputs)?, inputs, symbols, names, batch })
+    let outputs = outputs(archive, &options.outputs)?;
+    Ok(Signature { outputs, inputs, symbols, names, batch })
 }
 
 fn inputs(archive: &Archive) -> Result<Vec<&str>, Pt2Error> {
@@ -133,14 +136,16 @@ fn range(
     symbol: Symbol,
     input: &str,
     is_batch: bool,
+    longest: Option<u64>,
 ) -> Result<SymbolRange, Pt2Error> {
     let range = archive.program.range_constraints.get(symbol.name());
     let min = range.and_then(|range| range.min_val).unwrap_or(1).max(1).unsigned_abs();
     let max = range.and_then(|range| range.max_val).filter(|&max| max < UNBOUNDED);
-    let max = match max {
-        Some(max) => u64::try_from(max).unwrap_or(0),
-        None if is_batch => BATCH.max(min),
-        None => return Err(limits(&symbol, input, format!("{min} or anything above"))),
+    let max = match (max.map(|max| u64::try_from(max).unwrap_or(0)), longest) {
+        (Some(max), Some(longest)) => max.min(longest),
+        (Some(max), None) | (None, Some(max)) => max,
+        (None, None) if is_batch => BATCH.max(min),
+        (None, None) => return Err(limits(&symbol, input, format!("{min} or anything above"))),
     };
     if max < min {
         return Err(limits(&symbol, input, format!("from {min} to {max}")));
