@@ -30,6 +30,14 @@ __device__ __forceinline__ void wait_for_products() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kLeft) : "memory");
 }
 
+// Writes four 8x8 matrices of two-byte numbers, as products leave them among a warp's lanes: a lane has two numbers of
+// each, and says where the row of its number lies, of the first matrix for lanes 0 to 7, of the second from 8, and on.
+__device__ __forceinline__ void store_matrices(unsigned row, const unsigned (&words)[4]) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row), "r"(words[0]),
+                 "r"(words[1]), "r"(words[2]), "r"(words[3])
+                 : "memory");
+}
+
 // The registers that each thread has from now on.
 template <int kCount>
 __device__ __forceinline__ void give_registers_back() {

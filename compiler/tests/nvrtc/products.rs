@@ -51,12 +51,22 @@ fn linears_compile_without_spills_or_warnings() {
 
 #[test]
 fn linears_on_warpgroups_compile_without_spills_or_warnings() {
-    let sizes =
-        [(64, 64), (312, 312), (384, 1536), (768, 768), (1024, 4096), (1152, 384), (3072, 768)];
+    let sizes = [
+        (64, 64),
+        (128, 256),
+        (312, 312),
+        (384, 1536),
+        (768, 768),
+        (1024, 4096),
+        (1152, 384),
+        (3072, 768),
+    ];
     let mut sources = Vec::new();
     for (i, (n, k)) in sizes.into_iter().enumerate() {
         let dtype = if i % 2 == 0 { Float::F16 } else { Float::Bf16 };
-        for function in [&[][..], &[UnaryFn::GeluErf], &[UnaryFn::Silu, UnaryFn::Tanh]] {
+        // The last takes long to compile, and as many registers with any size.
+        let functions = [&[][..], &[UnaryFn::GeluErf], &[UnaryFn::Silu, UnaryFn::Tanh]];
+        for function in &functions[..if i % 3 == 1 { 3 } else { 2 }] {
             let kernel = Kernel::Linear { n, k, bias: true, epilogue: function.to_vec() };
             let operands = [Matrix::dense(k), Matrix::dense(k), Matrix::dense(n)];
             let output = Matrix::dense(n);

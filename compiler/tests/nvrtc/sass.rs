@@ -53,6 +53,7 @@ fn linears_on_warpgroups_are_what_they_are_written_as() {
         assert_eq!(count("UTMALDG.2D"), 2, "{symbol}");
         assert_eq!(count("UTMALDG.2D.MULTICAST"), usize::from(cluster), "{symbol}");
         assert_eq!(count("USETMAXREG"), 2, "{symbol}");
+        assert!(count("STSM.16.M88.4") > 0, "{symbol}");
         assert!(count("SYNCS.PHASECHK") >= 2, "{symbol}");
         assert_eq!(count("STL") + count("LDL"), 0, "{symbol}");
     }
