@@ -1,7 +1,8 @@
 // A ring of kStages places in shared memory that are filled and emptied in turns, each with mbarriers of its own.
 //
-// Whoever fills or empties keeps a place in the ring and goes on from it. The parity is that of the phase which a reader
-// waits for: of a place's filling in this lap. A writer waits for the emptying in the lap before, which has the other.
+// Whoever fills or empties keeps a place in the ring and goes on from it. The parity is that of the phase which
+// a reader waits for: of a place's filling in this lap. A writer waits for the emptying in the lap before, which has
+// the other.
 template <int kStages>
 struct Ring {
     int stage = 0;
