@@ -104,6 +104,8 @@ pub static RULES: &[&dyn Rule] = &[
     &canon::rms_norm::RmsNorm,
     &canon::l2_norm::L2Norm,
     &canon::activation::Activation,
+    // Norms of heads, whichever way they were written.
+    &canon::head_norms::HeadNorms,
     // Linear layers take their bias and their scale first: the rules that follow look for whole layers.
     &linear_bias::LinearBias,
     &linear_scale::LinearScale,

@@ -72,7 +72,17 @@ impl Maker {
         }
     }
 
+    /// A norm of a row, or of each of its heads.
     pub(super) fn root_mean_square(&mut self, x: NodeId) -> NodeId {
+        if self.random.chance(40) {
+            let (heads, head_size) = (self.heads, self.head_size);
+            let gamma = self.weight("gamma", &[head_size]);
+            let shape = vec![self.length.clone(), heads.into(), head_size.into()];
+            let split = self.op("split", Op::Reshape { shape }, &[x]);
+            let y = self.op("norm", Op::RmsNorm { eps: Real(1e-6) }, &[split, gamma]);
+            let shape = vec![self.length.clone(), self.width().into()];
+            return self.op("merged", Op::Reshape { shape }, &[y]);
+        }
         let gamma = self.weight("gamma", &[self.width()]);
         self.op("norm", Op::RmsNorm { eps: Real(1e-6) }, &[x, gamma])
     }

@@ -5,6 +5,7 @@
 //! function by its values. What is given by several of them is in `rows`.
 
 pub(super) mod activation;
+pub(super) mod head_norms;
 pub(super) mod join_parts;
 pub(super) mod l2_norm;
 pub(super) mod layer_norm;

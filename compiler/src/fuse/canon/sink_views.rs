@@ -33,7 +33,7 @@
 //! its operands, where the other rules look for it.
 //!
 //! It is applied at a function of one value, of a value and a number, or of two values that are views in the same way; and
-//! for a reshape that only adds or takes away axes of 1 at what treats rows alone. It does not apply to a view that
+//! for a reshape that only adds or takes away axes of 1 at what treats rows alone, or a transpose of those rows at a norm. It does not apply to a view that
 //! something else needs as well.
 
 use bytec_ir::graph::{Graph, NodeId};
@@ -80,11 +80,10 @@ fn moved(graph: &Graph, at: NodeId) -> Option<Moved> {
     let operands = graph.operands(at);
     let (place, wanted): (usize, fn(&Graph, NodeId) -> bool) = match graph.op(at)? {
         Op::Unary { .. } => (0, any),
-        Op::Linear { .. }
-        | Op::LayerNorm { .. }
-        | Op::RmsNorm { .. }
-        | Op::L2Normalize { .. }
-        | Op::Softmax {} => (0, units_before_last),
+        Op::Linear { .. } => (0, units_before_last),
+        Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::L2Normalize { .. } | Op::Softmax {} => {
+            (0, last_kept)
+        }
         Op::Gather {} => (1, units),
         Op::Binary { .. } => {
             let pair = [operands[0], operands[1]];
@@ -192,6 +191,14 @@ fn units(graph: &Graph, id: NodeId) -> bool {
 fn units_before_last(graph: &Graph, id: NodeId) -> bool {
     let last = |id: NodeId| graph.ty(id).shape.last();
     units(graph, id) && last(id) == last(graph.operands(id)[0])
+}
+
+/// A transpose that leaves the last axis where it is, or a reshape that changes nothing but axes of 1 before it.
+fn last_kept(graph: &Graph, id: NodeId) -> bool {
+    match graph.op(id) {
+        Some(Op::Transpose { perm }) => perm.last() == Some(&(perm.len() - 1)),
+        _ => units_before_last(graph, id),
+    }
 }
 
 fn build(graph: &Graph, at: NodeId, moved: &Moved) -> Result<Change, InferError> {

@@ -97,6 +97,14 @@ fn last(rank: usize, at: usize) -> Vec<usize> {
     (0..rank).filter(|&axis| axis != at).chain([at]).collect()
 }
 
+/// The axes that depend on the sample, then the others.
+fn rows_first(view: &View) -> Vec<usize> {
+    let shape = view.shape();
+    let (rows, columns): (Vec<_>, Vec<_>) =
+        (0..shape.len()).partition(|&axis| shape[axis].as_fixed().is_none());
+    [rows, columns].concat()
+}
+
 fn inverse(perm: &[usize]) -> Vec<usize> {
     let mut back = vec![0; perm.len()];
     perm.iter().enumerate().for_each(|(to, &from)| back[from] = to);
@@ -273,9 +281,12 @@ fn slice(
     if step == 1
         && let (Some(first), (Some(taken), Some(_))) = (first, fixed)
     {
-        let op = IrOp::Slice { axis: at, start: first as usize, end: (first + taken) as usize };
-        let id = l.computed(&view, name)?;
-        return l.made(name, op, &[id]);
+        // In rows as they are packed: a part of their columns is none of a transposed value.
+        let order = rows_first(&view);
+        let id = l.computed(&view.transposed(&order), name)?;
+        let axis = inverse(&order)[at];
+        let op = IrOp::Slice { axis, start: first as usize, end: (first + taken) as usize };
+        return Ok(l.made(name, op, &[id])?.transposed(&inverse(&order)));
     }
     // The first rows of a table, as many as a sample needs.
     if step == 1
