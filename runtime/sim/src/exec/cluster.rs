@@ -8,11 +8,12 @@
 
 use super::access::{Reach, Step, Target};
 use super::agent::Agent;
+use super::mbarrier::Mbarrier;
 use super::warp::{Warp, lanes};
 use super::{Cluster, barrier};
-use crate::fault::{FaultKind, Place, Trap};
+use crate::fault::{AccessKind, FaultKind, Place, Trap};
 use crate::memory::RANK_BIT;
-use crate::memory::shadow::{Seen, clock_of, learn};
+use crate::memory::shadow::{SEVERAL, Seen, clock_of, learn};
 use crate::memory::shared::Shared;
 
 /// One block.
@@ -228,10 +229,15 @@ impl Cluster<'_> {
         for warp in own {
             known[warp] = u64::MAX;
         }
-        let Some((offset, other, agent, lane)) = self.blocks[block].shared.shadow.late(&known)
-        else {
-            return Ok(());
-        };
+        known.resize(known.len().max(self.known.len()), 0);
+        let own = |at: &&Mbarrier| at.place().0 == block;
+        let arrival = self.mbarriers.iter().filter(own).find_map(|at| {
+            let (_, offset) = at.place();
+            Some((offset, AccessKind::Atomic, at.late(&known)?, SEVERAL))
+        });
+        let plain = |offset| !self.mbarrier_in(block, offset, 1);
+        let late = || self.blocks[block].shared.shadow.late(&known, plain);
+        let Some((offset, other, agent, lane)) = arrival.or_else(late) else { return Ok(()) };
         let owner = match self.agents.get((agent as usize).wrapping_sub(self.known.len())) {
             Some(agent) => self.owner(*agent),
             None => self.lane_name(agent, lane),

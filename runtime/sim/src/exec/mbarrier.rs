@@ -37,6 +37,10 @@ pub(super) struct Mbarrier {
     /// The maker's clock then, and the warps that a barrier of the cluster has shown the initialisation to.
     made: u32,
     shown: Vec<u32>,
+    /// The last operation of each warp of another block: the warp, its clock and the phase.
+    others: Vec<(u32, u32, u32)>,
+    /// Phases that warps of the own block have seen end.
+    seen: u32,
     /// Arrivals that a phase expects.
     expected: u32,
     /// Arrivals that the current phase still expects.
@@ -60,6 +64,15 @@ impl Mbarrier {
     /// Whether a warp has initialised it and has fenced that.
     pub(super) fn is_shown_by(&self, warp: u32) -> bool {
         self.fenced && self.maker == warp
+    }
+
+    /// A warp of another block whose last operation on it is not known to have come: not as a part of a phase whose
+    /// end the own block has seen, nor by what that block knows of the warp.
+    pub(super) fn late(&self, known: &[Seen]) -> Option<u32> {
+        let late = |(warp, clock, phase): &&(u32, u32, u32)| {
+            *phase >= self.seen && clock_of(known[*warp as usize]) <= *clock
+        };
+        self.others.iter().find(late).map(|(warp, ..)| *warp)
     }
 
     /// A warp learns that it was initialised.
@@ -140,6 +153,12 @@ impl Cluster<'_> {
             if let Err(kind) = shadow.atomic(target.offset(), BYTES, who) {
                 return Err(self.trap(self.named(kind), lane, target));
             }
+        }
+        if block != self.block {
+            let clock = clock_of(self.known[warp as usize][warp as usize]);
+            let mbarrier = &mut self.mbarriers[at];
+            mbarrier.others.retain(|(other, ..)| *other != warp);
+            mbarrier.others.push((warp, clock, mbarrier.phase));
         }
         Ok(at)
     }
@@ -236,6 +255,8 @@ impl Cluster<'_> {
             fenced: false,
             made,
             shown: Vec::new(),
+            others: Vec::new(),
+            seen: 0,
             expected: count,
             pending: count,
             bytes: 0,
@@ -340,7 +361,9 @@ impl Cluster<'_> {
         }
         if first.is_none() {
             for at in done {
-                let [known, fenced] = &self.mbarriers[at].completed;
+                let mbarrier = &mut self.mbarriers[at];
+                mbarrier.seen = mbarrier.phase;
+                let [known, fenced] = &mbarrier.completed;
                 learn(&mut self.known[warp.index as usize], known);
                 learn(&mut self.fenced[warp.index as usize], fenced);
             }

@@ -13,7 +13,7 @@ use crate::fault::{AccessKind, FaultKind};
 /// Marks a write whose cp.async has not been waited for.
 const PENDING: u32 = (1 << 18) - 1;
 /// A lane number that stands for several lanes.
-const SEVERAL: u32 = 32;
+pub(crate) const SEVERAL: u32 = 32;
 
 /// What is known of an agent: that all it did before a clock has happened, and at that clock what some of its lanes
 /// did. The clock is in the high half, the lanes in the low one.
@@ -207,8 +207,13 @@ impl Shadow {
         self.stamp(offset, bytes, who, stamp, AccessKind::Write)
     }
 
-    /// The first access that is not known to have happened: its place, kind, agent and lane.
-    pub(crate) fn late(&self, known: &[Seen]) -> Option<(u64, AccessKind, u32, u32)> {
+    /// The first access that is not known to have happened: its place, kind, agent and lane. Atomic operations count
+    /// at some places alone.
+    pub(crate) fn late(
+        &self,
+        known: &[Seen],
+        counts: impl Fn(u64) -> bool,
+    ) -> Option<(u64, AccessKind, u32, u32)> {
         let place = |at: usize| (at as u64) << self.piece_log2;
         let late = |agent: u32, clock: u32, lane: u32| !Who::knows(known, agent, clock, lane);
         let write = self.writes.iter().enumerate().find_map(|(at, stamp)| {
@@ -219,9 +224,11 @@ impl Shadow {
         let column = |columns: &[Vec<u32>], kind: AccessKind| {
             columns.iter().enumerate().find_map(|(agent, column)| {
                 let agent = agent as u32;
-                let of = |cell: &u32| *cell != 0 && late(agent, cell >> 6, cell & 63);
-                let at = column.iter().position(of)?;
-                Some((place(at), kind, agent, column[at] & 63))
+                let mut cells = column.iter().enumerate().filter(|(at, cell)| {
+                    let unseen = **cell != 0 && late(agent, *cell >> 6, *cell & 63);
+                    unseen && (kind == AccessKind::Read || counts(place(*at)))
+                });
+                cells.next().map(|(at, cell)| (place(at), kind, agent, cell & 63))
             })
         };
         write

@@ -184,3 +184,145 @@ fn the_barrier_is_used_as_it_must_be() {
     // Lanes that return are not waited for.
     clean(&format!("setp.eq.u32 %p4, %warp, 1; mov.u32 %r1, 5; {WRITE} @%p4 ret; {MEET}"), 64, 2);
 }
+
+/// Waits for a parity of the mbarrier behind 16 KiB of the block's memory.
+fn wait(parity: u32, name: &str) -> String {
+    format!(
+        "{name}: mbarrier.try_wait.parity.shared::cta.b64 %p7, [%sa+16384], {parity}; @!%p7 bra {name};"
+    )
+}
+
+/// Thread 0 of every block makes an mbarrier behind 16 KiB of its memory, and all may use all of them then.
+fn make(count: u32) -> String {
+    format!(
+        "{NEXT} @%p0 mbarrier.init.shared::cta.b64 [%sa+16384], {count};\n\
+         @%p0 fence.mbarrier_init.release.cluster; barrier.cluster.arrive.relaxed.aligned;\n\
+         barrier.cluster.wait.acquire.aligned; add.u32 %r58, %r62, 16384;"
+    )
+}
+
+#[test]
+fn arrivals_at_another_blocks_mbarrier_hand_over() {
+    // Every thread writes into the next block and arrives there.
+    let body = |arrive: &str, wait: &str, end: &str| {
+        format!(
+            "{} mad.lo.u32 %r0, %r60, 1000, %t; st.shared::cluster.b32 [%r63], %r0;\n\
+             {arrive} {wait} ld.shared.b32 %r1, [%own]; {WRITE} {end}",
+            make(64)
+        )
+    };
+    let arrive = "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%r58];";
+    let found = clean(&body(arrive, &wait(0, "W"), MEET), 64, 2);
+    let expected: Vec<u32> = (0..128).map(|t| (1 - t / 64) * 1000 + t % 64).collect();
+    assert_eq!(found, expected);
+    // No end is needed: each block waits for all that reaches into it.
+    clean(&body(arrive, &wait(0, "W"), ""), 64, 2);
+    // Unless it reaches there again, after the phase that is waited for.
+    let again = format!("{} {arrive}", wait(0, "W"));
+    let kind = faulty(&body(arrive, &again, ""), 64, 2);
+    assert!(matches!(kind, FaultKind::Outlived { .. } | FaultKind::Returned { .. }), "{kind}");
+    clean(&body(arrive, &again, MEET), 64, 2);
+    let kind = faulty(&body(arrive, &wait(1, "W"), MEET), 64, 2);
+    assert!(
+        matches!(kind, FaultKind::ClusterRace { .. } | FaultKind::Uninitialised { .. }),
+        "{kind}"
+    );
+    assert!(matches!(faulty(&body("", &wait(0, "W"), MEET), 64, 2), FaultKind::Barrier(_)));
+    // Without the fence a relaxed barrier shows nobody that the mbarrier is there.
+    let unfenced =
+        body(arrive, &wait(0, "W"), MEET).replace("@%p0 fence.mbarrier_init.release.cluster;", "");
+    let kind = faulty(&unfenced, 64, 2);
+    assert!(matches!(kind, FaultKind::Race { .. } | FaultKind::ClusterRace { .. }), "{kind}");
+    // Another block's mbarrier takes arrivals alone.
+    for operation in [
+        "mbarrier.try_wait.parity.shared::cluster.b64 %p7, [%r58], 0;",
+        "mbarrier.arrive.shared::cluster.b64 %l0, [%r58];",
+    ] {
+        let kind = faulty(&body(operation, "", MEET), 64, 2);
+        assert!(kind.to_string().contains("of the own block"), "{operation}: {kind}");
+    }
+}
+
+#[test]
+fn asynchronous_stores_complete_where_they_go() {
+    let body = |store: &str, expect: u32, wait: &str| {
+        format!(
+            "{} @%p0 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%sa+16384], {expect};\n\
+             mad.lo.u32 %r0, %r60, 1000, %t; {store} {wait} ld.shared.b32 %r1, [%own]; {WRITE} {MEET}",
+            make(1)
+        )
+    };
+    let store =
+        "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.b32 [%r63], %r0, [%r58];";
+    let found = clean(&body(store, 256, &wait(0, "W")), 64, 2);
+    assert_eq!(found, (0..128).map(|t| (1 - t / 64) * 1000 + t % 64).collect::<Vec<u32>>());
+    let kind = faulty(&body(store, 260, &wait(0, "W")), 64, 2);
+    assert!(kind.to_string().contains("lacks 0 arrivals and 4 bytes"), "{kind}");
+    // The cluster's barrier knows nothing of it.
+    let kind = faulty(&body(store, 256, MEET), 64, 2);
+    assert!(matches!(kind, FaultKind::Unfinished { .. }), "{kind}");
+    let elsewhere = store.replace("[%r58]", "[%sa+16384]");
+    let kind = faulty(&body(&elsewhere, 256, &wait(0, "W")), 64, 2);
+    assert!(kind.to_string().contains("in the block that the bytes go to"), "{kind}");
+}
+
+#[test]
+fn copies_reach_several_blocks_and_other_blocks() {
+    let expect = "@%p0 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%sa+16384], 256;";
+    let end = format!("{} ld.shared.b32 %r1, [%own]; {WRITE} {MEET}", wait(0, "W"));
+    // Block 0 copies to those of a mask.
+    let multicast = |mask: u32, blocks: u32, end: &str| {
+        let body = format!(
+            "{} {expect} setp.eq.u32 %p4, %r60, 0; and.pred %p4, %p4, %p0; mov.b32 %r2, {mask};\n\
+             cvt.u16.u32 %h0, %r2;\n\
+             @%p4 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster \
+             [%sa], [%in], 256, [%sa+16384], %h0; {end}",
+            make(1)
+        );
+        run(&format!(".reg .b16 %h0; {body}"), 64, blocks)
+    };
+    let (block, ran) = multicast(0b111, 3, &end);
+    assert_eq!(ran, Ok(()));
+    let words: Vec<u32> = (0..64).collect();
+    assert_eq!(download_u32(&block.device, block.output, 192), words.repeat(3));
+    let kind = multicast(0b011, 3, &end).1.expect_err("block 2 gets nothing");
+    assert!(kind.to_string().contains("lacks 0 arrivals and 256 bytes"), "{kind}");
+    let kind = multicast(0b1011, 3, &end).1.expect_err("there is no block 3");
+    assert_eq!(kind, FaultKind::Rank { rank: 3, blocks: 3 });
+    // A block that does not wait may be gone when the bytes come.
+    let some = format!("setp.eq.u32 %p5, %r60, 1; @%p5 ret; {}", end.replace(MEET, ""));
+    let kind = multicast(0b111, 3, &some).1.expect_err("block 1 returns");
+    assert!(matches!(kind, FaultKind::Outlived { .. } | FaultKind::Returned { .. }), "{kind}");
+    // From block to block.
+    let copy = |fence: &str| {
+        format!(
+            "{} {expect} mad.lo.u32 %r0, %r60, 1000, %t; add.u32 %r2, %sa, 8192; add.u32 %r3, %r2, %four;\n\
+             st.shared.b32 [%r3], %r0; {fence} bar.sync 0;\n\
+             @%p0 cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%r62], [%r2], 256, [%r58];\n\
+             {end}",
+            make(1)
+        )
+    };
+    let found = clean(&copy("fence.proxy.async;"), 64, 2);
+    assert_eq!(found, (0..128).map(|t| (1 - t / 64) * 1000 + t % 64).collect::<Vec<u32>>());
+    assert!(matches!(faulty(&copy(""), 64, 2), FaultKind::ProxyFence { .. }));
+}
+
+#[test]
+fn matrices_are_stored_as_they_are_loaded() {
+    for trans in ["", ".trans"] {
+        // Lane i has the words 4 i to 4 i + 3 of the input; row i of the 32 rows lies at 16 i.
+        let body = format!(
+            "mul.wide.u32 %l0, %t, 16; add.s64 %l1, %in, %l0; ld.global.v4.b32 {{%r0, %r1, %r2, %r3}}, [%l1];\n\
+             mad.lo.u32 %r4, %t, 16, %sa; stmatrix.sync.aligned.m8n8.x4{trans}.shared.b16 [%r4], {{%r0, %r1, %r2, %r3}};\n\
+             bar.warp.sync -1; ldmatrix.sync.aligned.m8n8.x4{trans}.shared.b16 {{%r5, %r6, %r7, %r8}}, [%r4];\n\
+             add.s64 %l2, %out, %l0; st.global.v4.b32 [%l2], {{%r5, %r6, %r7, %r8}};"
+        );
+        let block = crate::hopper::clean(&body, 32);
+        let words: Vec<u32> = (0..128).collect();
+        assert_eq!(download_u32(&block.device, block.output, 128), words, "{trans}");
+    }
+    let race = "mad.lo.u32 %r4, %t, 16, %sa; stmatrix.sync.aligned.m8n8.x1.shared.b16 [%r4], {%t};\n\
+        ld.shared.b32 %r0, [%sa];";
+    assert!(matches!(crate::hopper::faulty(race, 32), FaultKind::Race { .. }));
+}
