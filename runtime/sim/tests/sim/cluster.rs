@@ -217,8 +217,8 @@ fn arrivals_at_another_blocks_mbarrier_hand_over() {
     assert_eq!(found, expected);
     // No end is needed: each block waits for all that reaches into it.
     clean(&body(arrive, &wait(0, "W"), ""), 64, 2);
-    // Unless it reaches there again, after the phase that is waited for.
-    let again = format!("{} {arrive}", wait(0, "W"));
+    // Unless somebody arrives there again, after the phase that is waited for: that may come when the block is gone.
+    let again = format!("{} @%p0 mbarrier.arrive.shared::cluster.b64 _, [%r58];", wait(0, "W"));
     let kind = faulty(&body(arrive, &again, ""), 64, 2);
     assert!(matches!(kind, FaultKind::Outlived { .. } | FaultKind::Returned { .. }), "{kind}");
     clean(&body(arrive, &again, MEET), 64, 2);
