@@ -3,10 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context, anyhow, bail, ensure};
-use bytec_compiler::nvrtc::{Arch, Nvrtc};
+use bytec_compiler::nvrtc::Nvrtc;
 use bytec_compiler::render::{Float, Source};
-use bytec_plan::device::{Arg, Count, Of};
-use bytec_sim::{Checks, Device, FaultKind, Module, Profile};
+use bytec_plan::device::{Arg, Count, Map, Of};
+use bytec_sim::{Checks, Device, FaultKind, Module, Profile, Swizzle, TensorMap};
 use half::f16;
 
 use super::cases::{Case, Operand};
@@ -74,6 +74,8 @@ struct Batch {
 pub(crate) struct Bench {
     /// What the table calls it.
     pub(crate) name: &'static str,
+    /// The architecture that it is compiled for.
+    pub(crate) arch: String,
     /// The unmutated PTX.
     pub(crate) ptx: String,
     source: Source,
@@ -88,7 +90,7 @@ impl Bench {
     /// other bits alone or beside NaN than in the batch.
     pub(crate) fn new([usual, special]: [Case; 2], nvrtc: &Nvrtc) -> anyhow::Result<Self> {
         let source = usual.source()?;
-        let compiled = nvrtc.compile(&[(&source, Arch::SM_80)], None, &|_| {})?;
+        let compiled = nvrtc.compile(&[(&source, usual.arch)], None, &|_| {})?;
         let ptx = compiled.into_iter().next().context("one kernel compiles to one text")?.ptx;
         ensure!(special.source()?.text == source.text, "{}: two kernels", source.symbol);
         // In the order of `BATCHES`.
@@ -103,7 +105,13 @@ impl Bench {
             let numbers = oracle(&case);
             Batch { case, tail, numbers, outcome: None }
         });
-        let mut bench = Self { name: usual.name, ptx, source, batches: batches.into() };
+        let mut bench = Self {
+            name: usual.name,
+            arch: usual.arch.to_string(),
+            ptx,
+            source,
+            batches: batches.into(),
+        };
         let module = Module::parse(&bench.ptx)?;
         for (batch, batch_name) in BATCHES.iter().enumerate() {
             let outcome = bench.run(&module, batch, Checks::ALL);
@@ -199,7 +207,12 @@ impl Bench {
 
     /// Whether all that is made of a mutant's statement is what the unmutated one gives, each time in each batch.
     fn equivalent(&self, mutant: &Mutant) -> bool {
-        if mutant.class.starts_with("wait") {
+        let own = self.ptx.lines().nth(mutant.line - 1).unwrap_or_default();
+        if mutant.class.starts_with("wait")
+            && ["cp.async.wait", "cp.async.commit"]
+                .iter()
+                .any(|start| own.trim_start().starts_with(start))
+        {
             // Without a copy there is nothing to wait for.
             let mut copies = self.ptx.lines().enumerate().filter(|(_, line)| {
                 line.trim_start().starts_with("cp.async.c") && !line.contains("commit")
@@ -215,7 +228,8 @@ impl Bench {
         let Batch { case, tail, .. } = &self.batches[batch];
         let kernel = module.kernel(&self.source.symbol);
         let kernel = kernel.ok_or_else(|| stopped("refused", &"the kernel is gone"))?;
-        let mut device = Device::sm_80();
+        let hopper = self.source.args.iter().any(|arg| matches!(arg, Arg::Map(_)));
+        let mut device = if hopper { Device::sm_90() } else { Device::sm_80() };
         device.parallel = false;
         device.checks = checks;
         device.branch_limit = BRANCHES;
@@ -266,6 +280,12 @@ impl Bench {
             let (buffer, first) = match *arg {
                 Arg::Output => (out, 0),
                 Arg::Operand(nth) => operands[nth as usize],
+                Arg::Map(map) => {
+                    let (buffer, column) = operands[map.operand as usize];
+                    let past = if *tail { PAST } else { 0 };
+                    let address = buffer.address() + column;
+                    return Ok(bytec_sim::Arg::Bytes(tensor_map(case, map, address, past)));
+                }
                 arg => (upload(format!("{arg:?}"), &table(case, rows_out, arg), &[])?, 0),
             };
             Ok(bytec_sim::Arg::Pointer(buffer, first))
@@ -295,12 +315,42 @@ fn check(kind: &FaultKind) -> &'static str {
         FaultKind::Race { .. } | FaultKind::StoreConflict { .. } => "race",
         FaultKind::BlockRace { .. } => "race of blocks",
         FaultKind::AsyncConflict { .. } | FaultKind::AsyncSource { .. } => "copy in flight",
+        FaultKind::Unfinished { .. } => "operation in flight",
+        FaultKind::RegisterInFlight { .. } | FaultKind::RegisterFence => "registers in flight",
+        FaultKind::ProxyFence { .. } => "proxy fence",
+        FaultKind::Mbarrier(_) | FaultKind::MbarrierAccess { .. } => "mbarrier",
+        FaultKind::Wgmma(_) => "descriptor",
+        FaultKind::ClusterRace { .. } => "race in a cluster",
+        FaultKind::NotBegun { .. } | FaultKind::Returned { .. } | FaultKind::Outlived { .. } => {
+            "block gone"
+        }
         FaultKind::Taint { .. } => "marked value",
         FaultKind::DivergentBarrier { .. } | FaultKind::Barrier(_) => "barrier",
         FaultKind::MissingLanes { .. } | FaultKind::NotAMember { .. } => "lanes",
         FaultKind::Endless(_) => "endless",
         _ => "other fault",
     }
+}
+
+/// What stands for an operand's matrix, with so many rows past its own.
+fn tensor_map(case: &Case, map: Map, address: u64, past: usize) -> Vec<u8> {
+    let columns = u64::from(map.columns);
+    let (rows, stride) = match &case.operands[map.operand as usize] {
+        Operand::Rows(data, width, matrix) | Operand::Keys(data, width, matrix) => {
+            (data.len() / width + past, matrix.stride)
+        }
+        operand => (operand.data().len() / map.columns as usize, columns),
+    };
+    let map = TensorMap {
+        address,
+        element: 2,
+        extents: vec![columns, rows as u64],
+        strides: vec![2 * stride],
+        boxes: vec![64, map.rows],
+        swizzle: Swizzle::Bytes128,
+    };
+    let words = map.encode().expect("the kernel takes only matrices that copies take");
+    words.into_iter().flat_map(u64::to_le_bytes).collect()
 }
 
 /// A table of the batch, as int32.

@@ -1,6 +1,7 @@
 //! Mutants of the real kernels' PTX on the simulated GPU: how many its checks and the numbers see.
 //!
-//! `cargo run --release -p bytec-tests --bin mutants` prints the table; `--write` puts it into docs/sim-mutants.md.
+//! `cargo run --release -p bytec-tests --bin mutants` prints the tables; `--write` puts them into docs/sim-mutants.md,
+//! and for kernels of `sm_90a` into docs/sim-mutants-sm_90a.md; `--arch sm_90a` takes the kernels of one of them alone.
 //! `--each N` makes at most so many mutants of a class of a kernel, where the class allows; `--ptx FOLDER` puts the
 //! unmutated texts there, whose lines the page names; a word picks kernels by name.
 
@@ -25,6 +26,10 @@ use mutate::{CLASSES, Mutant};
 /// Mutants of a class of a kernel, where there are more and the class does not ask for all.
 const EACH: usize = 60;
 
+/// The pages, and whose kernels they are about.
+const PAGES: [(&str, &str); 2] =
+    [("sm_80", "docs/sim-mutants.md"), ("sm_90a", "docs/sim-mutants-sm_90a.md")];
+
 /// A mutant and what became of it.
 pub(crate) struct Judged {
     /// The kernel, by its index.
@@ -37,12 +42,13 @@ pub(crate) struct Judged {
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "printing the table is its purpose")]
 fn main() -> anyhow::Result<()> {
-    let (mut write, mut each, mut name, mut folder) = (false, EACH, None, None);
+    let (mut write, mut each, mut name, mut folder, mut only) = (false, EACH, None, None, None);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--write" => write = true,
             "--each" => each = words.next().context("--each takes a number")?.parse()?,
+            "--arch" => only = Some(words.next().context("--arch takes sm_80 or sm_90a")?),
             "--ptx" => folder = Some(words.next().context("--ptx takes a folder")?),
             _ => name = Some(word),
         }
@@ -51,7 +57,9 @@ fn main() -> anyhow::Result<()> {
     let mut benches = Vec::new();
     for case in cases::all() {
         let own = case[0].name;
-        if name.as_ref().is_none_or(|name| own.contains(name.as_str())) {
+        let arch = case[0].arch.to_string();
+        let wanted = only.as_ref().is_none_or(|only| *only == arch);
+        if wanted && name.as_ref().is_none_or(|name| own.contains(name.as_str())) {
             let bench = Bench::new(case, nvrtc).with_context(|| own.to_owned())?;
             if let Some(folder) = &folder {
                 std::fs::write(format!("{folder}/{own}.ptx"), &bench.ptx)?;
@@ -67,13 +75,17 @@ fn main() -> anyhow::Result<()> {
         eprintln!("{name}: {} mutants in {:.1?}", verdicts.len(), started.elapsed());
         judged.extend(verdicts);
     }
-    let page = report::page(&benches, &judged, nvrtc.version(), each);
-    if write {
-        let path = bytec_tests::root().join("docs/sim-mutants.md");
-        std::fs::create_dir_all(path.with_file_name(""))?;
-        std::fs::write(path, page)?;
-    } else {
-        println!("{page}");
+    for (arch, file) in PAGES {
+        let Some(page) = report::page(&benches, &judged, nvrtc.version(), each, arch) else {
+            continue;
+        };
+        if write {
+            let path = bytec_tests::root().join(file);
+            std::fs::create_dir_all(path.with_file_name(""))?;
+            std::fs::write(path, page)?;
+        } else {
+            println!("{page}");
+        }
     }
     Ok(())
 }
@@ -126,7 +138,7 @@ mod tests {
     #[test]
     fn mutants_of_every_class_are_killed() {
         let Some(nvrtc) = nvrtc() else { return };
-        let names = ["linear f16", "attention f16", "softmax f32, wide"];
+        let names = ["linear f16", "attention f16", "softmax f32, wide", "linear f16, wgmma"];
         let cases = cases::all().into_iter().filter(|case| names.contains(&case[0].name));
         let benches: Vec<_> =
             cases.map(|case| Bench::new(case, nvrtc).expect("it is clean")).collect();

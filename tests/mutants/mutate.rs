@@ -14,12 +14,21 @@ pub(crate) struct Mutant {
 }
 
 /// Every class, in the order of the table, and whether all mutants of it are made even where there are very many.
-pub(crate) const CLASSES: [(&str, bool); 16] = [
+pub(crate) const CLASSES: [(&str, bool); 25] = [
     ("barrier removed", true),
     ("fence removed", true),
     ("wait or commit removed", true),
     ("wait lets one group more in flight", true),
     ("asynchronous copy removed", true),
+    ("parity of a phase changed", true),
+    ("arrival or mbarrier removed", true),
+    ("count of arrivals or bytes changed", true),
+    ("another mbarrier", true),
+    ("product removed", true),
+    ("descriptor changed", true),
+    ("coordinates of a box swapped", true),
+    ("rank changed", true),
+    ("blocks of a multicast changed", true),
     ("predicate dropped", true),
     ("predicate negated", false),
     ("selection made unconditional", false),
@@ -31,6 +40,16 @@ pub(crate) const CLASSES: [(&str, bool); 16] = [
     ("fma made a product or a sum", false),
     ("store to shared memory removed", false),
     ("store to global memory removed", false),
+];
+
+/// What lets asynchronous work end, or makes a group of it.
+const WAITS: [&str; 6] = [
+    "cp.async.wait",
+    "cp.async.commit",
+    "cp.async.bulk.wait",
+    "cp.async.bulk.commit",
+    "wgmma.wait",
+    "wgmma.commit",
 ];
 
 /// All mutants of a text.
@@ -105,13 +124,16 @@ impl<'p> Statement<'p> {
             };
             made("predicate negated", self.with(&negated, op, self.rest));
         }
+        self.hopper(made);
         if op.starts_with("bar.") || op.starts_with("barrier.") {
             made("barrier removed", String::new());
-        } else if op.starts_with("membar") || op.starts_with("fence") {
+        } else if op.starts_with("membar") || op.starts_with("fence") || op.starts_with("wgmma.f") {
             made("fence removed", String::new());
-        } else if op.starts_with("cp.async.wait") || op.starts_with("cp.async.commit") {
+        } else if WAITS.iter().any(|wait| op.starts_with(wait)) {
             made("wait or commit removed", String::new());
-            if let Ok(groups) = self.rest.parse::<u32>() {
+            if let Ok(groups) = self.rest.parse::<u32>()
+                && op.contains("wait_group")
+            {
                 let more = self.with(self.guard, op, &(groups + 1).to_string());
                 made("wait lets one group more in flight", more);
             }
@@ -153,6 +175,84 @@ impl<'p> Statement<'p> {
                 changed[nth] = &more;
                 let text = self.with(self.guard, op, &changed.join(", "));
                 made("integer constant off by one", text);
+            }
+        }
+    }
+
+    /// What `sm_90a` brought.
+    fn hopper(&self, made: &mut dyn FnMut(&'static str, String)) {
+        let op = self.op;
+        // A statement with one operand replaced by what another statement makes of it.
+        let with_changed = |kind: &str, change: &str, operand: &str| {
+            let at = self.rest.rfind(operand)?;
+            let rest = format!("{}%mutant{}", &self.rest[..at], &self.rest[at + operand.len()..]);
+            let own = self.with(self.guard, op, &rest);
+            let change = change.replace("OPERAND", operand);
+            Some(format!("{{ .reg .{kind} %mutant; {change}; {own} }}"))
+        };
+        let operands = self.operands();
+        let last = operands.last().copied().unwrap_or_default();
+        if op.starts_with("mbarrier.try_wait") {
+            let class = "parity of a phase changed";
+            for change in
+                ["xor.b32 %mutant, OPERAND, 1", "mov.b32 %mutant, 0", "mov.b32 %mutant, 1"]
+            {
+                made(class, with_changed("b32", change, last).unwrap_or_default());
+            }
+        } else if op.starts_with("mbarrier.") {
+            made("arrival or mbarrier removed", String::new());
+            let changes: &[&str] = match op {
+                op if op.contains("expect_tx") => &["16", "-16", "128"],
+                op if op.contains("init") => &["1", "-1"],
+                _ => &[],
+            };
+            for change in changes {
+                let change = format!("add.s32 %mutant, OPERAND, {change}");
+                let text = with_changed("b32", &change, last).unwrap_or_default();
+                made("count of arrivals or bytes changed", text);
+            }
+        }
+        if op.starts_with("mbarrier.")
+            && let Some((before, after)) = self.rest.split_once(']')
+        {
+            for offset in ["8", "-8"] {
+                let rest = format!("{before}+{offset}]{after}");
+                made("another mbarrier", self.with(self.guard, op, &rest));
+            }
+        }
+        if op.starts_with("wgmma.mma_async") {
+            made("product removed", String::new());
+            // The start by 32 and 1024 bytes, the distance of eight rows by 16 bytes, the swizzle and the base offset.
+            // The distance along rows means nothing with a swizzle.
+            for bit in [1, 6, 32, 49, 62, 63] {
+                for operand in operands.iter().filter(|operand| operand.starts_with("%rd")) {
+                    let change = format!("xor.b64 %mutant, OPERAND, {}", 1u64 << bit);
+                    let text = with_changed("b64", &change, operand).unwrap_or_default();
+                    made("descriptor changed", text);
+                }
+            }
+        }
+        if op.starts_with("cp.async.bulk.tensor")
+            && let Some((before, inner, after)) =
+                self.rest.split_once('{').and_then(|(before, rest)| {
+                    let (inner, after) = rest.split_once('}')?;
+                    Some((before, inner, after))
+                })
+            && let Some((x, y)) = inner.split_once(',')
+        {
+            let rest = format!("{before}{{{}, {}}}{after}", y.trim(), x.trim());
+            made("coordinates of a box swapped", self.with(self.guard, op, &rest));
+        }
+        if op.starts_with("mapa.") {
+            for change in ["xor.b32 %mutant, OPERAND, 1", "add.u32 %mutant, OPERAND, 1"] {
+                made("rank changed", with_changed("b32", change, last).unwrap_or_default());
+            }
+        }
+        if op.contains("multicast") {
+            for bit in [1, 2] {
+                let change = format!("xor.b16 %mutant, OPERAND, {bit}");
+                let text = with_changed("b16", &change, last).unwrap_or_default();
+                made("blocks of a multicast changed", text);
             }
         }
     }

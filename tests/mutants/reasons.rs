@@ -39,7 +39,7 @@ const OTHER_ORDER: &str = "with the other steps it still reaches every lane: the
 const IDLE_WARP: &str =
     "a warp whose first row is one past the last computes rows that are not stored";
 const PAST_THE_HEAD: &str =
-    "it is about columns past the head's, which the tile has and nobody reads";
+    "it is about columns past the last, which the tile has and nobody reads";
 const ONE_UNIT: &str = "the f32 changes by one unit, 1/8192 of one of the f16 that it is rounded to: not seen in these batches";
 const COEFFICIENT: &str = "the f32 changes by less than a unit of the f16 that it is rounded to: not seen in these batches";
 const HALVES: &str = "any split of n in two whose powers are normal numbers gives the same product";

@@ -111,19 +111,25 @@ const REASONS: [(&str, &str); 4] = [
     (SAME_BITS, "it does something else, but no output bit depends on it and no check sees harm"),
 ];
 
-/// The whole page.
+/// The whole page of the kernels of an architecture; `None` if there are none.
 pub(crate) fn page(
     benches: &[Bench],
     judged: &[Judged],
     nvrtc: impl std::fmt::Debug,
     each: usize,
-) -> String {
-    let all = Tally::of(judged.iter());
+    arch: &str,
+) -> Option<String> {
+    let own = |one: &&Judged| benches[one.bench].arch == arch;
+    let judged: Vec<_> = judged.iter().filter(own).collect();
+    if judged.is_empty() {
+        return None;
+    }
+    let all = Tally::of(judged.iter().copied());
     let refused = judged.iter().filter(|one| refused(one)).count();
     let reached = all.mutants - all.survived(NOT_REACHED);
     let mut page = format!(
         "# Mutants on the simulated GPU\n\n\
-         Written by `cargo run --release -p bytec-tests --bin mutants -- --write`, with NVRTC {nvrtc:?} for sm_80.\n\n\
+         Written by `cargo run --release -p bytec-tests --bin mutants -- --write`, with NVRTC {nvrtc:?} for {arch}.\n\n\
          Each mutant is the PTX of a real kernel with one statement taken out or changed. It runs on bytec-sim with \
          every check on, four times until something sees it: a ragged batch in buffers that end with its last row; the \
          batch with one sample and a tail of NaN; a sample alone; and a batch of the sizes and numbers at which a \
@@ -135,7 +141,8 @@ pub(crate) fn page(
          these bits, as it holds them to the bounds; the page counts these kills apart.\n\n\
          The unmutated kernels ran with no fault and no conflict, within the bounds, and gave each sample the same bits \
          in the first three batches.\n\n\
-         Barriers, fences, waits, commits, copies and dropped predicates are complete; of the other classes at most \
+         Barriers, fences, waits, commits, copies, what is done with mbarriers, descriptors, ranks and multicasts, and dropped \
+         predicates are complete; of the other classes at most \
          {each} mutants of each kernel are made, evenly spread over its text.{}\n\n\
          **{} of {} killed: {}.** Of the {reached} whose line a warp comes to: {}. \
          Of the {} of these that are not shown to be equivalent: **{}**, {} without the recorded bits; the aim is 95 %.\n\n",
@@ -158,11 +165,13 @@ pub(crate) fn page(
         "## By class\n\nIdle mutants are those not reached, or shown to be equivalent.\n\n| class | {heads}"
     );
     for (class, _) in CLASSES {
-        page += &Tally::of(judged.iter().filter(|one| one.mutant.class == class)).row(class);
+        page +=
+            &Tally::of(judged.iter().copied().filter(|one| one.mutant.class == class)).row(class);
     }
     let _ = write!(page, "\n## By kernel\n\n| kernel | {heads}");
-    for (nth, bench) in benches.iter().enumerate() {
-        page += &Tally::of(judged.iter().filter(|one| one.bench == nth)).row(bench.name);
+    let own = |(_, bench): &(usize, &Bench)| bench.arch == arch;
+    for (nth, bench) in benches.iter().enumerate().filter(own) {
+        page += &Tally::of(judged.iter().copied().filter(|one| one.bench == nth)).row(bench.name);
     }
     page += "\n## Survivors\n\n";
     for (name, meaning) in REASONS {
@@ -191,7 +200,7 @@ pub(crate) fn page(
             let _ = write!(page, "\n### {}\n\n{heads}\n{rows}", bench.name);
         }
     }
-    page
+    Some(page)
 }
 
 /// A line of PTX or CUDA for a cell of a table.

@@ -69,7 +69,27 @@ fn effect(own: &Statement<'_>) -> Option<(Vec<String>, Vec<String>)> {
         let (written, read) = own.rest.split_once(if narrowing { "," } else { "[" })?;
         return Some((registers(read), registers(written)));
     }
-    let effects = ["st.", "bra", "bar", "cp.async", "ret", "exit", "trap", "atom", "red."];
+    if op.starts_with("wgmma.mma_async") {
+        let (sums, _) = own.rest.split_once('}')?;
+        return Some((all, registers(sums)));
+    }
+    let effects = [
+        "st.",
+        "bra",
+        "bar",
+        "cp.async",
+        "ret",
+        "exit",
+        "trap",
+        "atom",
+        "red.",
+        "mbarrier.",
+        "fence.",
+        "wgmma.",
+        "setmaxnreg",
+        "prefetch",
+        "griddepcontrol",
+    ];
     effects.iter().any(|start| op.starts_with(start)).then_some((all, Vec::new()))
 }
 

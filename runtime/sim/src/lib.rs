@@ -69,7 +69,8 @@
 //! - Registers and shared memory of a `wgmma`, from its issue until the warp's wait for its group; a `wgmma.fence` after
 //!   what writes its registers; tiles that begin where their swizzle's pattern does; and that all threads of a
 //!   warpgroup give the same descriptor.
-//! - Waits for an mbarrier that can never end, with what its phase lacks.
+//! - Waits for an mbarrier that can never end, with what its phase lacks; and phases that end before anybody has seen the
+//!   one before end.
 //! - Values from [marked](Device::mark) ranges that reach memory outside of any.
 //! - Barriers that a warp reaches in parts, that name different counts, or that never complete; lanes
 //!   missing from warp-wide instructions; kernels that never end.
@@ -84,7 +85,8 @@
 //!   there, and atomics order nothing but themselves.
 //! - A division of integers by zero gives what GPUs are seen to give; the ISA leaves it open. A shuffle
 //!   from a lane that takes no part gives the reader's own value. A register that nothing wrote is zero.
-//! - `mbarrier.try_wait` says no only when it has waited until some mbarrier changed. What one lane of a warp learns from
+//! - `mbarrier.try_wait` says no the first time that a warp comes to it, and later only when it has waited until some
+//!   mbarrier changed. What one lane of a warp learns from
 //!   a wait, all its lanes learn; and after a lane has arrived or fenced without the rest of its warp, what it does up
 //!   to the warp's next synchronisation counts as done before.
 //! - Bulk copies move their bytes when they are issued. A tensor's box is as wide as its swizzle's span.

@@ -217,6 +217,12 @@ impl Cluster<'_> {
                     self.mbarrier(warp, mask, op)?;
                     return Ok(Flow::Next);
                 };
+                // It may say no for no reason, and does at first, so that one whose answer does not matter is found out.
+                if blocking && !warp.doubted.contains(&pc) {
+                    warp.doubted.push(pc);
+                    warp.set_pred(mask, done, 0);
+                    return Ok(Flow::Next);
+                }
                 match self.wait(warp, mask, op, phase)? {
                     Some(offset) if blocking => {
                         if part.mask != mask {

@@ -39,7 +39,7 @@ pub(super) struct Mbarrier {
     shown: Vec<u32>,
     /// The last operation of each warp of another block: the warp, its clock and the phase.
     others: Vec<(u32, u32, u32)>,
-    /// Phases that warps of the own block have seen end.
+    /// Phases that some warp of the own block has seen end.
     seen: u32,
     /// Arrivals that a phase expects.
     expected: u32,
@@ -82,8 +82,13 @@ impl Mbarrier {
         }
     }
 
+    /// Whether all that the phase expects has come.
+    fn ends(&self) -> bool {
+        self.pending == 0 && self.bytes == 0
+    }
+
     fn end_phase(&mut self) {
-        if self.pending != 0 || self.bytes != 0 {
+        if !self.ends() {
             return;
         }
         self.phase += 1;
@@ -295,6 +300,15 @@ impl Cluster<'_> {
         if mbarrier.bytes.abs() > MOST_BYTES {
             let found = mbarrier.bytes;
             let text = format!("expected at most {MOST_BYTES} bytes to come, found {found}");
+            return Err(self.trap(wrong(text), lane, target));
+        }
+        let lapped = mbarrier.ends() && mbarrier.seen < mbarrier.phase;
+        if lapped && self.launch.checks.races {
+            let phase = mbarrier.phase;
+            let text = format!(
+                "its phase {phase} ends before anybody has seen the end of the one before, which a parity can't tell \
+                 from the one after"
+            );
             return Err(self.trap(wrong(text), lane, target));
         }
         mbarrier.end_phase();

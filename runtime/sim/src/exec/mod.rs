@@ -207,6 +207,7 @@ impl Cluster<'_> {
             in_flight: Vec::new(),
             bulk_groups: [0; 32],
             bulk_last: [0; 32],
+            doubted: Vec::new(),
             products: program.wgmma.then(|| {
                 let columns = program.narrow as usize;
                 Box::new(Products {

@@ -84,6 +84,8 @@ pub(crate) struct Warp {
     pub(crate) bulk_groups: [u32; 32],
     /// The group of each lane's last bulk copy to global memory, counted from one.
     pub(crate) bulk_last: [u32; 32],
+    /// Places of waits for mbarriers that have said no once.
+    pub(crate) doubted: Vec<u32>,
     /// What the warp's products own; only where a kernel has some.
     pub(crate) products: Option<Box<Products>>,
     pub(crate) local: Vec<u8>,

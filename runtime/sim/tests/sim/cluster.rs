@@ -235,7 +235,7 @@ fn arrivals_at_another_blocks_mbarrier_hand_over() {
     assert!(matches!(kind, FaultKind::Race { .. } | FaultKind::ClusterRace { .. }), "{kind}");
     // Another block's mbarrier takes arrivals alone.
     for operation in [
-        "mbarrier.try_wait.parity.shared::cluster.b64 %p7, [%r58], 0;",
+        "Q: mbarrier.try_wait.parity.shared::cluster.b64 %p7, [%r58], 0; @!%p7 bra Q;",
         "mbarrier.arrive.shared::cluster.b64 %l0, [%r58];",
     ] {
         let kind = faulty(&body(operation, "", MEET), 64, 2);

@@ -53,7 +53,7 @@ fn a_wait_sees_what_came_before_the_arrivals() {
     // Nor does a wait hand anything over whose answer is not looked at.
     let hasty = "mbarrier.try_wait.parity.shared.b64 %p5, [%sa+16384], 0;";
     let kind = faulty(&early.replace(&wait(1), hasty), 64);
-    assert!(matches!(kind, FaultKind::Race { access: AccessKind::Read, .. }), "{kind}");
+    assert!(matches!(kind, FaultKind::Race { .. }), "{kind}");
     // What comes after the arrival is not published.
     let late = format!("{ARRIVE} st.shared.b32 [%own], %t;");
     assert!(matches!(faulty(&hand_over(&late, &wait(0)), 64), FaultKind::Race { .. }));
@@ -170,4 +170,10 @@ fn one_lane_of_a_warp_may_let_the_others_go_on() {
     let body =
         format!("{} @%p1 bra LATE; {others} bra ON; LATE: {ARRIVE} ON: bar.sync 0;", begin(1));
     clean(&body, 32);
+}
+
+#[test]
+fn phases_that_nobody_sees_end_are_told() {
+    let body = format!("{} @%p0 {ARRIVE} @%p0 {ARRIVE} {}", begin(1), wait(0));
+    says(&body, 32, "its phase 1 ends before anybody has seen the end of the one before");
 }
