@@ -292,7 +292,8 @@ impl Bench {
         });
         let args = args.collect::<Result<Vec<_>, _>>().map_err(memory)?;
         let launch = &self.source.launch;
-        let grid = launch.grid.map(|count| blocks(case, rows_out, count));
+        let cluster = if self.ptx.contains(".reqnctapercluster 2") { 2 } else { 1 };
+        let grid = launch.grid.map(|count| blocks(case, rows_out, count, cluster));
         let profile = device
             .launch(kernel, grid, [launch.block, 1, 1], launch.shared, &args)
             .map_err(|fault| stopped(check(&fault.kind), &fault))?;
@@ -385,12 +386,13 @@ fn table(case: &Case, rows: usize, arg: Arg) -> Vec<u8> {
 }
 
 /// The blocks along an axis, with too many where the batch decides, as in a grid for a larger batch.
-fn blocks(case: &Case, rows: usize, count: Count) -> u32 {
+fn blocks(case: &Case, rows: usize, count: Count, cluster: u32) -> u32 {
     match count {
         Count::Fixed(blocks) => blocks,
         Count::Rows { per } => ((rows + PAST) as u32).div_ceil(per) + 1,
         Count::Samples => case.lengths.len() as u32 + 1,
-        Count::Resident { per, across } => 2.min(((rows + PAST) as u32).div_ceil(per) * across),
+        // One block, or one cluster, that stays for all there is to do.
+        Count::Resident { .. } => cluster,
         Count::Tiles { per } => {
             case.lengths.iter().map(|rows| (*rows as u32).div_ceil(per)).sum::<u32>() + 1
         }

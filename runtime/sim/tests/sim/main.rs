@@ -2,6 +2,7 @@
 
 mod checks;
 mod cluster;
+mod cluster_mutants;
 mod driver;
 mod floats;
 mod hopper;
