@@ -42,8 +42,8 @@
 //! - **Warps in lockstep.** Lanes that part run apart, the part furthest behind in the text first, and
 //!   are one again where they meet. Instructions for a whole warp wait for their members; a barrier
 //!   waits for all lanes that have not returned.
-//! - **Clusters of blocks**, of one where a kernel asks for none, side by side on the threads of the current rayon pool. Results, profiles and faults
-//!   are the same for any number of threads: after a fault what the launch wrote is undone, and it
+//! - **Blocks**, side by side on the threads of the current rayon pool, those of a cluster on one thread. Results, profiles
+//!   and faults are the same for any number of threads: after a fault what the launch wrote is undone, and it
 //!   runs again in the order of blocks up to the first fault.
 //! - **Memory** as named allocations at addresses that never run into each other.
 //!
@@ -103,6 +103,13 @@
 //! - Atomics on floats and on less than 32 bits, `bar.red`, barriers that are not `.aligned`.
 //! - Directed rounding of arithmetic other than f32; approximate functions of f64.
 //! - Immediate or negated predicates in `and.pred` and its like.
+//!
+//! # What of planted faults it sees
+//!
+//! `docs/sim-mutants.md` and `docs/sim-mutants-sm_90a.md` count which mutants of the real kernels its checks and the
+//! numbers see, each the PTX with one statement taken out or changed. Of those of `sm_90a`'s own kinds:
+//!
+//! TABLE
 //!
 //! # How fast it is
 //!
