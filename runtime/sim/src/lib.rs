@@ -109,7 +109,16 @@
 //! `docs/sim-mutants.md` and `docs/sim-mutants-sm_90a.md` count which mutants of the real kernels its checks and the
 //! numbers see, each the PTX with one statement taken out or changed. Of those of `sm_90a`'s own kinds:
 //!
-//! TABLE
+//! | kind | mutants | seen | shown to be equivalent |
+//! |---|---:|---:|---:|
+//! | barriers, fences, waits and commits removed, waits that let one group more in flight | 10 | 10 | 0 |
+//! | arrivals and mbarriers removed or mistaken for another, counts and parities changed | 87 | 83 | 0 |
+//! | copies removed, coordinates of boxes swapped | 4 | 4 | 0 |
+//! | products removed, descriptors changed | 52 | 52 | 0 |
+//! | the same, ranks and multicasts of a norm over clusters (`tests/sim/cluster_mutants.rs`) | 37 | 35 | 2 |
+//! | all | 190 | 184 | 2 |
+//!
+//! That is 97.9 % of those that are not equivalent.
 //!
 //! # How fast it is
 //!
