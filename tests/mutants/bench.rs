@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use anyhow::{Context, anyhow, bail, ensure};
 use bytec_compiler::nvrtc::Nvrtc;
 use bytec_compiler::render::{Float, Source};
-use bytec_plan::device::{Arg, Count, Map, Of};
+use bytec_plan::device::{Arg, Count, Map, Of, Span};
 use bytec_sim::{Checks, Device, FaultKind, Module, Profile, Swizzle, TensorMap};
 use half::f16;
 
@@ -342,14 +342,21 @@ fn tensor_map(case: &Case, map: Map, address: u64, past: usize) -> Vec<u8> {
         }
         operand => (operand.data().len() / map.columns as usize, columns),
     };
-    let map = TensorMap {
-        address,
-        element: 2,
-        extents: vec![columns, rows as u64],
-        strides: vec![2 * stride],
-        boxes: vec![64, map.rows],
-        swizzle: Swizzle::Bytes128,
+    let swizzle = match map.span {
+        Span::Bytes32 => Swizzle::Bytes32,
+        Span::Bytes64 => Swizzle::Bytes64,
+        Span::Bytes128 => Swizzle::Bytes128,
     };
+    let across = map.span.bytes() as u32 / 2;
+    let (extents, strides, boxes) = match map.heads {
+        None => (vec![columns, rows as u64], vec![2 * stride], vec![across, map.rows]),
+        Some(heads) => (
+            vec![columns, heads.into(), rows as u64],
+            vec![2 * columns, 2 * stride],
+            vec![across, 1, map.rows],
+        ),
+    };
+    let map = TensorMap { address, element: 2, extents, strides, boxes, swizzle };
     let words = map.encode().expect("the kernel takes only matrices that copies take");
     words.into_iter().flat_map(u64::to_le_bytes).collect()
 }

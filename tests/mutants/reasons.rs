@@ -5,7 +5,8 @@
 use super::mutate::Mutant;
 
 /// A class of mutants, a part of the CUDA line that its statement comes from, a part of the mutant's text; and why.
-const EXPLAINED: [(&str, &str, &str, &str); 20] = [
+const EXPLAINED: [(&str, &str, &str, &str); 21] = [
+    ("barrier removed", "__syncwarp();", "", ALIGNED),
     ("predicate negated", "if (lane == 0)", "", ALL_LANES),
     ("bound off by one", "if (lane == 0)", "", ALL_LANES),
     ("predicate dropped", "key < keys;", "", NO_KEYS),
@@ -28,6 +29,8 @@ const EXPLAINED: [(&str, &str, &str, &str); 20] = [
     ("integer constant off by one", "power_of_two(half)", "shr.s32", HALVES),
 ];
 
+const ALIGNED: &str =
+    "an aligned barrier comes after it, which the simulator lets wait for the warp's lanes";
 const ALL_LANES: &str = "all lanes of the warp hold the same sum, so any of them may write it";
 const NO_KEYS: &str =
     "without keys the result is NaN: 0 times 1/0, whether or not a tile of masked keys was added";
