@@ -52,11 +52,7 @@ impl Draft {
 
     /// A number without axes.
     pub(crate) fn number(&mut self, value: f64, kind: Kind) -> usize {
-        let constant = match kind {
-            Kind::Float => Constant::float(value),
-            Kind::Int | Kind::Bool => Constant::int(value as i64),
-        };
-        self.add(Op::Constant(constant), &[], kind, &[])
+        self.table(&[], &[value], kind)
     }
 
     /// A table of numbers.
