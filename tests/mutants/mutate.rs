@@ -244,7 +244,7 @@ impl<'p> Statement<'p> {
             made("coordinates of a box swapped", self.with(self.guard, op, &rest));
         }
         if op.starts_with("mapa.") {
-            for change in ["xor.b32 %mutant, OPERAND, 1", "add.u32 %mutant, OPERAND, 1"] {
+            for change in ["mov.b32 %mutant, 0", "add.u32 %mutant, OPERAND, 1"] {
                 made("rank changed", with_changed("b32", change, last).unwrap_or_default());
             }
         }
