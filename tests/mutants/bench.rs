@@ -347,7 +347,7 @@ fn tensor_map(case: &Case, map: Map, address: u64, past: usize) -> Vec<u8> {
         Span::Bytes64 => Swizzle::Bytes64,
         Span::Bytes128 => Swizzle::Bytes128,
     };
-    let across = map.span.bytes() as u32 / 2;
+    let across = map.span.bytes() / 2;
     let (extents, strides, boxes) = match map.heads {
         None => (vec![columns, rows as u64], vec![2 * stride], vec![across, map.rows]),
         Some(heads) => (

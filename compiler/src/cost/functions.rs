@@ -2,8 +2,9 @@
 
 use bytec_plan::kernel::UnaryFn;
 
-/// Instructions that a thread does for one number, without those that only other numbers than usual take: counted in the
-/// machine code of `sm_90a`, rounded to fives.
+/// Instructions that a thread does for one number, without those that only other numbers than usual take.
+/// GELU's are counted in the machine code of `sm_90a` and rounded to fives; the others are estimates by what they share
+/// with it.
 pub fn instructions(function: UnaryFn) -> u64 {
     match function {
         UnaryFn::Neg | UnaryFn::Abs | UnaryFn::Relu => 1,
