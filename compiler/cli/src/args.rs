@@ -234,9 +234,9 @@ or else of the first device: so far, relative to the output's scale, the largest
 
 - Against a file of `bytec golden`: twice what rounding to the program's element type after each op costs the model, which
   the file says; in f32 at least 2e-6.
-- Against another file: 2e-6 in f32, 1e-2 in f16, 8e-2 in bf16. Those for f16 and bf16 are coarse, ten times the type's
-  epsilon: they find a wrong kernel, not a lost digit.
-- Against another device: the same, of two programs the coarser; of two f32 programs each may be 2e-6 off.
+- Against another file, whose own error is not known: 1e-5 in f32, 1e-2 in f16, 8e-2 in bf16. These are coarse: they find
+  a wrong kernel, not a lost digit.
+- Against another device: the same, of two programs the coarser.
 
 --tolerance sets another. NaN equals NaN only.
 
