@@ -401,6 +401,13 @@ fn calls() -> Vec<Row> {
             &["aten.nonzero.default", "depend on values"],
         ),
         call(
+            "a number that the program reads",
+            "gelu.default",
+            "aten.item.default",
+            json!({}),
+            &["aten.item.default, called once", "depend on values"],
+        ),
+        call(
             "random numbers",
             "gelu.default",
             "aten.rand_like.default",
@@ -436,6 +443,38 @@ fn calls() -> Vec<Row> {
             &["aten.softmax.int `dropout`", "argument `dim` to be an integer"],
         ),
         call(
+            "a pool to several elements",
+            "dropout.default",
+            "aten.adaptive_avg_pool1d.default",
+            json!({"self": {"as_tensor": {"name": "layer_norm"}}, "output_size": {"as_ints": [2]}}),
+            &["aten.adaptive_avg_pool1d.default `dropout`", "one element, found [2]"],
+        ),
+        graph(
+            "positions by the largest of a row",
+            |graph| {
+                let positions = graph["tensor_values"]["input_ids"].clone();
+                graph["tensor_values"]["places"] = positions;
+                let mut node = first(graph, "dropout.default").clone();
+                node["target"] = "torch.ops.aten.argmax.default".into();
+                node["inputs"] = json!([]);
+                set(&mut node, "self", json!({"as_tensor": {"name": "embedding"}}));
+                set(&mut node, "dim", json!({"as_int": 2}));
+                node["outputs"] = json!([{"as_tensor": {"name": "places"}}]);
+                let nodes = graph["nodes"].as_array_mut().expect("a graph has nodes");
+                let embeds = |node: &Value| node["target"] == "torch.ops.aten.embedding.default";
+                let words = nodes.iter().position(embeds).expect("the case embeds words");
+                nodes.insert(words + 1, node);
+                let next = nodes[words + 2..].iter_mut().find(|node| embeds(node));
+                let places = json!({"as_tensor": {"name": "places"}});
+                set(next.expect("the case embeds more"), "indices", places);
+            },
+            &[
+                "aten.argmax.default places",
+                "the place of the largest element depends on the sample",
+            ],
+        ),
+        dilated(),
+        call(
             "softmax over the samples",
             "dropout.default",
             "aten.softmax.int",
@@ -457,6 +496,18 @@ fn calls() -> Vec<Row> {
             &["aten.cumsum.default dropout in model.embeddings.dropout"],
         ),
     ]
+}
+
+/// A row over the case `vit`, whose patches are taken with gaps.
+fn dilated() -> Row {
+    let mut members = Members::of_case("vit");
+    members.edit(PROGRAM, |program| {
+        let node = first(&mut program["graph_module"]["graph"], "conv2d.default");
+        set(node, "stride", json!({"as_ints": [1, 1]}));
+        set(node, "dilation", json!({"as_ints": [2, 2]}));
+    });
+    let says = ["aten.conv2d.default conv2d in model", "one group without dilation"];
+    file("patches with gaps", members.to_file(), &says)
 }
 
 fn options() -> Vec<Row> {

@@ -4,7 +4,7 @@
     generate.py            (needs torch, transformers and safetensors; any recent ones)
 
 Each case is a folder with `model.pt2`, `inputs.safetensors` and `outputs.safetensors`; tensors are called
-`<sample>.<name>` and have no batch axis. `checkpoint` is the same model as transformers saves it. Text for humans (stack traces, which hold paths) is taken out of the archives.
+`<sample>.<name>` and have no batch axis. `checkpoint`, where bytec has the family, is the same model as transformers saves it. Text for humans (stack traces, which hold paths) is taken out of the archives.
 """
 
 import argparse
@@ -31,6 +31,9 @@ CASES = {
     "deberta_v2": ("DebertaV2Model", transformers.DebertaV2Config(
         **SHARED | {"num_hidden_layers": 1}, relative_attention=True, position_buckets=8, pos_att_type=["p2c", "c2p"], norm_rel_ebd="layer_norm",
         share_att_key=True, position_biased_input=False, type_vocab_size=0)),
+    "qwen2": ("Qwen2Model", transformers.Qwen2Config(
+        hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        vocab_size=50, max_position_embeddings=42, attention_dropout=0.0)),
     "roberta": ("RobertaModel", transformers.RobertaConfig(**SHARED | {"num_hidden_layers": 1})),
     "t5_encoder": ("T5EncoderModel", transformers.T5Config(
         d_model=16, d_kv=8, d_ff=24, num_layers=1, num_heads=2, vocab_size=50, relative_attention_num_buckets=8,
@@ -39,6 +42,45 @@ CASES = {
         **{name: SHARED[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")},
         image_size=16, patch_size=8, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)),
 }
+
+# Only their archives compile: there is no family that reads their checkpoints.
+WITHOUT_FAMILY = {"ops", "qwen2"}
+
+
+class Ops(torch.nn.Module):
+    """Ops that no model above calls; a program only, since a graph has no table of one weight's rows by another's columns."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = torch.nn.Parameter(torch.empty(4)), torch.nn.Parameter(torch.empty(6))
+        self.weight = torch.nn.Parameter(torch.empty(6, 6))
+
+    def forward(self, x, return_dict=True):
+        rows, columns = torch.meshgrid(self.a, self.b, indexing="ij")
+        across, down = torch.meshgrid(self.b, self.a, indexing="xy")
+        x = x + rows * columns - across + 3 * down + torch.outer(self.a, self.b)
+        x = torch.baddbmm(x, x, self.weight.expand(x.shape[0], 6, 6), beta=0.5, alpha=0.25)
+        x = torch.baddbmm(x, x.sin(), self.weight.expand(x.shape[0], 6, 6), beta=0)
+        return {
+            "halves": torch.tanh(x[..., ::2]) - x[..., 1::2],
+            "means": torch.nn.functional.adaptive_avg_pool1d(x.transpose(1, 2), 1),
+            "whole": torch.nn.functional.adaptive_avg_pool2d(x[:, None], (1, 1)),
+        }
+
+
+def prepared(case):
+    """The model of a case, the module to export, an example of its inputs, which of their axes vary, and its outputs."""
+    if case == "ops":
+        model = Ops().eval()
+        return model, export_pt2.with_arguments(model, ["x"]), {"x": torch.randn(3, 4, 6)}, \
+            {"x": {0: torch.export.Dim("B", min=1, max=64)}}, ["halves", "means", "whole"]
+    cls, config = CASES[case]
+    cls = getattr(transformers, cls)
+    try:
+        model = cls._from_config(config, attn_implementation="sdpa")
+    except ValueError:
+        model = cls._from_config(config, attn_implementation="eager")
+    return model, *export_pt2.prepared(model, types.SimpleNamespace(max_length=40, max_batch=64))
 
 
 def scrubbed(source, target):
@@ -64,36 +106,30 @@ def scrubbed(source, target):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", default=list(CASES), help="which cases (default: all)")
+    parser.add_argument("cases", nargs="*", default=["ops", *CASES], help="which cases (default: all)")
     parser.add_argument("--into", default=HERE, help="the folder of the cases (default: this one)")
     options = parser.parse_args()
     for case in options.cases:
-        cls, config = CASES[case]
         torch.manual_seed(7)
-        cls = getattr(transformers, cls)
-        try:
-            model = cls._from_config(config, attn_implementation="sdpa")
-        except ValueError:
-            model = cls._from_config(config, attn_implementation="eager")
+        model, module, example, axes, outputs = prepared(case)
         for parameter in model.parameters():
             # Larger than models begin with: every part has to show in the result.
             torch.nn.init.normal_(parameter, std=0.3)
-        longest = types.SimpleNamespace(max_length=40, max_batch=64)
-        module, example, axes, outputs = export_pt2.prepared(model, longest)
         folder = os.path.join(options.into, case)
         os.makedirs(folder, exist_ok=True)
         path = os.path.join(folder, "model.pt2")
         torch.export.save(export_pt2.export(module, example, axes), path + ".full.pt2")
         scrubbed(path + ".full.pt2", path)
         os.remove(path + ".full.pt2")
-        model.save_pretrained(os.path.join(folder, "checkpoint"))
+        if case not in WITHOUT_FAMILY:
+            model.save_pretrained(os.path.join(folder, "checkpoint"))
         exact, inputs, expected = model.double(), {}, {}
         for i, length in enumerate(LENGTHS if "input_ids" in example else [0, 0]):
             for name, tensor in example.items():
                 if name == "input_ids":
-                    tensor = torch.randint(4, config.vocab_size, (1, length))
+                    tensor = torch.randint(4, model.config.vocab_size, (1, length))
                 elif name == "token_type_ids":
-                    tensor = torch.randint(0, config.type_vocab_size, (1, length))
+                    tensor = torch.randint(0, model.config.type_vocab_size, (1, length))
                 else:
                     tensor = torch.randn(1, *tensor.shape[1:])
                 inputs[f"{i}.{name}"] = tensor[0]

@@ -288,6 +288,21 @@ fn slice(
         let op = IrOp::Slice { axis, start: first as usize, end: (first + taken) as usize };
         return Ok(l.made(name, op, &[id])?.transposed(&inverse(&order)));
     }
+    // Every so many of an axis: one of each group.
+    if let (Some(first), (Some(taken), Some(extent))) = (first, fixed)
+        && taken.checked_mul(step) == Some(extent)
+        && first < step
+    {
+        let mut apart = view.shape();
+        apart.splice(at..=at, [Dim::fixed(taken), Dim::fixed(step)]);
+        let apart = l.reshaped(&view, &apart, name)?;
+        let mut order = rows_first(&apart);
+        let moved = apart.transposed(&order);
+        let out = pick(l, &moved, inverse(&order)[at + 1], start, &Dim::fixed(step), name)?;
+        order.retain(|&axis| axis != at + 1);
+        order.iter_mut().for_each(|axis| *axis -= usize::from(*axis > at));
+        return Ok(out.transposed(&inverse(&order)));
+    }
     // The first rows of a table, as many as a sample needs.
     if step == 1
         && !l.program.origin(x).input

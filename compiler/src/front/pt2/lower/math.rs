@@ -244,14 +244,33 @@ impl Call<'_, '_> {
 
     /// `beta * input + alpha * a b`.
     pub(super) fn add_product(&mut self, a: &str, b: &str) -> Result<ValueId, Pt2Error> {
-        for name in ["alpha", "beta"] {
-            if self.float(name, 1.0)? != 1.0 {
-                return Err(self.wrong(format!("expected {name} 1")));
-            }
+        let (alpha, beta) = (self.float("alpha", 1.0)?, self.float("beta", 1.0)?);
+        let (mut input, a, b) = (self.tensor("self")?, self.tensor(a)?, self.tensor(b)?);
+        let mut product = self.emit(Op::MatMul, vec![a, b])?;
+        if alpha != 1.0 {
+            product = self.with(BinaryOp::Mul, product, alpha)?;
         }
-        let (input, a, b) = (self.tensor("self")?, self.tensor(a)?, self.tensor(b)?);
-        let product = self.emit(Op::MatMul, vec![a, b])?;
+        // What is multiplied by 0 is not read, NaN included.
+        if beta == 0.0 {
+            return Ok(product);
+        }
+        if beta != 1.0 {
+            input = self.with(BinaryOp::Mul, input, beta)?;
+        }
         self.emit(Op::Binary(BinaryOp::Add), vec![product, input])
+    }
+
+    /// Every element of one vector by every element of another.
+    pub(super) fn outer(&mut self) -> Result<ValueId, Pt2Error> {
+        let (a, b) = (self.tensor("self")?, self.tensor("vec2")?);
+        if self.rank(a) != 1 || self.rank(b) != 1 {
+            return Err(self.wrong("expected two vectors"));
+        }
+        let (a, b) = (self.cast(a, self.declared.kind)?, self.cast(b, self.declared.kind)?);
+        let mut column = self.shape(a);
+        column.push(Dim::fixed(1));
+        let a = self.reshaped(a, column)?;
+        self.emit(Op::Binary(BinaryOp::Mul), vec![a, b])
     }
 
     /// A product of matrices.

@@ -21,7 +21,7 @@ use super::super::FrontOptions;
 use super::archive::{Archive, Element, Stored};
 use super::error::{Pt2Error, RefusedOp};
 use super::expr;
-use super::schema::{Argument, InputSpec, Node, SymInt};
+use super::schema::{Argument, InputSpec, Named, Node, SymInt};
 use arguments::Call;
 use storage::Storage;
 use table::{Lower, Rows};
@@ -196,6 +196,7 @@ impl<'a> Lowering<'a> {
         names: &[Option<&'a str>],
     ) -> Result<(), Pt2Error> {
         let of = if shares { first_tensor(node) } else { None };
+        let each = if shares { listed_tensors(node) } else { &[] };
         if overwrites
             && let Some(of) = of
             && let Some(other) = self.storage.seen_after(of, index)
@@ -205,8 +206,9 @@ impl<'a> Lowering<'a> {
             );
             return Err(self.node_error(node, problem));
         }
-        for name in names.iter().flatten() {
-            self.storage.define(name, of);
+        for (i, name) in names.iter().enumerate() {
+            let Some(name) = name else { continue };
+            self.storage.define(name, of.or_else(|| each.get(i).map(|of| of.name.as_str())));
         }
         Ok(())
     }
@@ -368,6 +370,15 @@ fn first_tensor(node: &Node) -> Option<&str> {
         Argument::Tensor(tensor) => Some(tensor.name.as_str()),
         _ => None,
     })
+}
+
+/// The tensors of a node's first argument that is a list of them: those that views of several tensors look at.
+fn listed_tensors(node: &Node) -> &[Named] {
+    let list = node.inputs.iter().find_map(|input| match &input.arg {
+        Argument::Tensors(tensors) => Some(&tensors[..]),
+        _ => None,
+    });
+    list.unwrap_or_default()
 }
 
 /// The numbers that little-endian bytes stand for.

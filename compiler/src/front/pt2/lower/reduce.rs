@@ -83,6 +83,21 @@ impl Call<'_, '_> {
         self.emit(Op::Unary(UnaryOp::Sqrt), vec![sum])
     }
 
+    /// The mean over the whole of the last axes: a pool that adapts to one element.
+    pub(super) fn whole_mean(&mut self, axes: usize) -> Result<ValueId, Pt2Error> {
+        let size = self.ints("output_size")?.unwrap_or_default();
+        if size.is_empty() || size.iter().any(|&n| n != 1) {
+            return Err(self.wrong(format!("expected a pool to one element, found {size:?}")));
+        }
+        let x = self.tensor("self")?;
+        let rank = self.rank(x);
+        let Some(first) = rank.checked_sub(axes) else {
+            return Err(self.wrong(format!("expected at least {axes} axes, found {rank}")));
+        };
+        let axes = (first..rank).collect();
+        self.emit(Op::Reduce { f: ReduceOp::Mean, axes, keep: true }, vec![x])
+    }
+
     /// The mean of squared distances from the mean, over `n - correction`.
     pub(super) fn variance(&mut self) -> Result<ValueId, Pt2Error> {
         let x = self.tensor("self")?;

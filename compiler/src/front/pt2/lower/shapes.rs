@@ -296,6 +296,40 @@ impl Call<'_, '_> {
         self.reshaped(x, self.declared.shape.clone())
     }
 
+    /// Vectors, each along an axis of its own and repeated along the others.
+    pub(super) fn grid(&mut self, names: &[Option<&str>]) -> Result<Results, Pt2Error> {
+        let vectors = self.given("tensors")?;
+        let turned = match self.word("indexing", "ij")? {
+            "ij" => false,
+            "xy" => vectors.len() > 1,
+            other => return Err(self.wrong(format!("expected indexing ij or xy, found {other:?}"))),
+        };
+        if names.len() != vectors.len() {
+            return Err(self.wrong("expected as many results as vectors"));
+        }
+        let mut order: Vec<usize> = (0..vectors.len()).collect();
+        if turned {
+            order.swap(0, 1);
+        }
+        let mut grids = Vec::new();
+        for ((&vector, name), axis) in vectors.iter().zip(names).zip(order) {
+            let Some(name) = name else {
+                return Err(self.wrong("expected results that are tensors"));
+            };
+            let extent = match &self.ty(vector).shape[..] {
+                [] => Dim::fixed(1),
+                [extent] => extent.clone(),
+                _ => return Err(self.wrong("expected vectors")),
+            };
+            let mut shape = vec![Dim::fixed(1); vectors.len()];
+            shape[axis] = extent;
+            let vector = self.reshaped(vector, shape)?;
+            let whole = self.lowering.declared(name)?.shape;
+            grids.push(Some(self.expanded(vector, whole)?));
+        }
+        Ok(grids)
+    }
+
     /// Rows of a table.
     pub(super) fn embedding(&mut self) -> Result<ValueId, Pt2Error> {
         let (table, ids) = (self.tensor("weight")?, self.tensor("indices")?);

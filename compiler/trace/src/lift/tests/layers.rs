@@ -27,13 +27,17 @@ fn embeddings_norms_and_poolings() {
     let rms = t.op(Op::RmsNorm { eps: 1e-6 }, &[normed, gamma], F, &shape);
     let part = Op::Slice { axis: 2, start: n(2), step: 1 };
     let part = t.op(part, &[rms], F, &[b(), s(), n(3)]);
+    let odd = Op::Slice { axis: 2, start: n(1), step: 2 };
+    let odd = t.op(odd, &[rms], F, &[b(), s(), n(3)]);
     let first = t.op(Op::Select { axis: 1, index: n(0) }, &[normed], F, &[b(), n(6)]);
     let last = t.op(Op::Select { axis: 1, index: s() - n(1) }, &[bare], F, &[b(), n(6)]);
     let mean = Op::Reduce { f: ReduceOp::Mean, axes: vec![1], keep: false };
     let mean = t.op(mean, &[part], F, &[b(), n(3)]);
     let least = Op::Reduce { f: ReduceOp::Min, axes: vec![1, 2], keep: true };
     let least = t.op(least, &[part], F, &[b(), n(1), n(1)]);
-    for (name, value) in [("first", first), ("last", last), ("mean", mean), ("least", least)] {
+    for (name, value) in
+        [("first", first), ("last", last), ("mean", mean), ("least", least), ("odd", odd)]
+    {
         t.output(name, value);
     }
     let graph = lifted(&t);
