@@ -66,6 +66,18 @@ fn set(node: &mut Value, name: &str, argument: Value) {
     inputs.push(json!({"name": name, "arg": argument, "kind": 2}));
 }
 
+/// A call of an op that the case doesn't make, with one result.
+fn another(graph: &mut Value, result: &str, op: &str, arguments: Value) -> Value {
+    let mut node = first(graph, "dropout.default").clone();
+    node["target"] = format!("torch.ops.{op}").into();
+    node["inputs"] = json!([]);
+    for (name, argument) in arguments.as_object().into_iter().flatten() {
+        set(&mut node, name, argument.clone());
+    }
+    node["outputs"] = json!([{"as_tensor": {"name": result}}]);
+    node
+}
+
 /// Another result of the program.
 fn output(program: &mut Value, spec: Value) {
     let outputs = program["graph_module"]["signature"]["output_specs"].as_array_mut();
@@ -452,14 +464,9 @@ fn calls() -> Vec<Row> {
         graph(
             "positions by the largest of a row",
             |graph| {
-                let positions = graph["tensor_values"]["input_ids"].clone();
-                graph["tensor_values"]["places"] = positions;
-                let mut node = first(graph, "dropout.default").clone();
-                node["target"] = "torch.ops.aten.argmax.default".into();
-                node["inputs"] = json!([]);
-                set(&mut node, "self", json!({"as_tensor": {"name": "embedding"}}));
-                set(&mut node, "dim", json!({"as_int": 2}));
-                node["outputs"] = json!([{"as_tensor": {"name": "places"}}]);
+                let given = json!({"self": {"as_tensor": {"name": "embedding"}}, "dim": int(2)});
+                let node = another(graph, "places", "aten.argmax.default", given);
+                graph["tensor_values"]["places"] = graph["tensor_values"]["input_ids"].clone();
                 let nodes = graph["nodes"].as_array_mut().expect("a graph has nodes");
                 let embeds = |node: &Value| node["target"] == "torch.ops.aten.embedding.default";
                 let words = nodes.iter().position(embeds).expect("the case embeds words");
@@ -472,6 +479,33 @@ fn calls() -> Vec<Row> {
                 "aten.argmax.default places",
                 "the place of the largest element depends on the sample",
             ],
+        ),
+        graph(
+            "memory that a grid looks at",
+            |graph| {
+                let of = |name: &str| json!({"as_tensor": {"name": name}});
+                let grid = json!({"as_tensors": [{"name": "counts"}]});
+                let mut nodes = vec![
+                    another(graph, "counts", "aten.arange.default", json!({"end": int(16)})),
+                    another(graph, "grid", "aten.meshgrid.default", json!({"tensors": grid})),
+                    another(
+                        graph,
+                        "moved",
+                        "aten.add_.Tensor",
+                        json!({"self": of("counts"), "other": int(1)}),
+                    ),
+                    another(graph, "read", "aten.neg.default", json!({"self": of("grid")})),
+                ];
+                nodes[1]["outputs"] = json!([{"as_tensors": [{"name": "grid"}]}]);
+                for name in ["counts", "grid", "moved", "read"] {
+                    let mut ty = graph["tensor_values"]["input_ids"].clone();
+                    ty["sizes"] = json!([int(16)]);
+                    graph["tensor_values"][name] = ty;
+                }
+                let all = graph["nodes"].as_array_mut().expect("a graph has nodes");
+                all.splice(0..0, nodes);
+            },
+            &["aten.add_.Tensor `moved`", "the memory of `counts`", "read afterwards as `grid`"],
         ),
         dilated(),
         call(
