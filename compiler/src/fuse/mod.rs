@@ -97,6 +97,7 @@ pub static RULES: &[&dyn Rule] = &[
     &canon::join_parts::JoinParts,
     &canon::unit_axes::UnitAxes,
     &canon::leading_units::LeadingUnits,
+    &canon::select_before_transpose::SelectBeforeTranspose,
     &canon::sink_views::SinkViews,
     &canon::matmul_linear::MatmulLinear,
     &canon::mean::Mean,

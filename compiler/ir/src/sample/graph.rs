@@ -385,9 +385,19 @@ impl Maker {
                 let order = if self.random.chance(50) { [left, right] } else { [right, left] };
                 self.op("joined", Op::Concat { axis: 1 }, &order)
             }
-            1 => {
+            1 if self.random.chance(50) => {
                 let turned = self.op("turned", Op::Transpose { perm: vec![1, 0] }, &[x]);
                 self.op("back", Op::Transpose { perm: vec![1, 0] }, &[turned])
+            }
+            // Two results of one layer, told apart as torch's attention tells keys and values.
+            1 => {
+                let both = self.linear(x, 2 * width, width);
+                let shape = vec![self.length.clone(), Dim::fixed(2), Dim::from(width)];
+                let split = self.op("split", Op::Reshape { shape }, &[both]);
+                let parts = self.op("parts", Op::Transpose { perm: vec![1, 0, 2] }, &[split]);
+                let [a, b] =
+                    [0, 1].map(|index| self.op("part", Op::Select { axis: 0, index }, &[parts]));
+                self.binary(BinaryFn::Mul, a, b)
             }
             2 => {
                 let shape = vec![self.length.clone(), Dim::from(width)];

@@ -15,6 +15,7 @@ pub(super) mod mean;
 pub(super) mod rms_norm;
 mod rows;
 pub(super) mod scaled_attention;
+pub(super) mod select_before_transpose;
 pub(super) mod sink_views;
 pub(super) mod softmax;
 pub(super) mod unit_axes;
