@@ -77,7 +77,7 @@ fn every_step_is_shown_on_one_device_alone() {
         "\nsteps on cpu, forward for cpu in f32\n    step  kernel      value ",
         "\nsteps on cpu, forward for cpu in f32, against cpu\n",
         "    24    linear      classifier ",
-        "  same bits  0.00e0   0.00e0    4.0e-6   none\n",
+        "  same bits  0.00e0   0.00e0    1.0e-5   none\n",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }

@@ -42,8 +42,9 @@ pub(super) fn lower(
     let (outputs, inputs) = (Dim::fixed(weight[0]), Dim::fixed(weight[1]));
     let x = l.view(xs[0])?;
     let bias = xs.get(2).map(|&bias| l.full(bias)).transpose()?;
-    let taps: u64 = kernel.iter().product();
-    let matrix_width = [outputs.clone(), inputs.clone() * Dim::fixed(taps)];
+    let width = product(&l.program.shape(xs[1])[1..]);
+    let width = width.ok_or_else(|| format!("a kernel of {kernel:?} is too large"))?;
+    let matrix_width = [outputs.clone(), width];
     let full: Vec<_> = [inputs.clone()].into_iter().chain(space.iter().cloned()).collect();
     let x = l.reshaped(&x, &full, name)?;
     if by.stride == kernel && by.padding.iter().all(|&p| p == 0) {

@@ -132,6 +132,19 @@ fn each_is_refused_by_name_and_reason() {
         ),
         (
             of_rows(|t, x| {
+                let columns = t.permute(x, &[0, 2, 1]);
+                let image = t.reshape(columns, &[b(), n(6), s(), n(1)]);
+                let kernel = t.weight("kernel", &[6, 6, 1 << 40, 1 << 40]);
+                let stride = vec![1; 2];
+                let [padding, dilation] = [vec![0; 2], stride.clone()];
+                let conv = Op::Conv { stride, padding, dilation, groups: 1 };
+                let y = t.op(conv, &[image, kernel], F, &[b(), n(6), s(), n(1)]);
+                t.reshape(y, &[b(), n(6), s()])
+            }),
+            "a kernel of [1099511627776, 1099511627776] is too large",
+        ),
+        (
+            of_rows(|t, x| {
                 let rows = t.cast(x, Kind::Int);
                 t.cast(rows, F)
             }),
