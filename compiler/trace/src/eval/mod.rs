@@ -295,12 +295,14 @@ pub(crate) fn sizes(shape: &[Dim], bindings: &Bindings) -> Outcome<Vec<usize>> {
     count(&sizes).map(|_| sizes)
 }
 
-/// The number of elements, if the evaluator is willing to hold so many.
+/// The number of elements, if the evaluator is willing to hold so many. An empty axis counts as
+/// one: the extents beside it are multiplied without it when a tensor is walked by blocks.
 fn count(shape: &[usize]) -> Outcome<usize> {
     shape
         .iter()
-        .try_fold(1usize, |count, &extent| count.checked_mul(extent))
+        .try_fold(1usize, |count, &extent| count.checked_mul(extent.max(1)))
         .filter(|&count| count <= MAX_ELEMENTS)
+        .map(|_| shape.iter().product())
         .ok_or_else(|| format!("expected at most {MAX_ELEMENTS} elements, found {shape:?}"))
 }
 

@@ -193,6 +193,14 @@ fn what_does_not_fit_is_an_error_with_the_place() {
 }
 
 #[test]
+fn an_empty_axis_does_not_hide_extents_whose_product_overflows() {
+    let huge = usize::MAX / 2;
+    assert_eq!(super::count(&[3, 0, 5]), Ok(0));
+    assert!(super::count(&[0, huge, huge]).is_err());
+    assert!(super::count(&[huge, 3]).is_err());
+}
+
+#[test]
 fn a_declared_shape_that_is_not_the_results_is_an_error() {
     let mut t = Sketch::new(8);
     let x = t.arange(s());

@@ -54,7 +54,8 @@ pub(super) fn table(program: &Program<'_>, part: &Part, heads: u64) -> Result<Ta
     for source in sources(program, part.value, moves) {
         let extents: Option<Vec<u64>> = program.shape(source).iter().map(Dim::as_fixed).collect();
         let Some(extents) = extents else { continue };
-        let count: u64 = extents.iter().product();
+        let count = extents.iter().try_fold(1u64, |count, &extent| count.checked_mul(extent));
+        let Some(count) = count else { continue };
         let wide: Vec<_> = extents.iter().copied().filter(|&extent| extent != 1).collect();
         if heads == 0 || !count.is_multiple_of(heads) || wide.len() > 2 || count > 1 << 24 {
             continue;
