@@ -9,9 +9,10 @@ use super::device::{Device, Operand};
 use super::numbers::{bound, decode, encode, normal, round, worst};
 use super::options::Options;
 
+/// Heads of keys and values, and of queries where they don't share one.
 pub(super) const HEADS: u32 = 2;
 
-/// Attention of [`HEADS`] heads.
+/// Attention of [`HEADS`] heads, or of twice as many that share them.
 pub(super) struct Case {
     pub(super) head_size: u32,
     scale: f32,
@@ -54,9 +55,9 @@ impl Case {
         options: Options,
     ) -> Self {
         let (mask, bias, rotary) = (options.mask, options.bias.clone(), options.rotary);
-        let (heads, group) = (HEADS, if options.shared { HEADS } else { 1 });
+        let (heads, group) = (options.heads(), options.heads() / HEADS);
         let kernel = Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary };
-        let (width, shared) = (u64::from(HEADS * head_size), u64::from(HEADS / group * head_size));
+        let (width, shared) = (u64::from(heads * head_size), u64::from(HEADS * head_size));
         let operands = [(0, width), (width, shared), (width + shared, shared)];
         let operands = operands.map(|(column, own)| {
             if merged {
@@ -71,12 +72,12 @@ impl Case {
     }
 
     fn width(&self) -> usize {
-        (HEADS * self.head_size) as usize
+        (self.options.heads() * self.head_size) as usize
     }
 
     /// The columns of keys, or of values.
     fn shared(&self) -> usize {
-        if self.options.shared { self.head_size as usize } else { self.width() }
+        (HEADS * self.head_size) as usize
     }
 
     fn sample(&self, queries: u32, keys: u32, random: &mut SplitMix64) -> Sample {
@@ -140,9 +141,10 @@ impl Case {
         let tables = self.options.rows(self.dtype, size);
         let mut out = vec![0.0; q.len()];
         for (i, (q, out)) in q.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate() {
-            for head in 0..HEADS as usize {
+            for head in 0..width / size {
                 let columns = head * size..(head + 1) * size;
-                let own = if self.options.shared { 0..size } else { columns.clone() };
+                let shared_head = head * shared / width;
+                let own = shared_head * size..(shared_head + 1) * size;
                 let q = &q[columns.clone()];
                 let seen = (0..k.len() / shared).filter(|j| self.options.sees(i, *j));
                 let scores: Vec<(usize, f64)> = seen

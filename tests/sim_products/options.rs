@@ -17,7 +17,7 @@ pub(super) struct Options {
     pub(super) mask: Band,
     pub(super) bias: Bias,
     pub(super) rotary: Option<Rotary>,
-    /// All heads of queries share one of keys and values.
+    /// Two heads of queries share each of keys and values.
     pub(super) shared: bool,
 }
 
@@ -26,6 +26,11 @@ fn bytes(numbers: &[f64]) -> Vec<u8> {
 }
 
 impl Options {
+    /// Heads of queries.
+    pub(super) fn heads(&self) -> u32 {
+        if self.shared { 2 * HEADS } else { HEADS }
+    }
+
     /// The bytes of the operands after v.
     pub(super) fn tables(&self, dtype: Float, size: usize) -> Vec<Vec<u8>> {
         let mut tables = Vec::new();
@@ -254,7 +259,7 @@ fn options_on_warpgroups() {
         rotary,
         shared: false,
     };
-    let f16 = Float::F16;
+    let (f16, half) = (Float::F16, turned(Pairs::Half, 32));
     for (size, dtype, options, long) in [
         (64, f16, band(None, Some(0)), 300),
         (32, Float::Bf16, band(Some(30), Some(0)), 300),
@@ -266,6 +271,8 @@ fn options_on_warpgroups() {
         (48, f16, rotary(Pairs::Interleaved, 12), 130),
         (96, f16, all(Some(30), Some(0), relative, turned(Pairs::Half, 96)), 132),
         (16, f16, all(Some(64), Some(64), slopes, turned(Pairs::Interleaved, 16)), 132),
+        (64, f16, Options { shared: true, ..Options::default() }, 130),
+        (32, Float::Bf16, Options { shared: true, ..all(None, Some(0), Bias::None, half) }, 132),
     ] {
         let case = super::attention::on_warpgroups(size, dtype, true, options);
         case.check(device, &[(long, long), (7, 7), (66, 66)]);

@@ -121,9 +121,14 @@ pub(super) fn params(
 }
 
 impl Attention {
-    fn stem(&self) -> String {
+    /// Heads and options, as symbols say them.
+    pub(super) fn shape(&self) -> String {
         let group = self.group.map_or_else(String::new, |group| format!("_by_{group}"));
-        format!("attention_{}x{}{group}{}", self.heads, self.head_size, self.options.stem())
+        format!("{}x{}{group}{}", self.heads, self.head_size, self.options.stem())
+    }
+
+    fn stem(&self) -> String {
+        format!("attention_{}", self.shape())
     }
 
     /// Bytes of the tiles: queries, two pairs of keys and values, and what the options need.

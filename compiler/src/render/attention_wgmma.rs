@@ -27,6 +27,8 @@ const NARROW_WITH_MASK: u32 = 32;
 #[derive(Debug, Serialize)]
 pub(super) struct Warpgroups {
     head_size: u32,
+    /// Heads of queries for each of keys and values, if more than one.
+    group: Option<u32>,
     /// The head's columns with zeros to a multiple of 16, one product's share.
     columns: u32,
     factor: CFloat,
@@ -58,22 +60,17 @@ pub(super) struct Warpgroups {
 }
 
 /// Parameters of an attention that `attention` describes; `None` where the other kernels have to do it: numbers of four
-/// bytes, rows or heads that don't begin at multiples of 16 bytes, heads of queries that share one of keys, and scores that
-/// need rows by distance.
+/// bytes, rows or heads that don't begin at multiples of 16 bytes, and scores that need rows by distance.
 pub(super) fn params(site: &Site<'_>, attention: &Attention) -> Option<Warpgroups> {
-    let Attention { head_size, factor, out_stride, out_move, heads, ref options, .. } = *attention;
+    let Attention { head_size, group, factor, out_stride, out_move, heads, ref options, .. } =
+        *attention;
     let per_piece = u64::from(16 / site.dtype.bytes());
     let aligned = (0..3).all(|n| {
         site.operand(n).is_ok_and(|matrix| {
             matrix.stride.is_multiple_of(per_piece) && matrix.column.is_multiple_of(per_piece)
         })
     });
-    let shared = attention.group.is_some();
-    if site.dtype == Float::F32
-        || shared
-        || !aligned
-        || !u64::from(head_size).is_multiple_of(per_piece)
-    {
+    if site.dtype == Float::F32 || !aligned || !u64::from(head_size).is_multiple_of(per_piece) {
         return None;
     }
     let usual = options.usual()?.clone();
@@ -85,6 +82,7 @@ pub(super) fn params(site: &Site<'_>, attention: &Attention) -> Option<Warpgroup
     let stages = ((MOST_SHARED - fixed_bytes(columns)) / (tile + 16)).min(MOST_STAGES);
     Some(Warpgroups {
         head_size,
+        group,
         columns,
         factor,
         out_stride,
@@ -100,7 +98,7 @@ pub(super) fn params(site: &Site<'_>, attention: &Attention) -> Option<Warpgroup
         usual,
         heads,
         box_span: span,
-        stem: format!("attention_wgmma_{heads}x{head_size}{}", options.stem()),
+        stem: format!("attention_wgmma_{}", attention.shape()),
         operands: options.operands(),
     })
 }
@@ -132,14 +130,16 @@ impl Params for Warpgroups {
     }
 
     fn args(&self) -> Vec<Arg> {
-        let map = |operand| Map {
+        let shared = self.heads / self.group.unwrap_or(1);
+        let map = |(operand, heads)| Map {
             operand,
             columns: self.head_size,
-            heads: Some(self.heads),
+            heads: Some(heads),
             rows: TILE_ROWS,
             span: self.box_span,
         };
-        let mut args: Vec<_> = (0..3).map(|operand| Arg::Map(map(operand))).collect();
+        let operands = (0..).zip([self.heads, shared, shared]);
+        let mut args: Vec<_> = operands.map(|operand| Arg::Map(map(operand))).collect();
         args.push(Arg::Output);
         args.push(Arg::Tiles { per: TILE_QUERIES });
         args.extend([Arg::Offsets(Of::Output), Arg::Offsets(Of::Operand(1))]);
