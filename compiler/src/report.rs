@@ -89,7 +89,8 @@ pub struct KernelReport {
     pub warnings: Vec<String>,
     /// Whether it came from the cache.
     pub cached: bool,
-    /// What was chosen and why, where there was a choice: a linear's tile and what it is estimated to take.
+    /// What was chosen and why, where there was a choice: the tile of a linear or of attention and what it is estimated to
+    /// take.
     pub note: Option<String>,
 }
 

@@ -51,6 +51,7 @@ pub const LIBRARY: &[File] = files! {
     "lib/mma.cuh",
     "lib/warp_tile.cuh",
     "lib/softmax.cuh",
+    "lib/weights.cuh",
     "lib/distance.cuh",
     "lib/rotary.cuh",
     "lib/mbarrier.cuh",

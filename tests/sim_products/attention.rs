@@ -1,5 +1,6 @@
 //! Attention: any head size, any length, queries and keys of different lengths.
 
+use bytec_compiler::cost::attention::Lengths;
 use bytec_compiler::nvrtc::Arch;
 use bytec_compiler::render::{Float, Matrix, Site, Source};
 use bytec_models::tiny::SplitMix64;
@@ -43,11 +44,12 @@ impl Case {
         merged: bool,
         options: Options,
     ) -> Self {
-        Self::for_arch(Arch::SM_80, head_size, scale, dtype, merged, options)
+        let lengths = Lengths::default();
+        Self::for_arch((Arch::SM_80, lengths), head_size, scale, dtype, merged, options)
     }
 
     fn for_arch(
-        arch: Arch,
+        (arch, lengths): (Arch, Lengths),
         head_size: u32,
         scale: f32,
         dtype: Float,
@@ -68,7 +70,8 @@ impl Case {
         });
         let output = Matrix { column: 0, stride: width };
         let site = Site { kernel: &kernel, dtype, operands: &operands, output };
-        Self { head_size, scale, options, dtype, merged, source: super::render_for(arch, &site) }
+        let source = super::render_for_lengths(arch, &site, lengths);
+        Self { head_size, scale, options, dtype, merged, source }
     }
 
     fn width(&self) -> usize {
@@ -269,10 +272,43 @@ fn no_keys_give_nan() {
 
 /// Attention on warpgroups, with `options`, of q, k and v side by side or on their own.
 pub(super) fn on_warpgroups(head_size: u32, dtype: Float, merged: bool, options: Options) -> Case {
+    with_tile(head_size, dtype, merged, options, Lengths::default().keys, "")
+}
+
+/// As [`on_warpgroups`], with the tile for samples of so many rows, of which the report says `tile`.
+pub(super) fn with_tile(
+    head_size: u32,
+    dtype: Float,
+    merged: bool,
+    options: Options,
+    longest: u64,
+    tile: &str,
+) -> Case {
     let scale = (head_size as f32).sqrt().recip();
-    let case = Case::for_arch(Arch::SM_90A, head_size, scale, dtype, merged, options);
-    assert!(case.source.symbol.starts_with("attention_wgmma"), "{}", case.source.symbol);
+    let lengths = Lengths { queries: longest, keys: longest, alike: false };
+    let case = Case::for_arch((Arch::SM_90A, lengths), head_size, scale, dtype, merged, options);
+    let note = case.source.note.clone().unwrap();
+    assert!(note.starts_with(&format!("wgmma, tiles of {tile}")), "{note}");
     case
+}
+
+/// Every tile that lengths and heads may ask for: of one warpgroup or two, of 64 keys or 128, with products beside the
+/// softmax or not.
+#[test]
+fn tiles_for_short_and_long_samples() {
+    let Some(device) = Device::get() else { return };
+    let same = |lengths: &[u32]| lengths.iter().map(|l| (*l, *l)).collect::<Vec<_>>();
+    for (size, longest, tile, lengths) in [
+        (64, 64, "64 queries x 64 keys, 4 blocks", &[64, 1, 66, 17][..]),
+        (16, 64, "64 queries x 64 keys, products beside", &[65, 3, 130]),
+        (64, 8192, "128 queries x 128 keys by turns", &[1, 63, 129, 64, 65, 300, 127]),
+        (128, 8192, "128 queries x 128 keys by turns", &[200, 17]),
+    ] {
+        let options = Options::default();
+        with_tile(size, Float::F16, true, options, longest, tile).check(device, &same(lengths));
+    }
+    let case = with_tile(32, Float::Bf16, false, Options::default(), 8192, "128 queries x 128");
+    case.check(device, &[(130, 1000), (3, 5), (70, 64)]);
 }
 
 /// The kernel for Hopper: samples that end anywhere, then every width of a panel.
@@ -305,13 +341,15 @@ fn keys_of_other_lengths_on_warpgroups() {
 #[test]
 fn products_on_warpgroups_are_those_of_the_tiles() {
     let Some(device) = Device::get() else { return };
-    for (head_size, columns) in [(64, 64), (72, 80)] {
-        let case = on_warpgroups(head_size, Float::Bf16, true, Options::default());
+    for (head_size, columns, longest, keys) in [(64, 64, 512, 64), (72, 80, 8192, 128u32)] {
+        let tile = format!("128 queries x {keys} keys");
+        let case = with_tile(head_size, Float::Bf16, true, Options::default(), longest, &tile);
         let lengths: [u32; 3] = [64, 129, 200];
         let mut random = SplitMix64(9);
         let samples = lengths.map(|length| case.sample(length, length, &mut random));
         let (_, ops) = case.run_profiled(device, &samples);
-        let tiles: u64 = lengths.iter().map(|length| u64::from(length.div_ceil(64)).pow(2)).sum();
-        assert_eq!(ops, tiles * u64::from(HEADS) * 2 * (2 * 64 * 64 * columns), "{head_size}");
+        let tiles = lengths.map(|length| u64::from(length.div_ceil(64) * length.div_ceil(keys)));
+        let products = 2 * (2 * 64 * u64::from(keys) * columns);
+        assert_eq!(ops, tiles.iter().sum::<u64>() * u64::from(HEADS) * products, "{head_size}");
     }
 }

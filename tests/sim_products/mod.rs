@@ -12,6 +12,7 @@ mod numbers;
 mod options;
 mod places;
 
+use bytec_compiler::cost::attention::Lengths;
 use bytec_compiler::nvrtc::Arch;
 use bytec_compiler::render::{Renderer, Site, Source};
 
@@ -23,7 +24,11 @@ fn render(site: &Site<'_>) -> Source {
 }
 
 fn render_for(arch: Arch, site: &Site<'_>) -> Source {
+    render_for_lengths(arch, site, Lengths::default())
+}
+
+fn render_for_lengths(arch: Arch, site: &Site<'_>, lengths: Lengths) -> Source {
     let mut renderer = Renderer::for_arch(arch).unwrap();
-    renderer.render(site).unwrap();
+    renderer.render_for(site, lengths).unwrap();
     renderer.into_sources().remove(0)
 }

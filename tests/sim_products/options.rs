@@ -279,6 +279,25 @@ fn options_on_warpgroups() {
     }
 }
 
+/// Tiles of 128 keys and warpgroups that take turns, where one sees tiles that the other doesn't.
+#[test]
+fn options_on_warpgroups_by_turns() {
+    let Some(device) = Device::get() else { return };
+    let rotary = Some(Rotary { pairs: Pairs::Half, dims: 64 });
+    let (f16, bf16) = (Float::F16, Float::Bf16);
+    for (size, dtype, options, longest, keys, long) in [
+        (64, f16, band(None, Some(0)), 8192, 128, 400),
+        (64, bf16, Options { rotary, ..band(None, Some(0)) }, 8192, 128, 132),
+        (128, f16, band(Some(5), Some(70)), 8192, 128, 200),
+        (128, f16, band(Some(30), Some(0)), 512, 64, 300),
+        (80, bf16, band(Some(64), Some(64)), 512, 64, 300),
+    ] {
+        let tile = format!("128 queries x {keys} keys by turns");
+        let case = super::attention::with_tile(size, dtype, true, options, longest, &tile);
+        case.check(device, &[(long, long), (7, 7), (66, 66)]);
+    }
+}
+
 #[test]
 fn rows_by_distance() {
     let Some(device) = Device::get() else { return };

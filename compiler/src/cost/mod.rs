@@ -3,6 +3,7 @@
 //! Everything is integers and depends on sizes alone, so that choices are the same on every machine.
 //! `docs/performance.md` shows what comes of it, and what was measured where there was a GPU.
 
+pub mod attention;
 pub mod functions;
 pub mod linear;
 #[cfg(test)]
@@ -16,6 +17,12 @@ pub const PRODUCTS: u64 = 2048;
 pub const LANES: u64 = 128;
 /// Bytes that a multiprocessor's shared memory gives or takes in a cycle.
 pub const SHARED: u64 = 128;
+/// Bytes of shared memory of a multiprocessor.
+pub const MULTIPROCESSOR_SHARED: u32 = 228 << 10;
+/// Registers of a multiprocessor.
+pub const REGISTERS: u32 = 1 << 16;
+/// Exponentials that a multiprocessor does in a cycle.
+pub const EXPONENTIALS: u64 = 16;
 /// Bytes that a multiprocessor gets from the second-level cache in a cycle, when all ask at once.
 pub const CACHE: u64 = 40;
 /// Bytes that a multiprocessor writes to the second-level cache in a cycle.

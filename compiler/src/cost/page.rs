@@ -1,15 +1,17 @@
-//! The table of `docs/performance.md`, which the estimates make.
+//! The tables of `docs/performance.md`, which the estimates make.
 
 use std::path::Path;
 
+use bytec_plan::attention::Band;
 use bytec_plan::kernel::UnaryFn;
 
+use super::attention::{self, Head, Lengths};
 use super::linear::{Layer, Tile};
 
 const PAGE: &str = "docs/performance.md";
 const TOKENS: [u64; 5] = [512, 2048, 8192, 16384, 65536];
 
-fn table() -> String {
+fn linears() -> String {
     let mut lines = vec![
         "| layer | n x k | tile | 512 tokens | 2,048 | 8,192 | 16,384 | 65,536 |".to_owned(),
         "|---|---|---|---:|---:|---:|---:|---:|".to_owned(),
@@ -35,19 +37,42 @@ fn table() -> String {
     lines.join("\n") + "\n"
 }
 
-/// `UPDATE_EXPECT=1 cargo test -p bytec-compiler --lib cost::page` writes the table anew.
+fn attention() -> String {
+    let mut lines = vec![
+        "| head | most tokens | tile | 64 tokens | 128 | 512 | 2,048 | 8,192 |".to_owned(),
+        "|---:|---:|---|---:|---:|---:|---:|---:|".to_owned(),
+    ];
+    for size in [32, 64, 128] {
+        let head = Head { size, mask: Band::default(), biased: false, turned: false };
+        for longest in [64, 512, 8192] {
+            let lengths = Lengths { queries: longest, keys: longest, alike: false };
+            let tile = attention::Tile::best(&head, lengths).unwrap();
+            let mut line = format!("| {size} | {longest} | {tile} |");
+            for rows in [64, 128, 512, 2048, 8192] {
+                let percent = (tile.estimate(&head, rows, rows).share + 5) / 10;
+                line += &if rows > longest { " |".to_owned() } else { format!(" {percent} % |") };
+            }
+            lines.push(line);
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// `UPDATE_EXPECT=1 cargo test -p bytec-compiler --lib cost::page` writes the tables anew.
 #[test]
 fn the_page_has_what_the_model_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(PAGE);
     let page = std::fs::read_to_string(&path).unwrap();
-    let expected = table();
-    let header = expected.lines().next().unwrap();
-    let begin = page.find(header).expect("the page has the table");
-    let end = begin + page[begin..].find("\n\n").expect("text follows") + 1;
+    let mut renewed = page.clone();
+    for expected in [linears(), attention()] {
+        let header = expected.lines().next().unwrap();
+        let begin = renewed.find(header).expect("the page has the table");
+        let end = begin + renewed[begin..].find("\n\n").expect("text follows") + 1;
+        renewed.replace_range(begin..end, &expected);
+    }
     if std::env::var_os("UPDATE_EXPECT").is_some_and(|value| value == "1") {
-        let renewed = format!("{}{expected}{}", &page[..begin], &page[end..]);
         std::fs::write(&path, renewed).unwrap();
         return;
     }
-    assert_eq!(page[begin..end], expected, "{PAGE} is stale: UPDATE_EXPECT=1 writes it anew");
+    assert_eq!(page, renewed, "{PAGE} is stale: UPDATE_EXPECT=1 writes it anew");
 }

@@ -35,6 +35,9 @@ pub(super) struct Attention {
     pub(super) options: Options,
     #[serde(skip)]
     pub(super) heads: u32,
+    /// Why not on warpgroups, where those are.
+    #[serde(skip)]
+    pub(super) note: Option<String>,
 }
 
 /// The kernel for f16 and bf16.
@@ -117,6 +120,7 @@ pub(super) fn params(
         tile_keys,
         options,
         heads,
+        note: None,
     })
 }
 
@@ -167,6 +171,10 @@ impl Params for Mma {
     fn args(&self) -> Vec<Arg> {
         self.0.args()
     }
+
+    fn note(&self) -> Option<String> {
+        self.0.note.clone()
+    }
 }
 
 impl Params for Fma {
@@ -185,6 +193,10 @@ impl Params for Fma {
 
     fn args(&self) -> Vec<Arg> {
         self.0.args()
+    }
+
+    fn note(&self) -> Option<String> {
+        self.0.note.clone()
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::rotary::Turns;
 use super::{CFloat, Float, Matrix, RenderError, rows};
+use crate::cost::attention::Head;
 
 /// No limit: further than rows of a sample are apart, and far from an int's end when one is added.
 const FAR: u64 = 1 << 30;
@@ -20,6 +21,8 @@ pub(super) struct Options {
     #[serde(flatten)]
     usual: Usual,
     disentangled: Option<Terms>,
+    #[serde(skip)]
+    mask: Band,
 }
 
 /// Those that every template has.
@@ -59,12 +62,6 @@ struct Terms {
     /// Queries of a warp, and keys of a product; the tiles set them.
     warp_rows: u32,
     group: u32,
-}
-
-impl Usual {
-    pub(super) fn has_mask(&self) -> bool {
-        self.band.is_some()
-    }
 }
 
 impl Options {
@@ -138,12 +135,19 @@ impl Options {
         let band = (!mask.is_all()).then_some(band);
         let by_distance = band.is_some() || !bias.is_none();
         let usual = Usual { band, slopes, relative, rotary, by_distance, tables };
-        Ok(Self { usual, disentangled })
+        Ok(Self { usual, disentangled, mask })
     }
 
     /// What every template has, if nothing else is asked for.
     pub(super) fn usual(&self) -> Option<&Usual> {
         self.disentangled.is_none().then_some(&self.usual)
+    }
+
+    /// Heads of so many columns, as the cost model knows them.
+    pub(super) fn head(&self, size: u32) -> Head {
+        let usual = &self.usual;
+        let biased = !usual.slopes.is_empty() || usual.relative.is_some();
+        Head { size, mask: self.mask, biased, turned: usual.rotary.is_some() }
     }
 
     /// What the symbol says of them.

@@ -1,27 +1,16 @@
 //! Attention on the tensor cores of `sm_90a`: products of warpgroups on tiles that the copy engine brings.
 //!
-//! Which of the kernels an attention gets depends on the step alone, never on a batch, and the module's symbol says it.
+//! Which of the kernels an attention gets, and which tile, depends on the step and on the most rows that its samples may
+//! have, never on a batch, and the module's symbol says it.
 
 use bytec_plan::device::{Arg, Count, Map, Of, Span};
 use serde::Serialize;
+use thiserror::Error;
 
 use super::attention::Attention;
 use super::attention_options::Usual;
 use super::{CFloat, Float, Launch, Params, Site};
-
-/// Queries of a block: 64 for each of two warpgroups.
-const TILE_QUERIES: u32 = 128;
-/// Rows that a copy brings: queries of a warpgroup, keys of a tile, or their values.
-const TILE_ROWS: u32 = 64;
-/// Two warpgroups that multiply, and one of which a warp lets data come.
-const THREADS: u32 = 3 * 128;
-/// Bytes of shared memory that a block can have.
-const MOST_SHARED: u32 = 227 << 10;
-/// The most tiles in the ring: two of keys and of values are in use, as many come.
-const MOST_STAGES: u32 = 6;
-/// The widest heads of which two blocks share a multiprocessor; a mask takes registers.
-const NARROW: u32 = 64;
-const NARROW_WITH_MASK: u32 = 32;
+use crate::cost::attention::{GROUP_QUERIES, Lengths, Tile};
 
 /// The template's variables.
 #[derive(Debug, Serialize)]
@@ -35,6 +24,9 @@ pub(super) struct Warpgroups {
     out_stride: u32,
     out_move: u32,
     span: u32,
+    /// Warpgroups that multiply.
+    groups: u32,
+    tile_keys: u32,
     stages: u32,
     /// Blocks of a multiprocessor.
     blocks: u32,
@@ -45,7 +37,8 @@ pub(super) struct Warpgroups {
     /// Eight columns each of the sums of a product: of scores, and of values.
     score_chunks: Vec<u32>,
     sum_chunks: Vec<u32>,
-    /// The number of the first operand after the sums.
+    /// The number of the first operand after the sums of either.
+    queries: u32,
     weights: u32,
     #[serde(flatten)]
     usual: Usual,
@@ -57,11 +50,35 @@ pub(super) struct Warpgroups {
     stem: String,
     #[serde(skip)]
     operands: u32,
+    #[serde(skip)]
+    tile: Tile,
+    #[serde(skip)]
+    note: String,
 }
 
-/// Parameters of an attention that `attention` describes; `None` where the other kernels have to do it: numbers of four
-/// bytes, rows or heads that don't begin at multiples of 16 bytes, and scores that need rows by distance.
-pub(super) fn params(site: &Site<'_>, attention: &Attention) -> Option<Warpgroups> {
+/// Why the other kernels have to do an attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(super) enum Unsuited {
+    /// Warpgroups multiply numbers of two bytes.
+    #[error("its numbers have four bytes")]
+    Dtype,
+    /// The copy engine takes rows and heads that begin at multiples of 16 bytes.
+    #[error("its rows or heads don't begin at multiples of 16 bytes")]
+    Unaligned,
+    /// Scores need rows by distance.
+    #[error("it has rows by distance")]
+    Disentangled,
+    /// No tile fits.
+    #[error("its heads are too wide")]
+    Wide,
+}
+
+/// Parameters of an attention that `attention` describes, of samples of so many rows.
+pub(super) fn params(
+    site: &Site<'_>,
+    attention: &Attention,
+    lengths: Lengths,
+) -> Result<Warpgroups, Unsuited> {
     let Attention { head_size, group, factor, out_stride, out_move, heads, ref options, .. } =
         *attention;
     let per_piece = u64::from(16 / site.dtype.bytes());
@@ -70,17 +87,19 @@ pub(super) fn params(site: &Site<'_>, attention: &Attention) -> Option<Warpgroup
             matrix.stride.is_multiple_of(per_piece) && matrix.column.is_multiple_of(per_piece)
         })
     });
-    if site.dtype == Float::F32 || !aligned || !u64::from(head_size).is_multiple_of(per_piece) {
-        return None;
+    if site.dtype == Float::F32 {
+        return Err(Unsuited::Dtype);
     }
-    let usual = options.usual()?.clone();
-    let narrow = if usual.has_mask() { NARROW_WITH_MASK } else { NARROW };
-    let columns = head_size.next_multiple_of(16);
-    let span = Span::dividing(2 * columns)?;
-    let tile = tile_bytes(columns);
-    let (blocks, registers) = if columns <= narrow { (2, 104) } else { (1, 240) };
-    let stages = ((MOST_SHARED - fixed_bytes(columns)) / (tile + 16)).min(MOST_STAGES);
-    Some(Warpgroups {
+    if !aligned || !u64::from(head_size).is_multiple_of(per_piece) {
+        return Err(Unsuited::Unaligned);
+    }
+    let usual = options.usual().ok_or(Unsuited::Disentangled)?.clone();
+    let head = options.head(head_size);
+    let tile = Tile::best(&head, lengths).ok_or(Unsuited::Wide)?;
+    let columns = head.columns();
+    let span = Span::dividing(2 * columns).ok_or(Unsuited::Unaligned)?;
+    let Tile { groups, keys, blocks, beside, registers, stages } = tile;
+    Ok(Warpgroups {
         head_size,
         group,
         columns,
@@ -88,29 +107,24 @@ pub(super) fn params(site: &Site<'_>, attention: &Attention) -> Option<Warpgroup
         out_stride,
         out_move,
         span: span.bytes(),
+        groups,
+        tile_keys: keys,
         stages,
         blocks,
-        beside: blocks == 1,
+        beside,
         registers,
-        score_chunks: (0..TILE_ROWS / 8).collect(),
+        score_chunks: (0..keys / 8).collect(),
         sum_chunks: (0..columns / 8).collect(),
+        queries: keys / 2,
         weights: columns / 2,
         usual,
         heads,
         box_span: span,
         stem: format!("attention_wgmma_{}", attention.shape()),
         operands: options.operands(),
+        tile,
+        note: tile.note(&head, lengths),
     })
-}
-
-/// Bytes of 64 rows of a head.
-fn tile_bytes(columns: u32) -> u32 {
-    TILE_ROWS * columns * 2
-}
-
-/// Bytes of what a block has beside its ring: up to a multiple of 1024, queries, and their barriers.
-fn fixed_bytes(columns: u32) -> u32 {
-    1024 + TILE_QUERIES / TILE_ROWS * tile_bytes(columns) + 3 * 8
 }
 
 impl Params for Warpgroups {
@@ -121,29 +135,112 @@ impl Params for Warpgroups {
     }
 
     fn launch(&self) -> Launch {
-        let tiles = Count::Tiles { per: TILE_QUERIES };
+        let tiles = Count::Tiles { per: self.tile.queries() };
         Launch {
             grid: [tiles, Count::Fixed(self.heads), Count::Fixed(1)],
-            block: THREADS,
-            shared: fixed_bytes(self.columns) + self.stages * (tile_bytes(self.columns) + 16),
+            // One warpgroup more, of which a warp lets data come.
+            block: (self.groups + 1) * 128,
+            shared: self.tile.shared(self.columns),
         }
     }
 
     fn args(&self) -> Vec<Arg> {
         let shared = self.heads / self.group.unwrap_or(1);
-        let map = |(operand, heads)| Map {
-            operand,
-            columns: self.head_size,
-            heads: Some(heads),
-            rows: TILE_ROWS,
-            span: self.box_span,
+        let map = |operand, heads, rows| {
+            let (columns, heads, span) = (self.head_size, Some(heads), self.box_span);
+            Arg::Map(Map { operand, columns, heads, rows, span })
         };
-        let operands = (0..).zip([self.heads, shared, shared]);
-        let mut args: Vec<_> = operands.map(|operand| Arg::Map(map(operand))).collect();
-        args.push(Arg::Output);
-        args.push(Arg::Tiles { per: TILE_QUERIES });
-        args.extend([Arg::Offsets(Of::Output), Arg::Offsets(Of::Operand(1))]);
+        let mut args = vec![
+            map(0, self.heads, GROUP_QUERIES),
+            map(1, shared, self.tile_keys),
+            map(2, shared, self.tile_keys),
+            Arg::Output,
+            Arg::Tiles { per: self.tile.queries() },
+            Arg::Offsets(Of::Output),
+            Arg::Offsets(Of::Operand(1)),
+        ];
         args.extend((3..3 + self.operands).map(Arg::Operand));
         args
+    }
+
+    fn note(&self) -> Option<String> {
+        Some(self.note.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytec_plan::attention::{Band, Bias};
+    use bytec_plan::device::{Arg, Count};
+    use bytec_plan::kernel::Kernel;
+
+    use super::super::{Matrix, Renderer, Site};
+    use super::{Float, Lengths, Tile};
+    use crate::cost::attention::Head;
+    use crate::nvrtc::Arch;
+
+    /// The kernel, its maps and its launch have the tile that the cost model chooses.
+    #[test]
+    fn the_cost_model_decides() {
+        let mut seen = Vec::new();
+        for (size, longest) in [(64, 64), (64, 512), (64, 8192), (128, 512), (128, 8192)] {
+            let kernel = Kernel::attention(4, size, 0.125);
+            let width = u64::from(4 * size);
+            let operands = [0, 1, 2].map(|n| Matrix { column: n * width, stride: 3 * width });
+            let output = Matrix { column: 0, stride: width };
+            let site = Site { kernel: &kernel, dtype: Float::F16, operands: &operands, output };
+            let lengths = Lengths { queries: longest, keys: longest, alike: false };
+            let mut renderer = Renderer::for_arch(Arch::SM_90A).unwrap();
+            renderer.render_for(&site, lengths).unwrap();
+            let source = &renderer.sources()[0];
+            let head = Head { size, mask: Band::default(), biased: false, turned: false };
+            let tile = Tile::best(&head, lengths).unwrap();
+            for (name, value) in
+                [("kGroups", tile.groups), ("kTileKeys", tile.keys), ("kStages", tile.stages)]
+            {
+                let line = format!("constexpr int {name} = {value};");
+                assert!(source.text.contains(&line), "{line}");
+            }
+            let bounds = format!("__launch_bounds__(kThreads, {})", tile.blocks);
+            assert!(source.text.contains(&bounds), "{bounds}");
+            assert_eq!(source.launch.grid[0], Count::Tiles { per: tile.groups * 64 });
+            let rows = source.args.iter().filter_map(|arg| match arg {
+                Arg::Map(map) => Some(map.rows),
+                _ => None,
+            });
+            assert_eq!(rows.collect::<Vec<_>>(), [64, tile.keys, tile.keys]);
+            assert!(source.note.clone().unwrap().contains(&tile.to_string()));
+            seen.push((tile.groups, tile.keys));
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, [(1, 64), (2, 64), (2, 128)]);
+    }
+
+    #[test]
+    fn what_has_no_tile_says_why() {
+        let note = |kernel: &Kernel, dtype, stride: u64| {
+            let operands = [0, 1, 2, 3, 4, 5].map(|_| Matrix { column: 0, stride });
+            let site = Site { kernel, dtype, operands: &operands, output: operands[0] };
+            let mut renderer = Renderer::for_arch(Arch::SM_90A).unwrap();
+            renderer.render(&site).unwrap();
+            renderer.sources()[0].note.clone().unwrap()
+        };
+        let plain = Kernel::attention(2, 8, 1.0);
+        let Kernel::Attention { heads, head_size, group, scale, mask, rotary, .. } = plain else {
+            unreachable!("it is attention");
+        };
+        let bias = Bias::Disentangled { reach: 4, c2p: true, p2c: true };
+        let by_rows = Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary };
+        for (kernel, dtype, stride, reason) in [
+            (&plain, Float::F32, 16, "four bytes"),
+            (&plain, Float::F16, 20, "multiples of 16 bytes"),
+            (&Kernel::attention(4, 4, 1.0), Float::Bf16, 16, "multiples of 16 bytes"),
+            (&by_rows, Float::F16, 16, "rows by distance"),
+        ] {
+            let found = note(kernel, dtype, stride);
+            assert!(found.starts_with("not on wgmma: ") && found.contains(reason), "{found}");
+        }
+        assert!(note(&plain, Float::F16, 16).starts_with("wgmma, tiles of "));
     }
 }

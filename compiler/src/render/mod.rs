@@ -33,6 +33,7 @@ use bytec_plan::kernel::Kernel;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::cost::attention::Lengths;
 use crate::nvrtc::Arch;
 use attention_options::Options;
 
@@ -177,6 +178,14 @@ impl Renderer {
     /// # Errors
     /// Too few operands, or a size or parameter that the template does not take.
     pub fn render(&mut self, site: &Site<'_>) -> Result<usize, RenderError> {
+        self.render_for(site, Lengths::default())
+    }
+
+    /// As [`render`](Self::render), where it is known how many rows samples have of the output and of the second operand.
+    ///
+    /// # Errors
+    /// Too few operands, or a size or parameter that the template does not take.
+    pub fn render_for(&mut self, site: &Site<'_>, lengths: Lengths) -> Result<usize, RenderError> {
         match site.kernel {
             Kernel::Embed { sources, width, eps } => {
                 self.add(site, &embed::params(site, *width, sources, *eps)?)
@@ -207,10 +216,12 @@ impl Renderer {
             Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary } => {
                 let (kernel, heads) = (site.kernel.name(), [*heads, *head_size]);
                 let options = Options::new(kernel, site.dtype, heads, *mask, bias, *rotary)?;
-                let params = attention::params(site, heads, *group, *scale, options)?;
-                let wgmma = || attention_wgmma::params(site, &params);
-                if let Some(params) = self.hopper.then(wgmma).flatten() {
-                    return self.add(site, &params);
+                let mut params = attention::params(site, heads, *group, *scale, options)?;
+                if self.hopper {
+                    match attention_wgmma::params(site, &params, lengths) {
+                        Ok(params) => return self.add(site, &params),
+                        Err(unsuited) => params.note = Some(format!("not on wgmma: {unsuited}")),
+                    }
                 }
                 match site.dtype {
                     Float::F16 | Float::Bf16 => self.add(site, &attention::Mma(params)),

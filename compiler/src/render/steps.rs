@@ -1,9 +1,11 @@
 //! A schedule's steps as launches of rendered sources.
 
 use bytec_plan::device::Launch;
-use bytec_plan::program::Operand;
+use bytec_plan::extent::Rows;
+use bytec_plan::program::{Operand, Step, SymbolSpec};
 
 use super::{Float, Matrix, RenderError, Renderer, Site, Source};
+use crate::cost::attention::Lengths;
 use crate::schedule::Schedule;
 use crate::target::Target;
 
@@ -35,7 +37,7 @@ pub fn render(schedule: &Schedule, float: Float) -> Result<Rendered, RenderError
             operands: &operands,
             output: Matrix { column: 0, stride: output },
         };
-        let module = renderer.render(&site)?;
+        let module = renderer.render_for(&site, lengths(schedule, step))?;
         let source = &renderer.sources()[module];
         launches.push(Launch {
             module: module as u32,
@@ -46,6 +48,27 @@ pub fn render(schedule: &Schedule, float: Float) -> Result<Rendered, RenderError
         });
     }
     Ok(Rendered { sources: renderer.into_sources(), launches })
+}
+
+/// How many rows samples may have of a step's output and of its second operand.
+fn lengths(schedule: &Schedule, step: &Step) -> Lengths {
+    let of = |end: fn(&SymbolSpec) -> u64| {
+        let symbols: Vec<_> = schedule.symbols.iter().map(end).collect();
+        let rows = |buffer: u32| match schedule.buffers[buffer as usize].rows {
+            Rows::PerSample => 1,
+            Rows::Ragged(extent) => {
+                schedule.extents[extent as usize].eval(&symbols).unwrap_or(u64::MAX)
+            }
+        };
+        let queries = rows(step.output);
+        match step.operands.get(1) {
+            Some(Operand::View(view)) => [queries, rows(view.buffer)],
+            _ => [queries; 2],
+        }
+    };
+    let most = of(|symbol| symbol.max);
+    let [queries, keys] = most;
+    Lengths { queries, keys, alike: most == of(|symbol| symbol.min) }
 }
 
 /// How an operand's rows lie. Weights and inputs are dense.
@@ -60,6 +83,45 @@ fn matrix(schedule: &Schedule, operand: &Operand) -> Matrix {
         Operand::Weight(weight) => {
             let shape = &schedule.weights[*weight as usize].shape;
             Matrix { column: 0, stride: shape.last().copied().unwrap_or(1) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Float, render};
+    use crate::fuse::pack;
+    use crate::schedule::schedule;
+
+    /// The tile of attention in a plan is that for the most rows of the model's samples.
+    #[test]
+    fn plans_have_the_tiles_that_suit_their_samples() {
+        let tile = |samples: &str, rows: &str| {
+            let graph = format!(
+                "bytec 1\n{samples}input %x: f32[{rows}, 384]\n\
+                 %q: f32[{rows}, 128] = slice(%x) {{axis = 1, start = 0, end = 128}}\n\
+                 %k: f32[{rows}, 128] = slice(%x) {{axis = 1, start = 128, end = 256}}\n\
+                 %v: f32[{rows}, 128] = slice(%x) {{axis = 1, start = 256, end = 384}}\n\
+                 %y: f32[{rows}, 128] = attention(%q, %k, %v) \
+                 {{heads = 2, head_size = 64, scale = 0.125}}\noutput y = %y\n"
+            );
+            let graph = graph.parse().unwrap();
+            let target = "sm_90a:f16".parse().unwrap();
+            let schedule = schedule(&pack(&graph).unwrap(), target).unwrap();
+            let rendered = render(&schedule, Float::F16).unwrap();
+            let notes = rendered.sources.into_iter().filter_map(|source| source.note);
+            notes.collect::<Vec<_>>().join("\n")
+        };
+        for (samples, rows, expected) in [
+            ("symbol L in 1..=64\n", "L", "tiles of 64 queries x 64 keys, 4 blocks"),
+            ("symbol L in 1..=512\n", "L", "tiles of 128 queries x 64 keys, 2 blocks"),
+            ("symbol L in 1..=8192\n", "L", "at 2048 rows"),
+            ("symbol L in 1..=8192\n", "L", "tiles of 128 queries x 128 keys by turns"),
+            ("symbol L in 1..=4096\n", "2*L", "at 2048 rows"),
+            ("symbol L in 8192..=8192\n", "L", "stages; estimated 68 % of the peak at 8192 rows"),
+        ] {
+            let found = tile(samples, rows);
+            assert!(found.contains(expected), "{samples}: {found}, expected {expected}");
         }
     }
 }

@@ -12,6 +12,7 @@ use super::{
     Options, attention, attention_wgmma, concat, embed, join, l2_normalize, layer_norm, linear,
     linear_wgmma, permute, pointwise, pool, rms_norm, rotary, softmax, unfold,
 };
+use crate::cost::attention::Lengths;
 
 /// Fails unless the template's variables are the struct's fields, `symbol` and `element`.
 fn same_names<P: Params + Serialize>(params: &P) {
@@ -50,7 +51,7 @@ fn templates_use_exactly_the_fields_of_their_params() {
     same_names(&join::params(&site, 8, &parts).unwrap());
     same_names(&attention::Mma(heads()));
     same_names(&attention::Fma(heads()));
-    same_names(&attention_wgmma::params(&site, &heads()).unwrap());
+    same_names(&attention_wgmma::params(&site, &heads(), Lengths::default()).unwrap());
     same_names(&linear::params(&site, 8, 8, true, &[UnaryFn::Relu]).unwrap());
     let wide =
         Site { operands: &[Matrix::dense(64); 2], output: Matrix::dense(64), ..site.clone() };

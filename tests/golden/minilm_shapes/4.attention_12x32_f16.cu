@@ -17,6 +17,7 @@
 #include "lib/mma.cuh"
 #include "lib/warp_tile.cuh"
 #include "lib/softmax.cuh"
+#include "lib/weights.cuh"
 using Element = f16;
 
 constexpr int kHeadSize = 32;
@@ -71,7 +72,6 @@ attention_12x32_f16(Element* __restrict__ out, const Element* __restrict__ q, co
 
     const int lane = threadIdx.x % 32;
     const int warp_row = threadIdx.x / 32 * 16;
-    // A lane has two rows: lane / 4, and eight below.
     RunningSoftmax rows[2];
     WarpTile<Element, 16, kColumns> sums;
     sums.clear();
@@ -92,39 +92,13 @@ attention_12x32_f16(Element* __restrict__ out, const Element* __restrict__ q, co
                 const float none = kFactor < 0.0f ? infinity() : -infinity();
                 scores.map(0, [&](float score, int column) { return column < keys - key ? score : none; });
             }
-#pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                float largest = -infinity();
-#pragma unroll
-                for (int n = 0; n < kTileKeys / 8; ++n) {
-#pragma unroll
-                    for (int j = 2 * i; j < 2 * i + 2; ++j) {
-                        const float score = scores.sum[0][n][j];
-                        largest = fmaxf(largest, kFactor < 0.0f ? -score : score);
-                    }
-                }
-                const float rescale = rows[i].meet(largest_of_lanes<4>(largest) * fabsf(kFactor));
-                const float base = rows[i].base();
-#pragma unroll
-                for (int n = 0; n < kTileKeys / 8; ++n) {
-#pragma unroll
-                    for (int j = 2 * i; j < 2 * i + 2; ++j) {
-                        scores.sum[0][n][j] = rows[i].weigh(scores.sum[0][n][j], kFactor, base);
-                    }
-                }
-#pragma unroll
-                for (int n = 0; n < kColumns / 8; ++n) {
-                    sums.sum[0][n][2 * i] = sums.sum[0][n][2 * i] * rescale;
-                    sums.sum[0][n][2 * i + 1] = sums.sum[0][n][2 * i + 1] * rescale;
-                }
-            }
-            // Where a lane's scores lie in the sums of one product is where its weights lie on the left of the next.
+            float rescale[2];
+            weigh_scores(scores, kFactor, rows, rescale);
+            scale_rows(sums, rescale);
 #pragma unroll
             for (int n = 0; n < kTileKeys / 16; ++n) {
-                const float(&low)[4] = scores.sum[0][2 * n];
-                const float(&high)[4] = scores.sum[0][2 * n + 1];
-                const unsigned weights[4] = {pack<Element>(low[0], low[1]), pack<Element>(low[2], low[3]),
-                                             pack<Element>(high[0], high[1]), pack<Element>(high[2], high[3])};
+                unsigned weights[4];
+                pack_weights(weights, scores, n);
 #pragma unroll
                 for (int c = 0; c < kColumns / 16; ++c) {
                     unsigned values[4];
@@ -140,15 +114,8 @@ attention_12x32_f16(Element* __restrict__ out, const Element* __restrict__ q, co
         stage ^= 1;
     }
 
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        const float inverse = 1.0f / sum_of_lanes<4>(rows[i].total);
-#pragma unroll
-        for (int n = 0; n < kColumns / 8; ++n) {
-            sums.sum[0][n][2 * i] = sums.sum[0][n][2 * i] * inverse;
-            sums.sum[0][n][2 * i + 1] = sums.sum[0][n][2 * i + 1] * inverse;
-        }
-    }
+    const float inverses[2] = {1.0f / sum_of_lanes<4>(rows[0].total), 1.0f / sum_of_lanes<4>(rows[1].total)};
+    scale_rows(sums, inverses);
     wait_for_copies<0>();
     sums.template write<Queries, kThreads, kOutMove, kOutStride>(out, shared, warp_row, 0, queries, kHeadSize);
 }
