@@ -174,7 +174,7 @@ fn any_number_of_rows() {
     }
 }
 
-/// The tiles of wide layers have 128 rows, those of narrow ones 64.
+/// Layers whose tiles have more rows and columns than those of narrow ones.
 #[test]
 fn wide_layers() {
     let Some(device) = Device::get() else { return };

@@ -6,6 +6,7 @@
 pub mod attention;
 pub mod functions;
 pub mod linear;
+pub mod linear_mma;
 #[cfg(test)]
 mod page;
 

@@ -6,14 +6,16 @@ use bytec_plan::attention::Band;
 use bytec_plan::kernel::UnaryFn;
 
 use super::attention::{self, Head, Lengths};
-use super::linear::{Layer, Tile};
+use super::linear::{Estimate, Layer, Tile};
+use super::linear_mma;
 
 const PAGE: &str = "docs/performance.md";
 const TOKENS: [u64; 5] = [512, 2048, 8192, 16384, 65536];
 
-fn linears() -> String {
+/// A table whose first cell is `first`; `chosen` gives a layer's tile and its estimates for [`TOKENS`].
+fn table(first: &str, chosen: impl Fn(&Layer) -> (String, [Estimate; 5])) -> String {
     let mut lines = vec![
-        "| layer | n x k | tile | 512 tokens | 2,048 | 8,192 | 16,384 | 65,536 |".to_owned(),
+        format!("| {first} | n x k | tile | 512 tokens | 2,048 | 8,192 | 16,384 | 65,536 |"),
         "|---|---|---|---:|---:|---:|---:|---:|".to_owned(),
     ];
     for (model, hidden) in [("BERT-base", 768), ("BERT-large", 1024)] {
@@ -24,17 +26,30 @@ fn linears() -> String {
             ("down", hidden, 4 * hidden, false),
         ] {
             let epilogue = if gelu { vec![UnaryFn::GeluErf] } else { Vec::new() };
-            let layer = Layer { n, k, epilogue };
-            let tile = Tile::best(&layer);
+            let (tile, estimates) = chosen(&Layer { n, k, epilogue });
             let mut line = format!("| {model}, {name} | {n} x {k} | {tile} |");
-            for tokens in TOKENS {
-                let estimate = tile.estimate(&layer, tokens);
+            for estimate in estimates {
                 line += &format!(" {}, {} % |", estimate.waves, (estimate.share + 5) / 10);
             }
             lines.push(line);
         }
     }
     lines.join("\n") + "\n"
+}
+
+fn on_hopper() -> String {
+    table("layer", |layer| {
+        let tile = Tile::best(layer);
+        (tile.to_string(), TOKENS.map(|tokens| tile.estimate(layer, tokens)))
+    })
+}
+
+fn on_ampere() -> String {
+    table("layer on an A100", |layer| {
+        let tile = linear_mma::Tile::best(layer, 2);
+        let name = format!("{tile}, {} stages", tile.stages);
+        (name, TOKENS.map(|tokens| tile.estimate(layer, tokens)))
+    })
 }
 
 fn attention() -> String {
@@ -60,11 +75,11 @@ fn attention() -> String {
 
 /// `UPDATE_EXPECT=1 cargo test -p bytec-compiler --lib cost::page` writes the tables anew.
 #[test]
-fn the_page_has_what_the_model_says() {
+fn the_page_has_what_the_models_say() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(PAGE);
     let page = std::fs::read_to_string(&path).unwrap();
     let mut renewed = page.clone();
-    for expected in [linears(), attention()] {
+    for expected in [on_hopper(), on_ampere(), attention()] {
         let header = expected.lines().next().unwrap();
         let begin = renewed.find(header).expect("the page has the table");
         let end = begin + renewed[begin..].find("\n\n").expect("text follows") + 1;

@@ -5,9 +5,8 @@ use bytec_plan::kernel::UnaryFn;
 use serde::Serialize;
 
 use super::{Float, Launch, Matrix, Params, RenderError, Site, functions, rows};
-
-/// Bytes of a row of a tile in shared memory: 16 products of four-byte numbers, 32 of two-byte ones.
-const TILE_BYTES: u32 = 64;
+use crate::cost::linear::Layer;
+use crate::cost::linear_mma::{TILE_BYTES, Tile};
 
 /// The most outputs or inputs: counts of them stay far from overflowing an int.
 const MOST: u32 = 1 << 24;
@@ -25,49 +24,19 @@ pub(super) struct Linear {
     x_move: u32,
     weight_move: u32,
     out_move: u32,
+    tile_rows: u32,
+    tile_columns: u32,
     tile_k: u32,
-    stages: u32,
-    #[serde(flatten)]
-    tile: Tile,
-    /// What the report says of the choice.
-    #[serde(skip)]
-    pub(super) note: Option<String>,
-}
-
-/// The part of the result that a block makes. It does not change the result's bits.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Tile {
-    #[serde(rename = "tile_rows")]
-    rows: u32,
-    #[serde(rename = "tile_columns")]
-    columns: u32,
     /// Warps along the rows.
     warp_rows: u32,
     /// Warps along the columns.
     warp_columns: u32,
-}
-
-impl Tile {
-    /// As many columns as there are, up to what registers of four warps hold; fewer rows where there would be too few
-    /// blocks for a GPU at a few thousand rows.
-    fn new(n: u32, dtype: Float) -> Self {
-        let columns = match (n, dtype) {
-            (65.., Float::F16 | Float::Bf16) => 128,
-            (33.., _) => 64,
-            (17.., _) => 32,
-            _ => 16,
-        };
-        let rows = if n >= 768 { 128 } else { 64 };
-        let (warp_rows, warp_columns) = match (rows, columns) {
-            (_, 16) | (128, 64) => (4, 1),
-            _ => (2, 2),
-        };
-        Self { rows, columns, warp_rows, warp_columns }
-    }
-
-    fn warps(self) -> u32 {
-        self.warp_rows * self.warp_columns
-    }
+    stages: u32,
+    #[serde(skip)]
+    tile: Tile,
+    /// What the report says of the choice.
+    #[serde(skip)]
+    pub(super) note: String,
 }
 
 /// Parameters for `n` outputs of `k` inputs.
@@ -96,7 +65,8 @@ pub(super) fn params(
     let bytes = site.dtype.bytes();
     // A move is within a row's own numbers, so it divides their count too.
     let access = |matrix, width| rows::access(site.dtype, &[matrix, Matrix::dense(width)]) * bytes;
-    let tile_k = TILE_BYTES / bytes;
+    let layer = Layer { n, k, epilogue: epilogue.to_vec() };
+    let tile = Tile::best(&layer, bytes);
     Ok(Linear {
         n,
         k,
@@ -108,11 +78,30 @@ pub(super) fn params(
         x_move: access(x, k),
         weight_move: access(weight, k),
         out_move: access(out, n),
-        tile_k,
-        stages: k.div_ceil(tile_k).clamp(2, 4),
-        tile: Tile::new(n, site.dtype),
-        note: None,
+        tile_rows: tile.rows,
+        tile_columns: tile.columns,
+        tile_k: TILE_BYTES / bytes,
+        warp_rows: tile.warp_rows,
+        warp_columns: tile.warp_columns,
+        stages: tile.stages,
+        tile,
+        note: note(tile, &layer),
     })
+}
+
+/// What the report says of the choice.
+fn note(tile: Tile, layer: &Layer) -> String {
+    let by = if tile.bytes == 2 { "mma.sync" } else { "fma" };
+    let estimates: Vec<_> = [512, 4096, 32768]
+        .map(|tokens| (tokens, tile.estimate(layer, tokens)))
+        .into_iter()
+        .map(|(tokens, e)| {
+            let (waves, percent) = (e.waves, (e.share + 5) / 10);
+            format!("{percent} % of the peak in {waves} waves at {tokens} rows")
+        })
+        .collect();
+    let estimates = estimates.join(", ");
+    format!("{by}, tiles of {tile}, {} stages; estimated for an A100: {estimates}", tile.stages)
 }
 
 impl Params for Linear {
@@ -131,15 +120,14 @@ impl Params for Linear {
     }
 
     fn launch(&self) -> Launch {
-        let Tile { rows, columns, .. } = self.tile;
         Launch {
             grid: [
-                Count::Fixed(self.n.div_ceil(columns)),
-                Count::Rows { per: rows },
+                Count::Fixed(self.n.div_ceil(self.tile_columns)),
+                Count::Rows { per: self.tile_rows },
                 Count::Fixed(1),
             ],
-            block: self.tile.warps() * 32,
-            shared: self.stages * (rows + columns) * TILE_BYTES,
+            block: self.tile.threads(),
+            shared: self.stages * self.tile.pair_bytes(),
         }
     }
 
@@ -151,19 +139,20 @@ impl Params for Linear {
     }
 
     fn note(&self) -> Option<String> {
-        self.note.clone()
+        Some(self.note.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytec_plan::kernel::Kernel;
+    use bytec_plan::device::Count;
+    use bytec_plan::kernel::{Kernel, UnaryFn};
 
-    use super::super::{Float, Matrix, Params, Site};
-    use super::params;
+    use super::super::{Float, Matrix, Site};
+    use super::{Layer, Tile, params};
 
     #[test]
-    fn moves_divide_rows_and_rings_fit() {
+    fn moves_divide_rows() {
         let kernel = Kernel::Linear { n: 1, k: 1, bias: false, epilogue: Vec::new() };
         for (n, k, column, stride, moves) in [
             (384, 384, 0, 384, [16, 16, 16]),
@@ -182,15 +171,44 @@ mod tests {
             let linear = params(&site, n, k, false, &[]).unwrap();
             assert_eq!([linear.x_move, linear.weight_move, linear.out_move], moves, "{n} {k}");
         }
-        for dtype in [Float::F32, Float::F16, Float::Bf16] {
-            for n in [1, 16, 17, 33, 64, 65, 767, 768, 30522] {
-                let operands = [Matrix::dense(4096), Matrix::dense(4096)];
-                let site =
-                    Site { kernel: &kernel, dtype, operands: &operands, output: Matrix::dense(n) };
-                let launch = params(&site, n, 4096, false, &[]).unwrap().launch();
-                assert!(launch.shared <= 99 * 1024, "{n}: {}", launch.shared);
-                assert!(launch.block <= 1024);
-            }
+    }
+
+    /// The kernel and its launch have the tile that the cost model chooses.
+    #[test]
+    fn the_cost_model_decides() {
+        let mut seen = Vec::new();
+        for (n, k, epilogue, dtype) in [
+            (2, 768, &[][..], Float::F16),
+            (768, 768, &[], Float::F16),
+            (3072, 768, &[UnaryFn::GeluErf], Float::Bf16),
+            (768, 3072, &[], Float::F32),
+        ] {
+            let kernel = Kernel::Linear { n, k, bias: true, epilogue: epilogue.to_vec() };
+            let operands = [Matrix::dense(k), Matrix::dense(k), Matrix::dense(n)];
+            let site =
+                Site { kernel: &kernel, dtype, operands: &operands, output: Matrix::dense(n) };
+            let mut renderer = super::super::Renderer::new().unwrap();
+            renderer.render(&site).unwrap();
+            let source = &renderer.sources()[0];
+            let tile = Tile::best(&Layer { n, k, epilogue: epilogue.to_vec() }, dtype.bytes());
+            let has = |name: &str, value: u32| {
+                let line = format!("constexpr int {name} = {value};");
+                assert!(source.text.contains(&line), "{line}");
+            };
+            has("kTileRows", tile.rows);
+            has("kTileColumns", tile.columns);
+            has("kWarpRows", tile.warp_rows);
+            has("kWarpColumns", tile.warp_columns);
+            has("kStages", tile.stages);
+            let grid = [Count::Fixed(n.div_ceil(tile.columns)), Count::Rows { per: tile.rows }];
+            assert_eq!(source.launch.grid[..2], grid);
+            assert_eq!(source.launch.block, tile.threads());
+            assert_eq!(source.launch.shared, tile.stages * tile.pair_bytes());
+            let note = source.note.clone().unwrap();
+            assert!(note.contains(&format!("tiles of {tile}, {} stages", tile.stages)), "{note}");
+            seen.push((tile.rows, tile.columns));
         }
+        seen.dedup();
+        assert!(seen.len() >= 3, "{seen:?}");
     }
 }

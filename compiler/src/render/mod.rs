@@ -208,7 +208,9 @@ impl Renderer {
                 if self.hopper {
                     match linear_wgmma::params(site, *n, *k, *bias, epilogue)? {
                         Ok(params) => return self.add(site, &params),
-                        Err(unsuited) => params.note = Some(format!("not on wgmma: {unsuited}")),
+                        Err(unsuited) => {
+                            params.note = format!("not on wgmma: {unsuited}; {}", params.note);
+                        }
                     }
                 }
                 self.add(site, &params)
