@@ -69,11 +69,24 @@ impl Layer {
 
     /// As [`run`](Self::run), and the bytes that were asked for: of x, the weight, the bias, and the output.
     fn run_counted(&self, device: &Device, x: &[f64], rows: u32) -> (Vec<u8>, Vec<u64>) {
+        let (out, asked, _) = self.run_profiled(device, x, rows);
+        (out, asked)
+    }
+
+    /// As [`run_counted`](Self::run_counted), and the operations of the tensor cores.
+    fn run_profiled(&self, device: &Device, x: &[f64], rows: u32) -> (Vec<u8>, Vec<u64>, u64) {
         let buffers = [x, &self.weight, &self.bias].map(|numbers| encode(self.dtype, numbers));
         let bytes = rows as usize * self.n as usize * self.dtype.bytes() as usize;
         let offsets = [self.x.column * u64::from(self.dtype.bytes()), 0, 0];
         let operands = [0, 1, 2].map(|n| Operand { buffer: n, offset: offsets[n] });
-        device.run_counted(&self.source, &buffers, &operands, [&[rows], &[rows]], bytes)
+        device.run_profiled(&self.source, &buffers, &operands, [&[rows], &[rows]], bytes)
+    }
+
+    /// A constant of its text.
+    fn constant(&self, name: &str) -> u32 {
+        let begin = format!("constexpr int {name} = ");
+        let value = self.source.text.lines().find_map(|line| line.strip_prefix(&begin));
+        value.unwrap().strip_suffix(';').unwrap().parse().unwrap()
     }
 
     /// In f64, with `round` after each op.
@@ -270,4 +283,37 @@ fn on_warpgroups_in_bands() {
     assert_ne!(narrower, layer.source.text, "the layer has eight tiles of columns");
     layer.source.text = narrower;
     assert!(layer.run(device, &x, 300) == whole, "bands change bits");
+}
+
+/// Each number of each tile takes the products of all steps, and nothing else is multiplied; reading shared memory for
+/// them, on its way in and for the result, meets no bank conflict, as [`Device::run`] asserts of every launch.
+#[test]
+fn products_are_those_of_the_tiles() {
+    let Some(device) = Device::get() else { return };
+    let mut random = SplitMix64(9);
+    for (arch, n, k, gelu, rows) in [
+        (Arch::SM_80, 144, 100, true, 129),
+        (Arch::SM_80, 776, 72, false, 65),
+        (Arch::SM_90A, 64, 64, true, 129),
+        (Arch::SM_90A, 136, 200, true, 257),
+        (Arch::SM_90A, 384, 128, false, 129),
+    ] {
+        let dense = Matrix::dense(k);
+        let layer = Layer::for_arch(arch, (n, k), Float::F16, gelu, dense, &mut random);
+        let x = layer.rows(rows, &mut random);
+        let (_, _, ops) = layer.run_profiled(device, &x, rows);
+        let hopper = arch == Arch::SM_90A;
+        let (tile_rows, blocks, depth) = match hopper {
+            true => (128, layer.constant("kBlocks"), 64),
+            false => (layer.constant("kTileRows"), 1, 32),
+        };
+        assert_eq!(layer.source.symbol.starts_with("linear_wgmma"), hopper);
+        let columns = layer.constant("kTileColumns");
+        // Clusters have whole tiles one below the other.
+        let down = rows.div_ceil(tile_rows * blocks) * blocks;
+        let across = n.div_ceil(columns);
+        let least = [down * tile_rows, across * columns, k.next_multiple_of(depth)];
+        let least = least.map(u64::from).iter().product::<u64>() * 2;
+        assert_eq!(ops, least, "{}: {rows} rows", layer.source.symbol);
+    }
 }

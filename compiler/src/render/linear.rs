@@ -4,7 +4,7 @@ use bytec_plan::device::{Arg, Count, Of};
 use bytec_plan::kernel::UnaryFn;
 use serde::Serialize;
 
-use super::{Float, Launch, Matrix, Params, RenderError, Site, functions, rows};
+use super::{Launch, Matrix, Params, RenderError, Site, functions, rows};
 use crate::cost::linear::Layer;
 use crate::cost::linear_mma::{TILE_BYTES, Tile};
 

@@ -29,10 +29,10 @@ constexpr int kXMove = 16;
 constexpr int kWeightMove = 16;
 constexpr int kOutMove = 16;
 constexpr int kTileRows = 64;
-constexpr int kTileColumns = 64;
+constexpr int kTileColumns = 16;
 constexpr int kTileK = 32;
-constexpr int kWarpRows = 2;
-constexpr int kWarpColumns = 2;
+constexpr int kWarpRows = 4;
+constexpr int kWarpColumns = 1;
 constexpr int kStages = 2;
 
 constexpr int kThreads = kWarpRows * kWarpColumns * 32;

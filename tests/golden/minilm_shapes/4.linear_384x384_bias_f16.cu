@@ -28,11 +28,11 @@ constexpr int kOutStride = 384;
 constexpr int kXMove = 16;
 constexpr int kWeightMove = 16;
 constexpr int kOutMove = 16;
-constexpr int kTileRows = 64;
-constexpr int kTileColumns = 128;
+constexpr int kTileRows = 128;
+constexpr int kTileColumns = 80;
 constexpr int kTileK = 32;
-constexpr int kWarpRows = 2;
-constexpr int kWarpColumns = 2;
+constexpr int kWarpRows = 4;
+constexpr int kWarpColumns = 1;
 constexpr int kStages = 4;
 
 constexpr int kThreads = kWarpRows * kWarpColumns * 32;

@@ -37,8 +37,8 @@ impl Case {
             module: Module::parse(LINEAR)?,
             device: buffers.device,
             args: [out, x, weight, bias, count].map(|buffer| Arg::Pointer(buffer, 0)).to_vec(),
-            grid: [1152 / 128, rows.div_ceil(128) as u32, 1],
-            shared: 4 * 2 * 128 * 64,
+            grid: [1152 / 96, rows.div_ceil(128) as u32, 1],
+            shared: 4 * (128 + 96) * 64,
             out: (out, rows * 1152 * 2),
             last: vec![
                 (x, first * 384 * 2..rows * 384 * 2),
