@@ -22,9 +22,15 @@ fn inputs(case: &Case) -> Vec<&Inputs> {
 
 /// The bytes of a case's plan.
 fn plan(case: &Case) -> Vec<u8> {
+    plan_for(case, "cpu")
+}
+
+/// The bytes of a case's plan for a target.
+fn plan_for(case: &Case, target: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let plan = folder.path().join("case.plan");
-    plans::compile(&case.folder, &Options::default(), &plan).unwrap();
+    let options = Options { targets: vec![target.parse().unwrap()], ..Options::default() };
+    plans::compile(&case.folder, &options, &plan).unwrap();
     std::fs::read(plan).unwrap()
 }
 
@@ -114,6 +120,46 @@ fn instructions_threads_and_poisoned_memory_change_no_bit() {
                 let found = run_alone(&engine, &mut session, inputs(&case)).unwrap();
                 assert_same_bits(&found, &expected, &format!("{what}, alone"));
             }
+        }
+    }
+}
+
+/// Products in bf16, by the processor's instruction and by fma: within twice the error of rounding after each op, and a
+/// sample's bits are its own on either way.
+#[test]
+fn in_bf16_the_cpu_is_within_the_bound_of_rounding() {
+    for case in cases() {
+        let loaded = front::load(&case.folder, &FrontOptions::default()).unwrap();
+        let mut bounds: BTreeMap<String, f64> = BTreeMap::new();
+        for (sample, inputs) in &case.inputs {
+            let inputs = interpreter::sample(inputs).unwrap();
+            let rounded = eval(&loaded.graph, &inputs, &loaded.weights, Rounding::Bf16).unwrap();
+            for (name, rounded) in rounded {
+                let rounded: Vec<_> =
+                    rounded.as_floats().unwrap().iter().map(|&x| x as f32).collect();
+                let expected = case.outputs[sample][&name].floats().unwrap();
+                let bound = bounds.entry(name).or_default();
+                *bound = bound.max(2.0 * max_difference(&rounded, expected));
+            }
+        }
+        let plan = plan_for(&case, "cpu:bf16");
+        let best = Isa::best();
+        for isa in [best, best.without_bf16()] {
+            let with = engine(&plan, 2, isa);
+            let found = run(&with, &mut with.session(), inputs(&case)).unwrap();
+            let what = format!("{} by {}", case.name, if isa == best { "dots" } else { "fma" });
+            for (name, bound) in &bounds {
+                let pairs = case.outputs.values().zip(&found);
+                let worst = pairs.map(|(expected, found)| {
+                    max_difference(&found[name], expected[name].floats().unwrap())
+                });
+                let worst = worst.fold(0.0, f64::max);
+                println!("{what} {name}: max abs difference {worst:.2e}, bound {bound:.2e}");
+                assert!(worst <= *bound, "{what} {name}: {worst:e} is past {bound:e}");
+            }
+            let alone = engine(&plan, 1, isa);
+            let alone = run_alone(&alone, &mut alone.session(), inputs(&case)).unwrap();
+            assert_same_bits(&alone, &found, &format!("{what}, alone on one thread"));
         }
     }
 }

@@ -58,7 +58,7 @@ pub fn compile(
     let mut rendered = Vec::with_capacity(schedules.len());
     for schedule in schedules {
         rendered.push(match schedule.target {
-            Target::Cpu => None,
+            Target::Cpu | Target::CpuBf16 => None,
             Target::Cuda { arch, float } => Some((arch, steps::render(schedule, float)?)),
         });
     }

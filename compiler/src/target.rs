@@ -14,6 +14,8 @@ use crate::render::Float;
 pub enum Target {
     /// Any CPU that the runtime builds for, in f32.
     Cpu,
+    /// The same with products in bf16: linears' weights are stored and what they multiply is rounded so; all else is f32.
+    CpuBf16,
     /// NVIDIA GPUs of an architecture.
     Cuda {
         /// Which.
@@ -27,7 +29,7 @@ pub enum Target {
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[error(
     "target {0:?} is not one that this compiler generates code for: expected cpu, sm_80, sm_90a or compute_80, and after a \
-     colon f32, or for a GPU f16 (the default) or bf16"
+     colon f32 (cpu's default), bf16, or for a GPU f16 (its default)"
 )]
 pub struct TargetError(pub String);
 
@@ -35,15 +37,15 @@ impl Target {
     /// The device, as a program names it.
     pub fn device(self) -> String {
         match self {
-            Target::Cpu => "cpu".to_owned(),
+            Target::Cpu | Target::CpuBf16 => "cpu".to_owned(),
             Target::Cuda { arch, .. } => arch.to_string(),
         }
     }
 
-    /// The element type of buffers and weights.
+    /// The element type of buffers, and of weights but those of a linear in bf16 on a CPU.
     pub fn dtype(self) -> DType {
         match self {
-            Target::Cpu | Target::Cuda { float: Float::F32, .. } => DType::F32,
+            Target::Cpu | Target::CpuBf16 | Target::Cuda { float: Float::F32, .. } => DType::F32,
             Target::Cuda { float: Float::F16, .. } => DType::F16,
             Target::Cuda { float: Float::Bf16, .. } => DType::Bf16,
         }
@@ -52,7 +54,11 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.device(), self.dtype().name())
+        let products = match self {
+            Target::CpuBf16 => DType::Bf16,
+            _ => self.dtype(),
+        };
+        write!(f, "{}:{}", self.device(), products.name())
     }
 }
 
@@ -65,7 +71,11 @@ impl FromStr for Target {
             None => (text, None),
         };
         let arch = match device {
-            "cpu" if matches!(float, None | Some("f32")) => return Ok(Target::Cpu),
+            "cpu" => match float {
+                None | Some("f32") => return Ok(Target::Cpu),
+                Some("bf16") => return Ok(Target::CpuBf16),
+                Some(_) => return Err(unknown()),
+            },
             "sm_80" => Arch::SM_80,
             "sm_90a" => Arch::SM_90A,
             "compute_80" => Arch::COMPUTE_80,

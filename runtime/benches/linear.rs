@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use bytec_runtime::cpu::isa::Isa;
-use bytec_runtime::cpu::linear::{Weights, linear};
+use bytec_runtime::cpu::linear::{Panels, Weights, linear, room};
 use bytec_runtime::cpu::matrix::Matrix;
 use bytec_runtime::cpu::threads::Threads;
 
@@ -26,15 +26,19 @@ fn main() -> Result<(), rayon::ThreadPoolBuildError> {
         };
         let (x, weight, mut out) = (numbers(m * k), numbers(n * k), vec![0.0; m * n]);
         let panels = numbers(n.next_multiple_of(32) * k);
-        let weights = Weights { n, k, panels: &panels, bias: None, epilogue: &[] };
+        let weights = Weights { n, k, panels: Panels::F32(&panels), bias: None, epilogue: &[] };
+        let pairs = vec![0x3f80_3f80; n.next_multiple_of(32) * k.div_ceil(2)];
+        let narrow = Weights { panels: Panels::Bf16(&pairs), ..weights };
         let matrix = Matrix::new(&x, m, k, 0, k);
         for count in [1, 2] {
             let threads = Threads::new(Some(count))?;
-            let mut scratch = vec![(); count];
+            let mut scratch = vec![vec![0.0; room(m, k).unwrap_or(0)]; count];
             print!("{m:>5} x {n:>4} x {k:>4}, {count} threads:");
             for isa in Isa::available().into_iter().filter(|isa| isa.name() != "portable") {
                 let time = best(|| linear(isa, &threads, &mut scratch, matrix, weights, &mut out));
                 print!("  {isa:?} {:>4.0}", rate(m * n * k, time));
+                let time = best(|| linear(isa, &threads, &mut scratch, matrix, narrow, &mut out));
+                print!(", bf16 {:>4.0}", rate(m * n * k, time));
             }
             let parallel = match count {
                 1 => gemm::Parallelism::None,

@@ -29,6 +29,7 @@ pub mod cpu;
 pub mod cuda;
 mod engine;
 mod error;
+mod float;
 mod observe;
 mod sample;
 mod session;

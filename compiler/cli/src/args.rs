@@ -63,8 +63,8 @@ pub(crate) struct CompileArgs {
     #[arg(short, long, value_name = "FILE", value_parser = output())]
     pub(crate) output: PathBuf,
     /// What to compile for, several separated by commas: cpu, sm_80 (Ampere and Ada), sm_90a (Hopper), compute_80 (PTX
-    /// for any of them and later ones), native (this machine's GPU); for GPUs also the element type after a colon, f16
-    /// (the default), bf16 or f32.
+    /// for any of them and later ones), native (this machine's GPU); also the element type after a colon: for cpu f32
+    /// (the default) or bf16, for GPUs f16 (the default), bf16 or f32.
     #[arg(long, visible_alias = "arch", value_delimiter = ',', default_value = "cpu")]
     pub(crate) target: Vec<Wanted>,
     /// The folder of NVRTC, for GPU targets; by default it is looked for where packages and toolkits put it.

@@ -1,12 +1,13 @@
 //! What a plan can run on, by the names of the command line.
 
 use std::fmt;
+use std::io::{Write, stderr};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use bytec_measure::Timed;
-use bytec_plan::program::Program;
+use bytec_plan::program::{DType, Program};
 use bytec_runtime::cuda::{Arch, Cuda, Driver, runs};
 use bytec_runtime::{Engine, EngineError, EngineOptions};
 use bytec_sim::SimDriver;
@@ -68,7 +69,18 @@ pub(crate) fn open(device: Device, plan: &Path, threads: Option<u16>) -> Result<
         if device == Device::Cuda {
             options.device = bytec_runtime::Device::Cuda;
         }
-        return Ok(Opened { engine: Engine::open_with(plan, options)?, sim: None });
+        let engine = Engine::open_with(plan, options)?;
+        if device == Device::Cpu
+            && engine.program().arithmetic() == DType::Bf16
+            && !engine.isa().has_bf16()
+        {
+            // Nobody can be told if this fails.
+            let _ = writeln!(
+                stderr(),
+                "note: products in bf16 run in f32 arithmetic: this processor has no AVX512_BF16"
+            );
+        }
+        return Ok(Opened { engine, sim: None });
     };
     let sim = Arc::new(SimDriver::of_arch(arch));
     let driver = Arc::clone(&sim) as Arc<dyn Driver>;

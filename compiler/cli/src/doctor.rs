@@ -30,6 +30,8 @@ struct Cpu {
     architecture: &'static str,
     threads: usize,
     path: String,
+    /// Whether it has an instruction for products of bf16.
+    bf16: bool,
 }
 
 /// The first GPU, or why there is none.
@@ -73,6 +75,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Outcome {
             architecture: std::env::consts::ARCH,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
             path: bytec_runtime::Isa::best().name().to_owned(),
+            bf16: bytec_runtime::Isa::best().has_bf16(),
         },
         gpu: Gpu {
             name: cuda.as_ref().ok().map(|cuda| cuda.name().to_owned()),
@@ -104,8 +107,11 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Outcome {
         let cpu = &findings.cpu;
         writeln!(
             out,
-            "cpu    {}, {} threads, kernels for {}",
-            cpu.architecture, cpu.threads, cpu.path
+            "cpu    {}, {} threads, kernels for {}{}",
+            cpu.architecture,
+            cpu.threads,
+            cpu.path,
+            if cpu.bf16 { " with products of bf16" } else { "" }
         )?;
         gpu(&mut out, &findings.gpu)?;
         nvrtc(&mut out, &findings.nvrtc)?;

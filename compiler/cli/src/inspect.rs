@@ -169,7 +169,7 @@ fn show_program(out: &mut impl Write, program: &Program) -> io::Result<()> {
         "\nprogram {} for {} in {}",
         program.entry,
         program.target,
-        program.dtype.name()
+        program.arithmetic().name()
     )?;
     let symbols: Vec<_> = program.symbols.iter().map(|symbol| symbol.name.as_str()).collect();
     for symbol in &program.symbols {

@@ -144,7 +144,7 @@ fn run_on(on: &On, args: &VerifyArgs, keys: &[String], items: &[Item]) -> Result
     Ok(Ran {
         device: on.device.to_string(),
         program: described(program),
-        dtype: program.dtype,
+        dtype: program.arithmetic(),
         outputs: program.outputs.iter().map(|output| output.name.clone()).collect(),
         batched: run(false)?,
         alone: run(true)?,
@@ -152,7 +152,7 @@ fn run_on(on: &On, args: &VerifyArgs, keys: &[String], items: &[Item]) -> Result
 }
 
 fn described(program: &Program) -> String {
-    format!("{} for {} in {}", program.entry, program.target, program.dtype.name())
+    format!("{} for {} in {}", program.entry, program.target, program.arithmetic().name())
 }
 
 fn collect(

@@ -46,6 +46,9 @@ fn pack_one<'w>(
             Layout::Panels { width } => {
                 Cow::Owned(panels(&values, shape[0] as usize, shape[1] as usize, width as usize))
             }
+            Layout::Pairs { width } => {
+                Cow::Owned(pairs(&values, shape[0] as usize, shape[1] as usize, width as usize))
+            }
         };
         converted(&name, laid_out, dtype)
     };
@@ -128,6 +131,20 @@ fn panels(values: &[f32], n: usize, k: usize, width: usize) -> Vec<f32> {
     packed
 }
 
+/// `[n, k]` row-major as panels `[ceil(n / width)][ceil(k / 2)][width][2]`, missing outputs and a missing last k zero.
+fn pairs(values: &[f32], n: usize, k: usize, width: usize) -> Vec<f32> {
+    let depth = k.div_ceil(2);
+    let mut packed = vec![0.0; n.div_ceil(width) * depth * width * 2];
+    for (panel, outputs) in packed.chunks_mut((depth * width * 2).max(1)).enumerate() {
+        for (column, row) in values.chunks(k).skip(panel * width).take(width).enumerate() {
+            for (i, &value) in row.iter().enumerate() {
+                outputs[(i / 2 * width + column) * 2 + i % 2] = value;
+            }
+        }
+    }
+    packed
+}
+
 /// The value of an expression over weights, computed in f64 and rounded once, to `dtype`; a number that the type can't
 /// hold stays an f32, so that it is seen.
 fn folded(
@@ -203,5 +220,14 @@ mod tests {
         // Three outputs of two inputs, in panels of two outputs.
         let packed = panels(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, 2, 2);
         assert_eq!(packed, [1.0, 3.0, 2.0, 4.0, 5.0, 0.0, 6.0, 0.0]);
+    }
+
+    #[test]
+    fn pairs_lie_side_by_side_and_are_padded_with_zeros() {
+        // Three outputs of three inputs, in panels of two outputs.
+        let packed = pairs(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], 3, 3, 2);
+        let first = [1.0, 2.0, 4.0, 5.0, 3.0, 0.0, 6.0, 0.0];
+        let second = [7.0, 8.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.0];
+        assert_eq!(packed, [first, second].concat());
     }
 }

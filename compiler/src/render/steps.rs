@@ -24,7 +24,7 @@ pub struct Rendered {
 pub fn render(schedule: &Schedule, float: Float) -> Result<Rendered, RenderError> {
     let mut renderer = match schedule.target {
         Target::Cuda { arch, .. } => Renderer::for_arch(arch)?,
-        Target::Cpu => Renderer::new()?,
+        Target::Cpu | Target::CpuBf16 => Renderer::new()?,
     };
     let mut launches = Vec::with_capacity(schedule.steps.len());
     for step in &schedule.steps {

@@ -17,7 +17,8 @@ pub struct WeightUse {
 /// Where the elements of a weight come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// A value of the fused graph: a weight, or an expression over weights; of the program's element type.
+    /// A value of the fused graph: a weight, or an expression over weights; of the program's element type, or bf16 in
+    /// pairs.
     Value(NodeId),
     /// The table's row of each distance, heads first: f32 `[heads, 2 * reach + 1]`.
     ByDistance {
@@ -60,6 +61,7 @@ impl WeightUse {
     /// The type of its elements in a program of this one.
     pub fn dtype(&self, program: DType) -> DType {
         match self.content {
+            Content::Value(_) if matches!(self.layout, Layout::Pairs { .. }) => DType::Bf16,
             Content::Value(_) => program,
             Content::ByDistance { .. } | Content::Turns { .. } => DType::F32,
             Content::Rows { .. } => DType::I32,

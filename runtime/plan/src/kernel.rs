@@ -185,6 +185,9 @@ pub enum Kernel {
     /// `out[row, n] = f(sum_k x[row, k] * weight[n, k] + bias[n])`, k ascending in one f32 accumulator by fma, then the
     /// bias, then the epilogue's functions in order.
     ///
+    /// On a processor the weight may be bf16 in pairs of k. Then x is rounded to bf16 first, and the f32 accumulator takes
+    /// two k at a time: by AVX512_BF16's instruction where the machine has it, by two fma elsewhere.
+    ///
     /// Operands: x; the weight `[n, k]` in the layout that its entry names; the bias (weight `[n]`) if `bias`.
     Linear {
         /// Columns of the output.

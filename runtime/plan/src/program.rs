@@ -125,6 +125,12 @@ pub enum Layout {
         /// Outputs of one panel.
         width: u32,
     },
+    /// For `[n, k]` linears in bf16: panels of `width` outputs in which two k lie side by side,
+    /// `[ceil(n / width)][ceil(k / 2)][width][2]`, missing outputs and a missing last k zero.
+    Pairs {
+        /// Outputs of one panel.
+        width: u32,
+    },
 }
 
 /// A constant tensor of the program.
@@ -216,4 +222,13 @@ pub struct Program {
     /// How a GPU does it; `None` for the CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceCode>,
+}
+
+impl Program {
+    /// The type that products round their factors to: that of the buffers, unless the linears' weights are narrower, as
+    /// in a program of the CPU in bf16.
+    pub fn arithmetic(&self) -> DType {
+        let pairs = |weight: &WeightSpec| matches!(weight.layout, Layout::Pairs { .. });
+        if self.weights.iter().any(pairs) { DType::Bf16 } else { self.dtype }
+    }
 }

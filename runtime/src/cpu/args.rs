@@ -30,6 +30,12 @@ impl Scratch {
     }
 }
 
+impl AsMut<[f32]> for Scratch {
+    fn as_mut(&mut self) -> &mut [f32] {
+        self.numbers()
+    }
+}
+
 /// A step on its way through its kernel.
 ///
 /// `bytec_plan::check` has made sure that operands are of the sorts, types and sizes that the kernel names, so the
@@ -94,6 +100,18 @@ impl<'a> Operands<'a> {
     pub(crate) fn integers(&self, operand: usize) -> &'a [i32] {
         let weight = spec(self.program, self.step, operand);
         debug_assert_eq!(weight.dtype, DType::I32, "the plan's check asks for integers");
+        bytemuck::cast_slice(self.bytes(weight))
+    }
+
+    /// The type of a weight's elements.
+    pub(crate) fn dtype(&self, operand: usize) -> DType {
+        spec(self.program, self.step, operand).dtype
+    }
+
+    /// A weight's pairs of bf16, as they lie.
+    pub(crate) fn pairs(&self, operand: usize) -> &'a [u32] {
+        let weight = spec(self.program, self.step, operand);
+        debug_assert_eq!(weight.dtype, DType::Bf16, "the plan's check asks for bf16");
         bytemuck::cast_slice(self.bytes(weight))
     }
 

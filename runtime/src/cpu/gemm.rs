@@ -2,7 +2,8 @@
 //!
 //! All matrix products of the CPU kernels go through [`multiply`]. Each element of the result is one f32 accumulator
 //! that starts at zero and takes one fma for each k, ascending. Nothing else about the call can change its bits: not
-//! the number of rows, not the instruction set, not which tile computes it.
+//! the number of rows, not the instruction set, not which tile computes it. Products of bf16 take one [`Simd::dot`] for
+//! each pair of k, which is two fma everywhere but where the processor has an instruction for it.
 
 use super::isa::Simd;
 
@@ -39,6 +40,22 @@ pub(crate) fn multiply<V: Simd>(
     k: usize,
     out: &mut [f32],
 ) {
+    multiply_by::<V, false>(left, right, right_stride, rows, k, out);
+}
+
+/// As [`multiply`]; with `DOT` each number stands for a pair of bf16, and each k takes one [`Simd::dot`].
+///
+/// # Panics
+/// As [`multiply`].
+#[inline(always)]
+pub(crate) fn multiply_by<V: Simd, const DOT: bool>(
+    left: Left<'_>,
+    right: &[f32],
+    right_stride: usize,
+    rows: usize,
+    k: usize,
+    out: &mut [f32],
+) {
     assert!(rows <= V::ROWS && out.len() >= rows * PANEL, "the tile fits");
     if rows == 0 {
         return;
@@ -53,19 +70,19 @@ pub(crate) fn multiply<V: Simd>(
         Left::Rows { data, stride } => {
             let reach = (rows - 1).checked_mul(stride).and_then(|n| n.checked_add(k));
             assert!(reach.is_some_and(|n| n <= data.len()), "the left operand holds its rows");
-            by_rows::<V, 1>(data, stride, right, right_stride, rows, k, out);
+            by_rows::<V, 1, DOT>(data, stride, right, right_stride, rows, k, out);
         }
         Left::Panel(data) => {
             let reach = (k - 1).checked_mul(PANEL).and_then(|n| n.checked_add(rows));
             assert!(reach.is_some_and(|n| n <= data.len()), "the left panel holds k rows");
-            by_rows::<V, PANEL>(data, 1, right, right_stride, rows, k, out);
+            by_rows::<V, PANEL, DOT>(data, 1, right, right_stride, rows, k, out);
         }
     }
 }
 
 /// Picks the tile of exactly `rows` rows. `KS` is the left operand's step from one k to the next.
 #[inline(always)]
-fn by_rows<V: Simd, const KS: usize>(
+fn by_rows<V: Simd, const KS: usize, const DOT: bool>(
     left: &[f32],
     row_stride: usize,
     right: &[f32],
@@ -81,18 +98,18 @@ fn by_rows<V: Simd, const KS: usize>(
     #[expect(unsafe_code, reason = "the tile works on pointers; `multiply` has checked the slices")]
     unsafe {
         match rows {
-            1 => tile::<V, KS, 1>(a, b, c, shape),
-            2 => tile::<V, KS, 2>(a, b, c, shape),
-            3 => tile::<V, KS, 3>(a, b, c, shape),
-            4 => tile::<V, KS, 4>(a, b, c, shape),
-            5 if V::ROWS > 4 => tile::<V, KS, 5>(a, b, c, shape),
-            6 if V::ROWS > 4 => tile::<V, KS, 6>(a, b, c, shape),
-            7 if V::ROWS > 6 => tile::<V, KS, 7>(a, b, c, shape),
-            8 if V::ROWS > 6 => tile::<V, KS, 8>(a, b, c, shape),
-            9 if V::ROWS > 6 => tile::<V, KS, 9>(a, b, c, shape),
-            10 if V::ROWS > 6 => tile::<V, KS, 10>(a, b, c, shape),
-            11 if V::ROWS > 6 => tile::<V, KS, 11>(a, b, c, shape),
-            12 if V::ROWS > 6 => tile::<V, KS, 12>(a, b, c, shape),
+            1 => tile::<V, KS, DOT, 1>(a, b, c, shape),
+            2 => tile::<V, KS, DOT, 2>(a, b, c, shape),
+            3 => tile::<V, KS, DOT, 3>(a, b, c, shape),
+            4 => tile::<V, KS, DOT, 4>(a, b, c, shape),
+            5 if V::ROWS > 4 => tile::<V, KS, DOT, 5>(a, b, c, shape),
+            6 if V::ROWS > 4 => tile::<V, KS, DOT, 6>(a, b, c, shape),
+            7 if V::ROWS > 6 => tile::<V, KS, DOT, 7>(a, b, c, shape),
+            8 if V::ROWS > 6 => tile::<V, KS, DOT, 8>(a, b, c, shape),
+            9 if V::ROWS > 6 => tile::<V, KS, DOT, 9>(a, b, c, shape),
+            10 if V::ROWS > 6 => tile::<V, KS, DOT, 10>(a, b, c, shape),
+            11 if V::ROWS > 6 => tile::<V, KS, DOT, 11>(a, b, c, shape),
+            12 if V::ROWS > 6 => tile::<V, KS, DOT, 12>(a, b, c, shape),
             _ => unreachable!("`multiply` takes at most V::ROWS rows"),
         }
     }
@@ -113,7 +130,7 @@ struct Shape {
 /// all k, and `c[..R * PANEL]` writable.
 #[inline(always)]
 #[expect(unsafe_code, reason = "bounds checks here would cost more than the arithmetic")]
-unsafe fn tile<V: Simd, const KS: usize, const R: usize>(
+unsafe fn tile<V: Simd, const KS: usize, const DOT: bool, const R: usize>(
     a: *const f32,
     b: *const f32,
     c: *mut f32,
@@ -130,8 +147,9 @@ unsafe fn tile<V: Simd, const KS: usize, const R: usize>(
                 let right = [V::load(row), V::load(row.add(V::LANES))];
                 for (r, acc) in acc.iter_mut().enumerate() {
                     let left = V::splat(*a.add(r * row_stride + kk * KS));
-                    acc[0] = left.fma(right[0], acc[0]);
-                    acc[1] = left.fma(right[1], acc[1]);
+                    for (acc, right) in acc.iter_mut().zip(right) {
+                        *acc = if DOT { left.dot(right, *acc) } else { left.fma(right, *acc) };
+                    }
                 }
             }
         }

@@ -4,13 +4,20 @@
 //! each instruction set and jumps to the right copy. All arithmetic is explicit (fma where fma is meant, nothing
 //! reassociated), so the copies give the same bits.
 
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 use std::fmt;
 
 /// An instruction set that this machine has.
 ///
 /// A value exists only if the machine was found to have the instructions, which is what makes `Isa::run` sound.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Isa(Level);
+pub struct Isa {
+    level: Level,
+    /// Whether products of bf16 go through AVX512_BF16.
+    dots: bool,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
@@ -33,23 +40,35 @@ impl Isa {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512bw")
                 {
-                    all.push(Isa(Level::Avx512));
+                    let dots = is_x86_feature_detected!("avx512bf16");
+                    all.push(Isa { level: Level::Avx512, dots });
                 }
-                all.push(Isa(Level::Avx2));
+                all.push(Isa { level: Level::Avx2, dots: false });
             }
         }
-        all.push(Isa(Level::Portable));
+        all.push(Isa { level: Level::Portable, dots: false });
         all
     }
 
     /// The fastest instruction set that this machine has.
     pub fn best() -> Isa {
-        Isa::available().first().copied().unwrap_or(Isa(Level::Portable))
+        let portable = Isa { level: Level::Portable, dots: false };
+        Isa::available().first().copied().unwrap_or(portable)
+    }
+
+    /// Whether products of bf16 go through the instruction that is made for them.
+    pub fn has_bf16(self) -> bool {
+        self.dots
+    }
+
+    /// The same without the instruction for products of bf16, which then go by fma in f32.
+    pub fn without_bf16(self) -> Isa {
+        Isa { dots: false, ..self }
     }
 
     /// The name: `avx512`, `avx2` or `portable`.
     pub fn name(self) -> &'static str {
-        match self.0 {
+        match self.level {
             Level::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
@@ -61,7 +80,7 @@ impl Isa {
     /// Runs the copy of `body` that is compiled for this instruction set.
     #[inline]
     pub(crate) fn run<B: Body>(self, body: B) -> B::Output {
-        match self.0 {
+        match self.level {
             Level::Portable => body.run::<Portable>(),
             // SAFETY: the value exists, so `available` found the instructions on this machine.
             #[cfg(target_arch = "x86_64")]
@@ -72,6 +91,18 @@ impl Isa {
             #[expect(unsafe_code, reason = "the one jump into code for detected instructions")]
             Level::Avx512 => unsafe { x86::avx512(body) },
         }
+    }
+
+    /// As [`Isa::run`], with the instruction for products of bf16 behind [`Simd::dot`] where the machine has it.
+    #[inline]
+    pub(crate) fn run_dots<B: Body>(self, body: B) -> B::Output {
+        #[cfg(target_arch = "x86_64")]
+        if self.dots {
+            // SAFETY: `dots` is set only by `available`, which found the instructions on this machine.
+            #[expect(unsafe_code, reason = "the jump into code for detected instructions")]
+            return unsafe { x86::avx512_bf16(body) };
+        }
+        self.run(body)
     }
 
     /// Runs the copy of `work` that is compiled for this instruction set.
@@ -138,6 +169,18 @@ pub(crate) trait Simd: Copy {
     /// `self * b + c`, rounded once.
     fn fma(self, b: Self, c: Self) -> Self;
 
+    /// `c` plus the products of pairs of bf16, each pair in the place of one number, the first of a pair in its low half.
+    ///
+    /// By default two fma in f32, the first of the pair first. One processor's own instruction may round otherwise.
+    #[inline(always)]
+    fn dot(self, b: Self, c: Self) -> Self {
+        let ([a_low, a_high], [b_low, b_high]) = (self.widened(), b.widened());
+        a_high.fma(b_high, a_low.fma(b_low, c))
+    }
+
+    /// The first and the second bf16 of each pair, as f32.
+    fn widened(self) -> [Self; 2];
+
     /// Reads a vector.
     ///
     /// # Safety
@@ -181,6 +224,13 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn widened(self) -> [Self; 2] {
+        let bits = self.0.map(f32::to_bits);
+        let of = |f: fn(u32) -> u32| Portable(bits.map(|x| f32::from_bits(f(x))));
+        [of(|x| x << 16), of(|x| x & 0xffff_0000)]
+    }
+
+    #[inline(always)]
     #[expect(unsafe_code, reason = "the matrix tile reads through pointers")]
     unsafe fn load(src: *const f32) -> Self {
         // SAFETY: the caller promises four readable numbers.
@@ -192,103 +242,5 @@ impl Simd for Portable {
     unsafe fn store(self, dst: *mut f32) {
         // SAFETY: the caller promises four writable numbers.
         unsafe { dst.cast::<[f32; 4]>().write_unaligned(self.0) }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "vector instructions are unsafe outside code compiled for them")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    use super::{Body, Simd};
-
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) fn avx2<B: Body>(body: B) -> B::Output {
-        body.run::<Avx2>()
-    }
-
-    #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-    pub(super) fn avx512<B: Body>(body: B) -> B::Output {
-        body.run::<Avx512>()
-    }
-
-    /// Eight lanes. Only made inside [`avx2`].
-    #[derive(Clone, Copy)]
-    pub(super) struct Avx2(__m256);
-
-    /// Sixteen lanes. Only made inside [`avx512`].
-    #[derive(Clone, Copy)]
-    pub(super) struct Avx512(__m512);
-
-    // SAFETY of every block below: the types are private to this file and reached only through `avx2` and `avx512`,
-    // which run only on machines that were found to have the instructions; pointers are the caller's promise.
-    impl Simd for Avx2 {
-        const LANES: usize = 8;
-        const ROWS: usize = 6;
-
-        #[inline(always)]
-        fn zero() -> Self {
-            // SAFETY: see above.
-            Avx2(unsafe { _mm256_setzero_ps() })
-        }
-
-        #[inline(always)]
-        fn splat(x: f32) -> Self {
-            // SAFETY: see above.
-            Avx2(unsafe { _mm256_set1_ps(x) })
-        }
-
-        #[inline(always)]
-        fn fma(self, b: Self, c: Self) -> Self {
-            // SAFETY: see above.
-            Avx2(unsafe { _mm256_fmadd_ps(self.0, b.0, c.0) })
-        }
-
-        #[inline(always)]
-        unsafe fn load(src: *const f32) -> Self {
-            // SAFETY: see above.
-            Avx2(unsafe { _mm256_loadu_ps(src) })
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, dst: *mut f32) {
-            // SAFETY: see above.
-            unsafe { _mm256_storeu_ps(dst, self.0) }
-        }
-    }
-
-    impl Simd for Avx512 {
-        const LANES: usize = 16;
-        const ROWS: usize = 12;
-
-        #[inline(always)]
-        fn zero() -> Self {
-            // SAFETY: see above.
-            Avx512(unsafe { _mm512_setzero_ps() })
-        }
-
-        #[inline(always)]
-        fn splat(x: f32) -> Self {
-            // SAFETY: see above.
-            Avx512(unsafe { _mm512_set1_ps(x) })
-        }
-
-        #[inline(always)]
-        fn fma(self, b: Self, c: Self) -> Self {
-            // SAFETY: see above.
-            Avx512(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
-        }
-
-        #[inline(always)]
-        unsafe fn load(src: *const f32) -> Self {
-            // SAFETY: see above.
-            Avx512(unsafe { _mm512_loadu_ps(src) })
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, dst: *mut f32) {
-            // SAFETY: see above.
-            unsafe { _mm512_storeu_ps(dst, self.0) }
-        }
     }
 }

@@ -1,6 +1,12 @@
 //! Linear layers: the only way in which the CPU multiplies rows by weights.
+//!
+//! Rows of x are gathered in a thread's scratch first where that is needed: as pairs of bf16, or as they are where they
+//! lie so that a tile's rows would share a few lines of the first-level cache.
+
+use std::ops::Range;
 
 use bytec_plan::kernel::UnaryFn;
+use bytec_plan::program::DType;
 
 use super::args::Args;
 use super::gemm::{self, Left, MOST_ROWS, PANEL};
@@ -8,6 +14,7 @@ use super::isa::{Body, Isa, Simd};
 use super::math;
 use super::matrix::Matrix;
 use super::threads::{Bands, Block, Cut, Threads};
+use crate::float::f32_to_bf16;
 
 /// The numbers of a linear layer.
 #[derive(Clone, Copy, Debug)]
@@ -16,22 +23,44 @@ pub struct Weights<'a> {
     pub n: usize,
     /// Columns of x.
     pub k: usize,
-    /// `[ceil(n / 32)][k][32]`, missing outputs zero.
-    pub panels: &'a [f32],
+    /// The weight.
+    pub panels: Panels<'a>,
     /// `[n]`
     pub bias: Option<&'a [f32]>,
     /// Functions applied to the result, in order.
     pub epilogue: &'a [UnaryFn],
 }
 
+/// A weight `[n, k]`, laid out for the matrix tile. Missing outputs are zero.
+#[derive(Clone, Copy, Debug)]
+pub enum Panels<'a> {
+    /// `[ceil(n / 32)][k][32]`
+    F32(&'a [f32]),
+    /// `[ceil(n / 32)][ceil(k / 2)][32]` pairs of bf16, the first of a pair in the low half; a missing last k is zero.
+    /// x is rounded to bf16 too.
+    Bf16(&'a [u32]),
+}
+
+impl Panels<'_> {
+    /// Steps that a tile takes for k.
+    fn depth(self, k: usize) -> usize {
+        match self {
+            Panels::F32(_) => k,
+            Panels::Bf16(_) => k.div_ceil(2),
+        }
+    }
+}
+
 /// `out[row, n] = f(sum_k x[row, k] * weight[n, k] + bias[n])`.
 ///
 /// A row's bits depend on that row and the weights alone: not on the other rows or their number, the instruction set
-/// or the threads. `out` holds rows of `n` numbers; `scratch` says how many of the threads may work.
+/// or the threads. Only a weight in bf16 asks whether the instruction set has products of bf16. `out` holds rows of `n`
+/// numbers; there is a scratch for each of the threads that may work, of [`room`] numbers, or of none for a weight in f32
+/// at the price of speed.
 ///
 /// # Panics
 /// If a slice does not have the size that the others ask for.
-pub fn linear<S: Send>(
+pub fn linear<S: AsMut<[f32]> + Send>(
     isa: Isa,
     threads: &Threads,
     scratch: &mut [S],
@@ -41,23 +70,52 @@ pub fn linear<S: Send>(
 ) {
     let panels = weights.n.div_ceil(PANEL);
     assert!(x.width == weights.k, "x has k columns");
-    assert!(weights.panels.len() == panels * weights.k * PANEL, "the panels hold n x k weights");
+    let stored = match weights.panels {
+        Panels::F32(numbers) => numbers.len(),
+        Panels::Bf16(pairs) => pairs.len(),
+    };
+    let depth = weights.panels.depth(weights.k);
+    assert!(stored == panels * depth * PANEL, "the panels hold n x k weights");
     assert!(weights.bias.is_none_or(|bias| bias.len() == weights.n), "the bias has n numbers");
     let cut = cut(x.rows, panels, weights.k, threads.count().min(scratch.len()));
-    threads.blocks(scratch, out, weights.n, cut, |_, block| {
-        isa.run(Product { x, weights, block });
+    threads.blocks(scratch, out, weights.n, cut, |scratch, block| {
+        let scratch = scratch.as_mut();
+        match weights.panels {
+            Panels::F32(panels) => isa.run(Product::<false> { x, weights, panels, scratch, block }),
+            Panels::Bf16(pairs) => {
+                let panels = bytemuck::cast_slice(pairs);
+                isa.run_dots(Product::<true> { x, weights, panels, scratch, block });
+            }
+        }
     });
+}
+
+/// The numbers of scratch that each thread of a linear of at most `rows` rows by `k` asks for; `None` if they can't be
+/// counted.
+pub fn room(rows: usize, k: usize) -> Option<usize> {
+    rows.min(most_rows(k)).checked_mul(stride(k)?)
+}
+
+/// From one gathered row to the next: whole cache lines, an odd number of them.
+fn stride(depth: usize) -> Option<usize> {
+    const LINE: usize = 64 / size_of::<f32>();
+    (depth.div_ceil(LINE) | 1).checked_mul(LINE)
+}
+
+/// The most rows of a block.
+fn most_rows(k: usize) -> usize {
+    /// Of a band of x.
+    const MOST_BYTES: usize = 384 << 10;
+    let fit = (MOST_BYTES / (k.max(1) * size_of::<f32>())).clamp(4 * MOST_ROWS, 16 * MOST_ROWS);
+    fit / MOST_ROWS * MOST_ROWS
 }
 
 /// Bands of rows few enough to stay in the second-level cache beside a panel, and enough blocks to keep all threads
 /// busy to the end, none of them too small to be worth handing over.
 fn cut(rows: usize, panels: usize, k: usize, threads: usize) -> Cut<'static> {
-    /// Of a band of x.
-    const MOST_BYTES: usize = 384 << 10;
     /// Multiplications of a block, a few microseconds of them.
     const LEAST: usize = 1 << 19;
-    let fit = (MOST_BYTES / (k.max(1) * size_of::<f32>())).clamp(4 * MOST_ROWS, 16 * MOST_ROWS);
-    let step = if rows < fit { rows } else { fit / MOST_ROWS * MOST_ROWS }.max(1);
+    let step = rows.clamp(1, most_rows(k));
     let bands = rows.div_ceil(step).max(1);
     let wanted = if threads > 1 {
         let work = rows.saturating_mul(k).saturating_mul(panels * PANEL);
@@ -70,30 +128,76 @@ fn cut(rows: usize, panels: usize, k: usize, threads: usize) -> Cut<'static> {
     Cut { rows: Bands::Every { rows, step }, columns }
 }
 
-/// One block of the result.
-struct Product<'a, 'b> {
+/// One block of the result; of products of bf16 if `DOT`.
+struct Product<'a, 'b, const DOT: bool> {
     x: Matrix<'a>,
     weights: Weights<'a>,
+    panels: &'a [f32],
+    scratch: &'a mut [f32],
     block: &'a mut Block<'b>,
+}
+
+/// Rows that lie a multiple of this many numbers apart share lines of the first-level cache.
+const ALIASED: usize = 4096 / size_of::<f32>();
+
+/// The block's rows as the tile reads them: gathered in scratch, or where they lie.
+#[inline(always)]
+fn gather<'s, const DOT: bool>(
+    x: Matrix<'s>,
+    rows: Range<usize>,
+    scratch: &'s mut [f32],
+) -> (&'s [f32], usize) {
+    let depth = if DOT { x.width.div_ceil(2) } else { x.width };
+    let stride = stride(depth).expect("x is in memory, and a row of it gathered is hardly longer");
+    let fits = rows.len().checked_mul(stride).is_some_and(|n| n <= scratch.len());
+    assert!(fits || !DOT, "the scratch holds the rows of a block");
+    if !DOT && (!fits || !x.stride.is_multiple_of(ALIASED) || rows.len() == 1) {
+        return (x.starting_at(rows.start), x.stride);
+    }
+    if stride > 0 {
+        for (row, out) in rows.zip(scratch.chunks_exact_mut(stride)) {
+            let out = &mut out[..depth];
+            if DOT {
+                round(x.row(row), bytemuck::cast_slice_mut(out));
+            } else {
+                out.copy_from_slice(x.row(row));
+            }
+        }
+    }
+    (scratch, stride)
+}
+
+/// A row as pairs of bf16, the first of a pair in the low half; a missing last one is zero.
+#[inline(always)]
+fn round(x: &[f32], pairs: &mut [u32]) {
+    let (whole, last) = x.as_chunks::<2>();
+    for ([low, high], pair) in whole.iter().zip(pairs.iter_mut()) {
+        *pair = u32::from(f32_to_bf16(*low)) | u32::from(f32_to_bf16(*high)) << 16;
+    }
+    if let ([last], Some(pair)) = (last, pairs.last_mut()) {
+        *pair = u32::from(f32_to_bf16(*last));
+    }
 }
 
 /// A tile of the result, where the epilogue finds it in the first-level cache.
 #[repr(align(64))]
 struct Tile([f32; MOST_ROWS * PANEL]);
 
-impl Body for Product<'_, '_> {
+impl<const DOT: bool> Body for Product<'_, '_, DOT> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Simd>(self) {
-        let Product { x, weights, block } = self;
-        let Weights { n, k, panels, bias, epilogue } = weights;
+        let Product { x, weights, panels, scratch, block } = self;
+        let Weights { n, k, panels: _, bias, epilogue } = weights;
+        let depth = weights.panels.depth(k);
         let mut tile = Tile([0.0; MOST_ROWS * PANEL]);
         let (rows, columns) = (block.rows.clone(), block.columns.clone());
+        let (data, stride) = gather::<DOT>(x, rows.clone(), scratch);
         // Tiles of nearly equal height: a short last one would leave the fma units waiting for each other.
         let tiles = rows.len().div_ceil(V::ROWS);
         for first in columns.clone().step_by(PANEL) {
-            let panel = &panels[first / PANEL * (k * PANEL)..][..k * PANEL];
+            let panel = &panels[first / PANEL * (depth * PANEL)..][..depth * PANEL];
             let width = PANEL.min(n - first);
             let mut addend = [0.0; PANEL];
             if let Some(bias) = bias {
@@ -103,8 +207,8 @@ impl Body for Product<'_, '_> {
                 let top = rows.start + rows.len() * t / tiles;
                 let end = rows.start + rows.len() * (t + 1) / tiles;
                 let tile = &mut tile.0[..(end - top) * PANEL];
-                let left = Left::Rows { data: x.starting_at(top), stride: x.stride };
-                gemm::multiply::<V>(left, panel, PANEL, end - top, k, tile);
+                let left = Left::Rows { data: &data[(top - rows.start) * stride..], stride };
+                gemm::multiply_by::<V, DOT>(left, panel, PANEL, end - top, depth, tile);
                 if bias.is_some() {
                     for row in tile.chunks_exact_mut(PANEL) {
                         for (x, b) in row.iter_mut().zip(&addend) {
@@ -128,6 +232,10 @@ impl Body for Product<'_, '_> {
 pub(super) fn run(args: Args<'_>, n: usize, k: usize, bias: bool, epilogue: &[UnaryFn]) {
     let operands = args.operands();
     let bias = bias.then(|| operands.weight(2));
-    let weights = Weights { n, k, panels: operands.weight(1), bias, epilogue };
+    let panels = match operands.dtype(1) {
+        DType::Bf16 => Panels::Bf16(operands.pairs(1)),
+        _ => Panels::F32(operands.weight(1)),
+    };
+    let weights = Weights { n, k, panels, bias, epilogue };
     linear(args.isa, args.threads, args.scratch, operands.matrix(0), weights, args.out);
 }

@@ -28,6 +28,7 @@ use bytec_plan::program::{Layout, Operand, Program, Step};
 
 pub(crate) use self::args::{Args, Scratch};
 pub(crate) use self::work::{CpuWork, Processor};
+use crate::arena;
 use crate::batch::PackedBatch;
 use crate::error::EngineError;
 
@@ -42,7 +43,7 @@ pub(crate) fn accepts(program: &Program) -> Result<(), EngineError> {
         if let (Kernel::Linear { .. }, Some(Operand::Weight(weight))) =
             (&step.kernel, step.operands.get(1))
             && let Some(weight) = program.weights.get(*weight as usize)
-            && weight.layout != (Layout::Panels { width: PANEL as u32 })
+            && !matches!(weight.layout, Layout::Panels { width } | Layout::Pairs { width } if width == PANEL as u32)
         {
             return Err(EngineError::WeightLayout {
                 step: step.name.clone(),
@@ -74,8 +75,11 @@ pub(crate) fn room(step: &Step, program: &Program, batch: &PackedBatch) -> Optio
             (numbers, attention::bands_at_most(step, program, batch)?)
         }
         Kernel::Pointwise { body, .. } => (pointwise::scratch(body)?, 0),
+        Kernel::Linear { k, .. } => {
+            let rows = arena::size_class(batch.rows(args::rows(program, step, 0)))?;
+            (linear::room(rows, usize::try_from(*k).ok()?)?, 0)
+        }
         Kernel::Embed { .. }
-        | Kernel::Linear { .. }
         | Kernel::Rotary { .. }
         | Kernel::LayerNorm { .. }
         | Kernel::RmsNorm { .. }

@@ -11,7 +11,6 @@
 mod addresses;
 mod code;
 mod driver;
-mod float;
 mod launches;
 mod layout;
 #[cfg(feature = "cuda")]

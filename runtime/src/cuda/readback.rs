@@ -3,9 +3,9 @@
 use bytec_plan::program::{DType, Program};
 
 use super::driver::{Driver, DriverError, Pointer, Stream};
-use super::float::{bf16_to_f32, f16_to_f32};
 use crate::arena::{Line, floats, floats_mut, grow};
 use crate::batch::PackedBatch;
+use crate::float::{bf16_to_f32, f16_to_f32};
 use crate::observe::{Observer, StepOutput};
 
 /// Waits for the stream, downloads `bytes` bytes and widens them into the first of `wide`. Both have room for them.

@@ -6,10 +6,10 @@ use bytec_plan::device::{Arg, Map, Of};
 use bytec_plan::extent::Rows;
 use bytec_plan::program::{DType, Operand, Program, Step};
 
-use super::float::{f32_to_bf16, f32_to_f16};
 use crate::arena::size_class;
 use crate::batch::{PackedBatch, Places};
 use crate::error::RunError;
+use crate::float::{f32_to_bf16, f32_to_f16};
 
 /// One part of the block that is uploaded for a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

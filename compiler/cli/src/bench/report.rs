@@ -131,7 +131,7 @@ impl Report {
             plan: name(&args.plan),
             model: model.trim().to_owned(),
             target: program.target.clone(),
-            dtype: program.dtype.name().to_owned(),
+            dtype: program.arithmetic().name().to_owned(),
             device: args.device.to_string(),
             machine: engine.driver().map_or(processor, |driver| driver.name().to_owned()),
             instructions: engine.driver().is_none().then(|| engine.isa().name()),

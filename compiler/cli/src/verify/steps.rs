@@ -194,10 +194,12 @@ impl<'a> Running<'a> {
     fn finish(self, against: Option<&'a On>, tolerance: Option<f64>) -> OfDevice<'a> {
         let program = self.on.engine.program();
         let other = against.map(|on| on.engine.program());
-        let made_by = other.map_or(Against::Nothing, |program| Against::Program(program.dtype));
+        let made_by =
+            other.map_or(Against::Nothing, |program| Against::Program(program.arithmetic()));
         let steps = (0..program.steps.len()).map(|index| {
             let (kernel, value) = named(program, index);
-            let tolerance = tolerance.unwrap_or_else(|| allowed(program.dtype, value, made_by));
+            let tolerance =
+                tolerance.unwrap_or_else(|| allowed(program.arithmetic(), value, made_by));
             let matched = other.is_some() && self.partners[index].is_some();
             let errors = matched.then_some(self.errors[index]);
             let alone_differs_at = self.alone_differs_at[index];

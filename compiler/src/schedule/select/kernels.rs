@@ -141,6 +141,10 @@ impl Selector<'_> {
                 let layout = Layout::Panels { width: PANEL_WIDTH };
                 (layout, "the weight is constant: panels for the registers, k ascending")
             }
+            Target::CpuBf16 => {
+                let layout = Layout::Pairs { width: PANEL_WIDTH };
+                (layout, "the weight is constant: bf16 in panels of pairs of k, ascending")
+            }
             Target::Cuda { .. } => {
                 (Layout::RowMajor, "the weight is constant: rows of k for 16-byte copies")
             }

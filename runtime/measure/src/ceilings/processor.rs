@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytec_runtime::Isa;
-use bytec_runtime::cpu::linear::{Weights, linear};
+use bytec_runtime::cpu::linear::{Panels, Weights, linear};
 use bytec_runtime::cpu::matrix::Matrix;
 use bytec_runtime::cpu::peak;
 use bytec_runtime::cpu::threads::Threads;
@@ -44,9 +44,10 @@ pub fn product(isa: Isa, threads: &Threads, time: Duration) -> f64 {
     };
     let (x, panels) = (numbers(ROWS * DEPTH), numbers(COLUMNS * DEPTH));
     let mut out = vec![0.0; ROWS * COLUMNS];
-    let weights = Weights { n: COLUMNS, k: DEPTH, panels: &panels, bias: None, epilogue: &[] };
+    let weights =
+        Weights { n: COLUMNS, k: DEPTH, panels: Panels::F32(&panels), bias: None, epilogue: &[] };
     let matrix = Matrix::new(&x, ROWS, DEPTH, 0, DEPTH);
-    let mut scratch = vec![(); threads.count()];
+    let mut scratch = vec![[0.0; 0]; threads.count()];
     let seconds = best(time, || linear(isa, threads, &mut scratch, matrix, weights, &mut out));
     2.0 * (ROWS * COLUMNS * DEPTH) as f64 / seconds
 }

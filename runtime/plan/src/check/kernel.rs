@@ -8,7 +8,7 @@ use super::sizes::{elements, most_rows};
 use super::{Fault, entry, is_row_major};
 use crate::extent::Rows;
 use crate::kernel::{Broadcast, IdSource, Instr, Kernel};
-use crate::program::{Buffer, DType, InputSpec, Operand, Program, Step, WeightSpec};
+use crate::program::{Buffer, DType, InputSpec, Layout, Operand, Program, Step, WeightSpec};
 
 /// Checks a step by the rules of its kernel.
 pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
@@ -19,7 +19,7 @@ pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
         Kernel::Linear { n, k, bias, epilogue: _ } => {
             args.count(2 + usize::from(*bias))?;
             args.matrix(output.rows, u64::from(*k))?;
-            let (_, weight) = args.weight()?;
+            let weight = args.linear_weight()?;
             args.shape(weight, &[u64::from(*n), u64::from(*k)])?;
             if *bias {
                 args.vector(u64::from(*n))?;
@@ -201,6 +201,20 @@ impl<'a> Args<'a> {
     /// The next operand is a weight of the program's type.
     fn weight(&mut self) -> Result<(usize, &'a WeightSpec), Fault> {
         self.weight_of(self.program.dtype)
+    }
+
+    /// The next operand is the weight of a linear: of the program's type, or bf16 in pairs for a processor.
+    fn linear_weight(&mut self) -> Result<&'a WeightSpec, Fault> {
+        let program = self.program;
+        let pairs = match self.step.operands[self.next] {
+            Operand::Weight(weight) => {
+                let weight = entry(&program.weights, "weights", weight)?;
+                matches!(weight.layout, Layout::Pairs { .. }) && program.device.is_none()
+            }
+            Operand::View(_) | Operand::Input(_) => false,
+        };
+        let dtype = if pairs { DType::Bf16 } else { program.dtype };
+        Ok(self.weight_of(dtype)?.1)
     }
 
     /// The next operand is a weight of this type.

@@ -17,7 +17,12 @@ pub(super) fn weight_bytes(weight: &WeightSpec) -> Result<u64, Fault> {
             let width = u64::from(width);
             product([n.div_ceil(width), k, width].into_iter()).ok_or(Fault::TooLarge)?
         }
-        (Layout::Panels { width }, shape) => {
+        (Layout::Pairs { width }, &[n, k]) if width > 0 => {
+            let width = u64::from(width);
+            product([n.div_ceil(width), k.div_ceil(2), width, 2].into_iter())
+                .ok_or(Fault::TooLarge)?
+        }
+        (Layout::Panels { width } | Layout::Pairs { width }, shape) => {
             return Err(Fault::Panels { width, rank: shape.len() });
         }
     };

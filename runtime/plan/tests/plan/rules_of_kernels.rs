@@ -231,6 +231,37 @@ fn product(symbols: &[u32]) -> Extent {
 
 #[test]
 fn linear() {
+    let pairs = |p: &mut Program| {
+        p.weights[4].layout = Layout::Pairs { width: 8 };
+        p.weights[4].dtype = DType::Bf16;
+        p.weights[4].bytes = 2 * 2 * 8 * 2 * 2;
+    };
+    keeps(pairs);
+    breaks(
+        |p| p.weights[4].layout = Layout::Pairs { width: 8 },
+        expect! {"step 1 `qkv`: operand 1: expected elements of bf16, found f32"},
+    );
+    breaks(
+        |p| {
+            pairs(p);
+            p.weights[4].layout = Layout::Pairs { width: 0 };
+        },
+        expect! {"weight 4 `qkv`: expected panels of at least one output of a matrix, found panels of 0 of 2 axes"},
+    );
+    breaks(
+        |p| {
+            pairs(p);
+            p.weights[4].layout = Layout::Pairs { width: u32::MAX };
+        },
+        expect! {"weight 4 `qkv`: expected 34359738360 bytes for its shape, type and layout, found 128"},
+    );
+    breaks(
+        |p| {
+            pairs(p);
+            p.steps[1].operands[1] = Operand::Weight(9);
+        },
+        expect! {"step 1 `qkv`: expected an index of weights below 7, found 9"},
+    );
     breaks(
         with!(1, Kernel::Linear { n, .. } => *n = 11),
         expect! {"step 1 `qkv`: operand 1: expected a weight of shape [11, 4], found [12, 4]"},

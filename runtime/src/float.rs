@@ -1,7 +1,7 @@
 //! Half floats to f32, which is exact, and from f32, rounded to nearest, ties to even.
 
 /// The value of an f16.
-pub(super) fn f16_to_f32(bits: u16) -> f32 {
+pub(crate) fn f16_to_f32(bits: u16) -> f32 {
     /// 2^112: the difference of the exponents' biases. The product is exact, for denormals too.
     const SCALE: f32 = f32::from_bits((112 + 127) << 23);
     let (sign, magnitude) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7fff));
@@ -14,12 +14,12 @@ pub(super) fn f16_to_f32(bits: u16) -> f32 {
 }
 
 /// The value of a bf16.
-pub(super) fn bf16_to_f32(bits: u16) -> f32 {
+pub(crate) fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
 /// The nearest f16. A NaN stays one.
-pub(super) fn f32_to_f16(x: f32) -> u16 {
+pub(crate) fn f32_to_f16(x: f32) -> u16 {
     /// 65,520: from here on the nearest is infinity.
     const OVERFLOW: u32 = 0x477f_f000;
     /// 2^-14: the smallest normal f16.
@@ -39,7 +39,8 @@ pub(super) fn f32_to_f16(x: f32) -> u16 {
 }
 
 /// The nearest bf16. A NaN stays one.
-pub(super) fn f32_to_bf16(x: f32) -> u16 {
+#[inline(always)]
+pub(crate) fn f32_to_bf16(x: f32) -> u16 {
     if x.is_nan() {
         return (x.to_bits() >> 16) as u16 | 0x0040;
     }
@@ -47,6 +48,7 @@ pub(super) fn f32_to_bf16(x: f32) -> u16 {
 }
 
 /// `n / 2^bits`, rounded to nearest, ties to even. A carry into the exponent is right as it is.
+#[inline(always)]
 fn round_off(n: u32, bits: u32) -> u32 {
     let odd = n >> bits & 1;
     (n + (1 << (bits - 1)) - 1 + odd) >> bits

@@ -1,0 +1,100 @@
+//! MiniLM with products in bf16: how near its embeddings are, and what that does to the order in which texts are found.
+
+use anyhow::{Context, Result, ensure};
+use bytec_compiler::Options;
+use bytec_runtime::{Engine, EngineOptions, Isa};
+use bytec_tests::batches::{run, run_alone};
+use bytec_tests::plans;
+
+use crate::{MiniLm, expect_same, say};
+
+const OUTPUT: &str = "embedding";
+
+/// Each text asks for the 63 others, nearest first. Two whose cosines to it are nearly the same may change places.
+pub(crate) fn embeddings_keep_their_order(model: &MiniLm) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let plan = folder.path().join("bf16.plan");
+    let targets = vec!["cpu:bf16".parse()?];
+    plans::compile(&model.folder, &Options { targets, ..Options::default() }, &plan)?;
+    let expected: Vec<&[f32]> = model
+        .case
+        .outputs
+        .values()
+        .map(|outputs| outputs.get(OUTPUT).context(OUTPUT)?.floats())
+        .collect::<Result<_>>()?;
+    let best = Isa::best();
+    for isa in [best, best.without_bf16()] {
+        let open = |threads| {
+            let options = EngineOptions {
+                threads: Some(threads),
+                isa: Some(isa),
+                ..EngineOptions::default()
+            };
+            Engine::open_with(&plan, options)
+        };
+        let engine = open(2)?;
+        let found = run(&engine, &mut engine.session(), model.inputs())?;
+        let engine = open(1)?;
+        // A few, since the fused multiply-adds that stand in for the instruction take their time.
+        let few = 8;
+        let alone =
+            run_alone(&engine, &mut engine.session(), model.inputs().into_iter().take(few))?;
+        expect_same(&alone, &found.iter().take(few).collect::<Vec<_>>())?;
+
+        let found: Vec<&[f32]> = found.iter().map(|outputs| &outputs[OUTPUT][..]).collect();
+        let nearness = expected.iter().zip(&found).map(|(a, b)| cosine(a, b));
+        let least = nearness.fold(1.0, f64::min);
+        let Flips { pairs, flipped, firsts, widest } = flips(&expected, &found);
+        let way = if isa.has_bf16() { "its instruction" } else { "fma" };
+        say(&format!(
+            "bf16 by {way}: least cosine {least:.6}; {flipped} of {pairs} pairs of texts change places, their cosines at \
+             most {widest:.1e} apart; {firsts} nearest texts change"
+        ));
+        ensure!(least >= 0.9995, "the least cosine to the reference is {least}");
+        ensure!(firsts == 0, "{firsts} texts have another nearest text");
+        ensure!(widest < 4e-3, "texts {widest} apart change places");
+    }
+    Ok(())
+}
+
+/// What became of the order of texts.
+struct Flips {
+    /// Pairs of other texts, over all texts that ask.
+    pairs: usize,
+    /// Those that changed places.
+    flipped: usize,
+    /// Texts whose nearest other text changed.
+    firsts: usize,
+    /// How far the cosines of a pair that changed places were apart at most.
+    widest: f64,
+}
+
+fn flips(expected: &[&[f32]], found: &[&[f32]]) -> Flips {
+    let mut flips = Flips { pairs: 0, flipped: 0, firsts: 0, widest: 0.0 };
+    for query in 0..expected.len() {
+        let others: Vec<usize> = (0..expected.len()).filter(|other| *other != query).collect();
+        let to = |of: &[&[f32]]| -> Vec<f64> {
+            others.iter().map(|&other| cosine(of[query], of[other])).collect()
+        };
+        let (before, after) = (to(expected), to(found));
+        for i in 0..others.len() {
+            for j in 0..i {
+                flips.pairs += 1;
+                if (before[i] > before[j]) != (after[i] > after[j]) {
+                    flips.flipped += 1;
+                    flips.widest = flips.widest.max((before[i] - before[j]).abs());
+                }
+            }
+        }
+        let first = |of: &[f64]| (0..of.len()).max_by(|&a, &b| of[a].total_cmp(&of[b]));
+        flips.firsts += usize::from(first(&before) != first(&after));
+    }
+    flips
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let product = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+    };
+    product(a, b) / (product(a, a) * product(b, b)).sqrt()
+}
