@@ -1,7 +1,7 @@
 //! What a model's ops become: which step computes each of them, which rules took it there, and which guards stood in the
 //! way of others.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytec_plan::manifest::{Manifest, OpOrigin, Report, RuleReport};
@@ -122,15 +122,19 @@ fn explained(
     steps: Option<&[Step]>,
     rules: Vec<RuleReport>,
 ) -> Explanation {
-    let known: Option<BTreeSet<&str>> =
-        steps.map(|steps| steps.iter().map(|step| step.name.as_str()).collect());
+    let known: Option<BTreeMap<&str, &str>> = steps.map(|steps| {
+        steps
+            .iter()
+            .flat_map(|step| values(step).map(|value| (value, step.name.as_str())))
+            .collect()
+    });
     let of_step = |step: &Step| StepOrigin {
         name: step.name.clone(),
         kernel: step.kernel.name().to_owned(),
         reason: step.reason.clone(),
         from: origins
             .iter()
-            .filter(|op| op.became.contains(&step.name))
+            .filter(|op| values(step).any(|value| op.became.iter().any(|name| name == value)))
             .map(|op| op.name.clone())
             .collect(),
     };
@@ -143,10 +147,21 @@ fn explained(
     }
 }
 
-/// What an op is in the end, among these steps; `None` if the model can't be compiled.
-fn fate(op: &OpOrigin, steps: Option<&BTreeSet<&str>>) -> OpFate {
-    let of_steps = |steps: &BTreeSet<&str>| -> Vec<String> {
-        op.became.iter().filter(|name| steps.contains(name.as_str())).cloned().collect()
+/// The names of the values that a step computes.
+fn values(step: &Step) -> impl Iterator<Item = &str> {
+    std::iter::once(&step.name).chain(&step.inner).map(String::as_str)
+}
+
+/// What an op is in the end, by the step of each value that is computed; `None` if the model can't be compiled.
+fn fate(op: &OpOrigin, steps: Option<&BTreeMap<&str, &str>>) -> OpFate {
+    let of_steps = |steps: &BTreeMap<&str, &str>| -> Vec<String> {
+        let mut names = Vec::new();
+        for name in op.became.iter().filter_map(|name| steps.get(name.as_str())) {
+            if !names.iter().any(|known| known == name) {
+                names.push((*name).to_owned());
+            }
+        }
+        names
     };
     let fate = match steps.map(of_steps) {
         _ if op.became.is_empty() => Fate::Gone,

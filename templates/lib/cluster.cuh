@@ -21,6 +21,18 @@ __device__ __forceinline__ void arrive_in_block(unsigned barrier, unsigned block
         : "memory");
 }
 
+// Writes four numbers to another block of the cluster, where this block has this address, a multiple of 16.
+__device__ __forceinline__ void store_in_block(unsigned to, unsigned block, const float (&x)[4]) {
+    asm volatile(
+        "{\n"
+        ".reg .b32 there;\n"
+        "mapa.shared::cluster.u32 there, %0, %1;\n"
+        "st.shared::cluster.v4.f32 [there], {%2, %3, %4, %5};\n"
+        "}" ::"r"(to),
+        "r"(block), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3])
+        : "memory");
+}
+
 // As wait_for_phase, for a barrier at which other blocks arrive.
 __device__ __forceinline__ void wait_for_cluster(unsigned barrier, unsigned parity) {
     asm volatile(

@@ -42,6 +42,9 @@ pub(crate) fn all() -> Result<Vec<KernelCase>, BuildError> {
     for (k, column, width) in [(48, 48, 144), (12, 12, 36), (5, 3, 9)] {
         cases.linear_of_columns(k, column, width)?;
     }
+    for (n, k) in [(64, 72), (128, 512), (312, 312), (384, 1536), (768, 768), (1024, 256)] {
+        cases.linear_layer_norm(n, k)?;
+    }
     for (heads, head_size) in [(2, 5), (3, 8), (2, 24), (2, 40), (4, 64), (1, 128), (1, 256)] {
         cases.attention(heads, head_size)?;
     }
@@ -199,6 +202,17 @@ impl Cases {
         }
         let y = making.norm(x, width)?;
         self.push("layer_norm", &shape, lengths(width), making, y);
+        Ok(())
+    }
+
+    /// A linear and the LayerNorm of its sum with a residual, which are two kernels where one has not both.
+    fn linear_layer_norm(&mut self, n: u64, k: u64) -> Result<(), BuildError> {
+        let mut making = Making::new();
+        let (x, residual) = (making.input("x", k), making.input("residual", n));
+        let y = making.linear(x, n, k)?;
+        let y = making.builder.binary("sum", BinaryFn::Add, y, residual)?;
+        let y = making.norm(y, n)?;
+        self.push("linear_layer_norm", &format!("{k} to {n}"), lengths(n), making, y);
         Ok(())
     }
 

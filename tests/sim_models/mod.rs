@@ -3,6 +3,7 @@
 
 mod goldens;
 mod neighbours;
+mod norms;
 mod padding_ids;
 mod queries;
 

@@ -8,6 +8,7 @@ mod concat;
 mod device;
 mod fixtures;
 mod linear;
+mod linear_layer_norm;
 mod numbers;
 mod options;
 mod places;

@@ -17,7 +17,7 @@ use std::fmt;
 use bytec_plan::kernel::UnaryFn;
 
 use super::functions::instructions;
-use super::{CACHE, KEPT, LANES, MEMORY, MULTIPROCESSORS, PRODUCTS, SHARED, WRITES};
+use super::{CACHE, KEPT, LANES, MEMORY, MULTIPROCESSORS, PRODUCTS, SHARED, WRITES, clusters};
 
 /// Rows of every tile. Fewer would bring less for each byte of the weight.
 pub const TILE_ROWS: u32 = 128;
@@ -30,18 +30,18 @@ pub const MOST_SHARED: u32 = 227 << 10;
 /// Bytes in which warps turn their results.
 pub const PIECES: u32 = 8 * 16 * 128;
 /// The most pairs of tiles: more hide nothing that these don't.
-const MOST_STAGES: u32 = 6;
+pub(super) const MOST_STAGES: u32 = 6;
 
 /// Cycles from a launch to a block's first products.
-const START: u64 = 1000;
+pub(super) const START: u64 = 1000;
 /// Cycles more until both blocks of a cluster have begun.
-const MEETING: u64 = 500;
+pub(super) const MEETING: u64 = 500;
 /// Cycles of an epilogue that wait for something.
-const LATENCY: u64 = 500;
+pub(super) const LATENCY: u64 = 500;
 /// Instructions for a number of the result beside its functions: the bias, rounding, two ways through shared memory.
-const PASSING: u64 = 4;
+pub(super) const PASSING: u64 = 4;
 /// Batches that a choice is made for: 2 to these powers tokens.
-const TOKENS: std::ops::RangeInclusive<u32> = 12..=16;
+pub(super) const TOKENS: std::ops::RangeInclusive<u32> = 12..=16;
 
 /// What is to be computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +146,7 @@ impl Tile {
         let epilogue = LATENCY + busy;
 
         let groups = u128::from(tokens.div_ceil(rows * blocks)) * u128::from(n.div_ceil(columns));
-        let waves = groups.div_ceil(u128::from(MULTIPROCESSORS / blocks));
+        let waves = groups.div_ceil(u128::from(clusters(blocks)));
         let each = match self.turns {
             Turns::Together => products + epilogue,
             Turns::Apart => products.max((products + epilogue) / 2).max(busy),

@@ -6,6 +6,7 @@
 pub mod attention;
 pub mod functions;
 pub mod linear;
+pub mod linear_layer_norm;
 pub mod linear_mma;
 #[cfg(test)]
 mod page;
@@ -32,3 +33,10 @@ pub const WRITES: u64 = 64;
 pub const MEMORY: u64 = 1700;
 /// Bytes of the second-level cache that a weight may fill, with room left for what goes by.
 pub const KEPT: u64 = 24 << 20;
+
+/// Clusters of so many blocks, at least one, that run at the same time, where each block takes a multiprocessor. They
+/// come in groups of 16 or 18, and a cluster lies in one group; pairs use all of them.
+pub fn clusters(blocks: u64) -> u64 {
+    let used = if blocks > 2 { MULTIPROCESSORS / 16 * 16 } else { MULTIPROCESSORS };
+    used / blocks
+}

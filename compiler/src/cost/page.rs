@@ -7,7 +7,7 @@ use bytec_plan::kernel::UnaryFn;
 
 use super::attention::{self, Head, Lengths};
 use super::linear::{Estimate, Layer, Tile};
-use super::linear_mma;
+use super::{linear_layer_norm, linear_mma};
 
 const PAGE: &str = "docs/performance.md";
 const TOKENS: [u64; 5] = [512, 2048, 8192, 16384, 65536];
@@ -73,13 +73,39 @@ fn attention() -> String {
     lines.join("\n") + "\n"
 }
 
+/// Linears with the LayerNorm behind them: thousands of cycles in one kernel, and in two.
+fn norms() -> String {
+    let mut lines = vec![
+        "| linear and norm | n x k | tile | 512 tokens | 2,048 | 8,192 | 16,384 | 65,536 |"
+            .to_owned(),
+        "|---|---|---|---:|---:|---:|---:|---:|".to_owned(),
+    ];
+    for (model, hidden) in [("MiniLM", 384), ("BERT-base", 768), ("BERT-large", 1024)] {
+        for (name, k) in [("attention out", hidden), ("down", 4 * hidden)] {
+            let (tile, _) = linear_layer_norm::choose(hidden, k).unwrap();
+            let mut line = format!("| {model}, {name} | {hidden} x {k} | {tile} |");
+            for tokens in TOKENS {
+                let together = tile.estimate(hidden, k, tokens).cycles;
+                let apart = linear_layer_norm::apart(hidden, k, tokens);
+                line += &format!(" {}, {} |", thousands(together), thousands(apart));
+            }
+            lines.push(line);
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn thousands(cycles: u64) -> String {
+    format!("{}.{}", cycles / 1000, cycles / 100 % 10)
+}
+
 /// `UPDATE_EXPECT=1 cargo test -p bytec-compiler --lib cost::page` writes the tables anew.
 #[test]
 fn the_page_has_what_the_models_say() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(PAGE);
     let page = std::fs::read_to_string(&path).unwrap();
     let mut renewed = page.clone();
-    for expected in [on_hopper(), on_ampere(), attention()] {
+    for expected in [on_hopper(), norms(), on_ampere(), attention()] {
         let header = expected.lines().next().unwrap();
         let begin = renewed.find(header).expect("the page has the table");
         let end = begin + renewed[begin..].find("\n\n").expect("text follows") + 1;

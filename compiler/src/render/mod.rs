@@ -14,6 +14,7 @@ mod join;
 mod l2_normalize;
 mod layer_norm;
 mod linear;
+mod linear_layer_norm;
 mod linear_wgmma;
 mod literal;
 mod permute;
@@ -37,6 +38,7 @@ use crate::cost::attention::Lengths;
 use crate::nvrtc::Arch;
 use attention_options::Options;
 
+pub(crate) use linear_layer_norm::unaligned;
 pub use literal::{CFloat, Float};
 pub use source::{Launch, Place, Source};
 
@@ -119,6 +121,14 @@ pub enum RenderError {
         expected: &'static str,
         /// What the step says.
         found: String,
+    },
+    /// The kernel is not for this architecture, type or size.
+    #[error("kernel {kernel} can't be made: {reason}")]
+    Unsuited {
+        /// The kernel's name.
+        kernel: &'static str,
+        /// Why.
+        reason: String,
     },
     /// A template is wrong: a defect of the compiler, or of an edited template.
     #[error("template {template}: {reason}")]
@@ -214,6 +224,10 @@ impl Renderer {
                     }
                 }
                 self.add(site, &params)
+            }
+            Kernel::LinearLayerNorm { n, k, bias, eps } => {
+                let hopper = self.hopper;
+                self.add(site, &linear_layer_norm::params(site, *n, *k, *bias, *eps, hopper)?)
             }
             Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary } => {
                 let (kernel, heads) = (site.kernel.name(), [*heads, *head_size]);

@@ -29,7 +29,7 @@ pub fn render(schedule: &Schedule, float: Float) -> Result<Rendered, RenderError
     let mut launches = Vec::with_capacity(schedule.steps.len());
     for step in &schedule.steps {
         let operands: Vec<_> =
-            step.operands.iter().map(|operand| matrix(schedule, operand)).collect();
+            step.operands.iter().map(|operand| schedule.matrix(operand)).collect();
         let output = schedule.buffers[step.output as usize].width;
         let site = Site {
             kernel: &step.kernel,
@@ -69,22 +69,6 @@ fn lengths(schedule: &Schedule, step: &Step) -> Lengths {
     let most = of(|symbol| symbol.max);
     let [queries, keys] = most;
     Lengths { queries, keys, alike: most == of(|symbol| symbol.min) }
-}
-
-/// How an operand's rows lie. Weights and inputs are dense.
-fn matrix(schedule: &Schedule, operand: &Operand) -> Matrix {
-    match operand {
-        Operand::View(view) => {
-            Matrix { column: view.column, stride: schedule.buffers[view.buffer as usize].width }
-        }
-        Operand::Input(input) => {
-            Matrix { column: 0, stride: schedule.inputs[*input as usize].width }
-        }
-        Operand::Weight(weight) => {
-            let shape = &schedule.weights[*weight as usize].shape;
-            Matrix { column: 0, stride: shape.last().copied().unwrap_or(1) }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::template::Templates;
 use super::{Float, Matrix, Params, RenderError, Renderer, Site};
 use super::{
     Options, attention, attention_wgmma, concat, embed, join, l2_normalize, layer_norm, linear,
-    linear_wgmma, permute, pointwise, pool, rms_norm, rotary, softmax, unfold,
+    linear_layer_norm, linear_wgmma, permute, pointwise, pool, rms_norm, rotary, softmax, unfold,
 };
 use crate::cost::attention::Lengths;
 
@@ -57,6 +57,8 @@ fn templates_use_exactly_the_fields_of_their_params() {
         Site { operands: &[Matrix::dense(64); 2], output: Matrix::dense(64), ..site.clone() };
     let on_warpgroups = linear_wgmma::params(&wide, 64, 64, true, &[UnaryFn::Relu]).unwrap();
     same_names(&on_warpgroups.unwrap());
+    let wide = Site { operands: &[Matrix::dense(64); 6], ..wide };
+    same_names(&linear_layer_norm::params(&wide, 64, 64, true, 1e-12, true).unwrap());
     same_names(&l2_normalize::params(&site, 8, 1e-12).unwrap());
     same_names(&layer_norm::params(&site, 8, 1e-12, true).unwrap());
     same_names(&pool::params(&site, 8, PoolKind::Mean, Some(1e-12)).unwrap());

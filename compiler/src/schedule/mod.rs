@@ -1,10 +1,11 @@
 //! The third stage: from a packed graph to steps.
 //!
-//! [`order`] fixes the order, [`select`] gives every op its kernel and says why, [`memory`] lays the values out in the
-//! arena. What comes out is a program without its weights' bytes: [`crate::emit`] adds those.
+//! [`order`] fixes the order, [`select`] gives every op its kernel and says why, `norm_epilogue` makes one step of two
+//! where a kernel does what both do, [`memory`] lays the values out in the arena. What comes out is a program without its weights' bytes: [`crate::emit`] adds those.
 
 pub(crate) mod functions;
 pub mod memory;
+mod norm_epilogue;
 pub mod order;
 pub mod select;
 mod shapes;
@@ -16,11 +17,14 @@ mod weight;
 use bytec_ir::Graph;
 use bytec_plan::device::DeviceCode;
 use bytec_plan::extent::Extent;
-use bytec_plan::program::{Buffer, InputSpec, OutputSpec, Program, Slot, Step, SymbolSpec};
+use bytec_plan::program::{
+    Buffer, InputSpec, Operand, OutputSpec, Program, Slot, Step, SymbolSpec,
+};
 use thiserror::Error;
 
 pub use self::weight::{Content, WeightUse};
 use crate::fuse::pack::Packed;
+use crate::render::Matrix;
 use crate::target::Target;
 
 /// A graph that can't be scheduled.
@@ -66,6 +70,7 @@ pub struct Schedule {
 pub fn schedule(packed: &Packed, target: Target) -> Result<Schedule, ScheduleError> {
     let order = order::order(&packed.graph);
     let mut schedule = select::select(packed, &order, target)?;
+    norm_epilogue::fuse(&mut schedule);
     memory::assign(&mut schedule);
     Ok(schedule)
 }
@@ -91,6 +96,22 @@ impl Schedule {
             slots: self.slots,
             steps: self.steps,
             device,
+        }
+    }
+
+    /// How an operand's rows lie. Weights and inputs are dense.
+    pub(crate) fn matrix(&self, operand: &Operand) -> Matrix {
+        match operand {
+            Operand::View(view) => {
+                Matrix { column: view.column, stride: self.buffers[view.buffer as usize].width }
+            }
+            Operand::Input(input) => {
+                Matrix { column: 0, stride: self.inputs[*input as usize].width }
+            }
+            Operand::Weight(weight) => {
+                let shape = &self.weights[*weight as usize].shape;
+                Matrix { column: 0, stride: shape.last().copied().unwrap_or(1) }
+            }
         }
     }
 

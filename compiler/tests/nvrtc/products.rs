@@ -81,6 +81,32 @@ fn linears_on_warpgroups_compile_without_spills_or_warnings() {
 }
 
 #[test]
+fn linears_with_their_norms_compile_without_spills_or_warnings() {
+    let sizes = [
+        (64, 64),
+        (128, 512),
+        (256, 256),
+        (312, 1200),
+        (384, 1536),
+        (768, 768),
+        (1024, 4096),
+        (1000, 64),
+    ];
+    let mut sources = Vec::new();
+    for (i, (n, k)) in sizes.into_iter().enumerate() {
+        let (dtype, bias) = if i % 2 == 0 { (Float::F16, true) } else { (Float::Bf16, i != 3) };
+        let kernel = Kernel::LinearLayerNorm { n, k, bias, eps: 1e-12 };
+        let mut operands = vec![Matrix::dense(k); 2];
+        operands.extend([Matrix::dense(n); 4]);
+        let output = Matrix::dense(n);
+        let mut renderer = Renderer::for_arch(Arch::SM_90A).unwrap();
+        renderer.render(&Site { kernel: &kernel, dtype, operands: &operands, output }).unwrap();
+        sources.extend(renderer.into_sources());
+    }
+    super::sound::assert_sound_for(&[Arch::SM_90A], 227, &sources, "linears_with_their_norms");
+}
+
+#[test]
 fn attention_compiles_without_spills_or_warnings() {
     let sizes = [1, 5, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 200, 256];
     let sources: Vec<_> = DTYPES

@@ -58,3 +58,28 @@ fn linears_on_warpgroups_are_what_they_are_written_as() {
         assert_eq!(count("STL") + count("LDL"), 0, "{symbol}");
     }
 }
+
+#[test]
+fn linears_with_their_norms_are_what_they_are_written_as() {
+    let Some(nvrtc) = super::nvrtc() else { return };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("linears_with_their_norms");
+    let cache = Cache::open(&folder).unwrap();
+    let (n, k) = (768, 3072);
+    let kernel = Kernel::LinearLayerNorm { n, k, bias: true, eps: 1e-12 };
+    let operands = [k, k, n, n, n, n].map(Matrix::dense);
+    let (dtype, output) = (Float::F16, Matrix::dense(n));
+    let mut renderer = Renderer::for_arch(Arch::SM_90A).unwrap();
+    renderer.render(&Site { kernel: &kernel, dtype, operands: &operands, output }).unwrap();
+    let units = [(&renderer.sources()[0], Arch::SM_90A)];
+    let compiled = nvrtc.compile(&units, Some(&cache), &|_| {}).unwrap().remove(0);
+    assert_eq!(compiled.defects(), [""; 0]);
+    let Some(sass) = disassemble(&compiled.cubin.unwrap()) else { return };
+    let count = |instruction: &str| sass.matches(instruction).count();
+    assert_eq!(count("HGMMA.64x192x16"), 4);
+    // x, the weight and the residual; x goes to all blocks.
+    assert_eq!(count("UTMALDG.2D"), 3);
+    assert_eq!(count("UTMALDG.2D.MULTICAST"), 1);
+    assert_eq!(count("USETMAXREG"), 2);
+    assert!(count("STSM.16.M88.4") > 0);
+    assert_eq!(count("STL") + count("LDL"), 0);
+}

@@ -107,6 +107,10 @@ impl Count<'_> {
                 let others = f64::from(u8::from(*bias)) + epilogue.len() as f64;
                 (2.0 * elements * f64::from(*k), elements * others)
             }
+            Kernel::LinearLayerNorm { n: _, k, bias, eps: _ } => {
+                let others = f64::from(u8::from(*bias)) + 8.0;
+                (2.0 * elements * f64::from(*k), elements * others)
+            }
             Kernel::Attention { heads, head_size, group, scale: _, mask, bias, rotary } => {
                 let (heads, d) = (f64::from(*heads), f64::from(*head_size));
                 let pairs = self.pairs(*mask);

@@ -199,6 +199,24 @@ pub enum Kernel {
         /// Functions applied in order.
         epilogue: Vec<UnaryFn>,
     },
+    /// `out[row] = LayerNorm(sum_k x[row, k] * weight[n, k] + bias[n] + residual[row, n])`: a linear as
+    /// [`Linear`](Self::Linear) computes it, and the LayerNorm of its sum with the residual. On a GPU the linear's result
+    /// is not rounded to the program's type in between, and a row's statistics are put together from those of as many
+    /// parts as the launch's grid has blocks along x: which numbers come out differs so from the two kernels apart, and
+    /// a program has one or the other for all batches.
+    ///
+    /// Operands: x; the weight `[n, k]` in the layout that its entry names; the bias (weight `[n]`) if `bias`; the
+    /// residual; gamma and beta (weights `[n]`).
+    LinearLayerNorm {
+        /// Columns of the output.
+        n: u32,
+        /// Columns of x.
+        k: u32,
+        /// Whether there is a bias.
+        bias: bool,
+        /// Added to the variance.
+        eps: f32,
+    },
     /// Per sample and head `softmax(scale * q k^T + bias) v` over the sample's own rows, as far as the mask lets a query
     /// see.
     ///
@@ -367,6 +385,7 @@ macro_rules! kernel_table {
 kernel_table! {
     Embed = "embed": "sum of table rows by id or position, with LayerNorm if asked",
     Linear = "linear": "x times a constant matrix, bias, list of functions",
+    LinearLayerNorm = "linear_layer_norm": "LayerNorm of a linear and a residual, in one pass",
     Attention = "attention": "softmax(scale * q k^T + bias) v for each sample and head, masked by distance if asked",
     Rotary = "rotary": "heads turned by position",
     LayerNorm = "layer_norm": "LayerNorm of each row, after adding a residual if asked",

@@ -184,6 +184,9 @@ pub struct View {
 pub struct Step {
     /// The name of the value in the fused graph.
     pub name: String,
+    /// The names of values that it computes on its way and that are not kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inner: Vec<String>,
     /// What to compute.
     pub kernel: Kernel,
     /// What it reads, in the kernel's order.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use bytec_plan::kernel::UnaryFn;
 use bytec_plan::program::DType;
 
-use super::args::Args;
+use super::args::{Args, Operands};
 use super::gemm::{self, Left, MOST_ROWS, PANEL};
 use super::isa::{Body, Isa, Simd};
 use super::math;
@@ -231,11 +231,22 @@ impl<const DOT: bool> Body for Product<'_, '_, DOT> {
 /// Runs a step of this kernel.
 pub(super) fn run(args: Args<'_>, n: usize, k: usize, bias: bool, epilogue: &[UnaryFn]) {
     let operands = args.operands();
+    let weights = weights(&operands, n, k, bias, epilogue);
+    linear(args.isa, args.threads, args.scratch, operands.matrix(0), weights, args.out);
+}
+
+/// The numbers of a step's linear, whose weight is operand 1 and whose bias, if any, operand 2.
+pub(super) fn weights<'a>(
+    operands: &Operands<'a>,
+    n: usize,
+    k: usize,
+    bias: bool,
+    epilogue: &'a [UnaryFn],
+) -> Weights<'a> {
     let bias = bias.then(|| operands.weight(2));
     let panels = match operands.dtype(1) {
         DType::Bf16 => Panels::Bf16(operands.pairs(1)),
         _ => Panels::F32(operands.weight(1)),
     };
-    let weights = Weights { n, k, panels, bias, epilogue };
-    linear(args.isa, args.threads, args.scratch, operands.matrix(0), weights, args.out);
+    Weights { n, k, panels, bias, epilogue }
 }

@@ -10,6 +10,7 @@ mod join;
 mod l2_normalize;
 mod layer_norm;
 pub mod linear;
+mod linear_layer_norm;
 mod math;
 pub mod matrix;
 pub mod peak;
@@ -40,8 +41,10 @@ pub use self::gemm::PANEL;
 /// The step and the layout found.
 pub(crate) fn accepts(program: &Program) -> Result<(), EngineError> {
     for step in &program.steps {
-        if let (Kernel::Linear { .. }, Some(Operand::Weight(weight))) =
-            (&step.kernel, step.operands.get(1))
+        if let (
+            Kernel::Linear { .. } | Kernel::LinearLayerNorm { .. },
+            Some(Operand::Weight(weight)),
+        ) = (&step.kernel, step.operands.get(1))
             && let Some(weight) = program.weights.get(*weight as usize)
             && !matches!(weight.layout, Layout::Panels { width } | Layout::Pairs { width } if width == PANEL as u32)
         {
@@ -75,7 +78,7 @@ pub(crate) fn room(step: &Step, program: &Program, batch: &PackedBatch) -> Optio
             (numbers, attention::bands_at_most(step, program, batch)?)
         }
         Kernel::Pointwise { body, .. } => (pointwise::scratch(body)?, 0),
-        Kernel::Linear { k, .. } => {
+        Kernel::Linear { k, .. } | Kernel::LinearLayerNorm { k, .. } => {
             let rows = arena::size_class(batch.rows(args::rows(program, step, 0)))?;
             (linear::room(rows, usize::try_from(*k).ok()?)?, 0)
         }
@@ -100,6 +103,9 @@ pub(crate) fn run(kernel: &Kernel, args: Args<'_>) {
         Kernel::Embed { sources, width: _, eps } => embed::run(args, sources, *eps),
         Kernel::Linear { n, k, bias, epilogue } => {
             linear::run(args, *n as usize, *k as usize, *bias, epilogue);
+        }
+        Kernel::LinearLayerNorm { n, k, bias, eps } => {
+            linear_layer_norm::run(args, *n as usize, *k as usize, *bias, *eps);
         }
         Kernel::Attention { heads: _, head_size, group, scale, mask, bias, rotary } => {
             let heads = attention::Heads { size: *head_size as usize, group: *group as usize };

@@ -181,14 +181,22 @@ fn most_blocks(count: Count, rows: Rows, batch: &PackedBatch, room: u32) -> Opti
     u32::try_from(blocks).ok()
 }
 
+/// Multiprocessors of a group that clusters of any size can use.
+const GROUP: u32 = 16;
+
 /// How many blocks can stay along an axis: one a multiprocessor, of all that the launch has along the others.
+///
+/// Those along the others are a cluster, which lies within a group of 16 or 18 multiprocessors: pairs use all of them,
+/// larger ones at least 16. A cluster too many would begin when the others have ended.
 fn room(launch: &Launch, driver: &dyn Driver) -> u32 {
     let beside = launch.grid.iter().map(|count| match count {
         Count::Fixed(blocks) => *blocks,
         _ => 1,
     });
     let beside = beside.fold(1, u32::saturating_mul).max(1);
-    (driver.multiprocessors() / beside).max(1)
+    let all = driver.multiprocessors();
+    let used = if beside > 2 && all > GROUP { all / GROUP * GROUP } else { all };
+    (used / beside).max(1)
 }
 
 /// How many blocks stay to do `across` tiles for every `per` rows.

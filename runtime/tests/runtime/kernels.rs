@@ -21,7 +21,7 @@ pub(crate) fn f64s(x: &[f32]) -> Vec<f64> {
     x.iter().copied().map(f64::from).collect()
 }
 
-fn norm(row: &mut [f64], gamma: &[f32], beta: &[f32], eps: f64) {
+pub(crate) fn norm(row: &mut [f64], gamma: &[f32], beta: &[f32], eps: f64) {
     let n = row.len() as f64;
     let mean = row.iter().sum::<f64>() / n;
     let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;

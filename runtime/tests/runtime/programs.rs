@@ -161,7 +161,8 @@ impl Build {
         let name = format!("{}{buffer}", kernel.name());
         self.program.buffers.push(Buffer { name: name.clone(), rows, width, slot });
         let reason = "test".to_owned();
-        self.program.steps.push(Step { name, kernel, operands, output: buffer, reason });
+        let (output, inner) = (buffer, Vec::new());
+        self.program.steps.push(Step { name, inner, kernel, operands, output, reason });
         Operand::View(View { buffer, column: 0, width })
     }
 

@@ -273,7 +273,8 @@ impl<'a> Selector<'a> {
             width: matrix.width,
             slot: 0,
         });
-        self.steps.push(Step { name: name.to_owned(), kernel, operands, output, reason });
+        let (name, inner) = (name.to_owned(), Vec::new());
+        self.steps.push(Step { name, inner, kernel, operands, output, reason });
         View { buffer: output, column: 0, width: matrix.width }
     }
 

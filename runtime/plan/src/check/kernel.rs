@@ -26,6 +26,20 @@ pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
             }
             args.writes(u64::from(*n))
         }
+        Kernel::LinearLayerNorm { n, k, bias, eps } => {
+            number("eps", *eps, true)?;
+            args.count(5 + usize::from(*bias))?;
+            args.matrix(output.rows, u64::from(*k))?;
+            let weight = args.linear_weight()?;
+            args.shape(weight, &[u64::from(*n), u64::from(*k)])?;
+            if *bias {
+                args.vector(u64::from(*n))?;
+            }
+            args.matrix(output.rows, u64::from(*n))?;
+            args.vector(u64::from(*n))?;
+            args.vector(u64::from(*n))?;
+            args.writes(u64::from(*n))
+        }
         Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary } => {
             number("scale", *scale, false)?;
             args.attention([*heads, *head_size, *group], mask, bias, rotary.as_ref())

@@ -2,7 +2,7 @@
 
 use bytec_plan::extent::{Extent, Rows, Term};
 use bytec_plan::kernel::{Broadcast, IdSource, Instr, Kernel, Part, UnaryFn};
-use bytec_plan::program::{DType, Layout, Operand, Program};
+use bytec_plan::program::{DType, Layout, Operand, Program, WeightSpec};
 use expect_test::expect;
 
 use crate::rules::{breaks, keeps, with_floats};
@@ -285,6 +285,51 @@ fn linear() {
     breaks(
         |p| p.steps[1].output = 2,
         expect! {"step 1 `qkv`: output: expected 12 columns, found 4"},
+    );
+}
+
+#[test]
+fn linear_layer_norm() {
+    // The norm's step as one kernel with a linear of the same rows.
+    let whole = |p: &mut Program| {
+        let weight = p.weights[4].clone();
+        let layout = Layout::RowMajor;
+        p.weights.push(WeightSpec { shape: vec![4, 4], layout, bytes: 64, ..weight });
+        let square = Operand::Weight(p.weights.len() as u32 - 1);
+        let [x, residual, gamma, beta] = p.steps[3].operands[..] else { panic!("four operands") };
+        p.steps[3].operands = vec![x, square, residual, gamma, beta];
+        p.steps[3].kernel = Kernel::LinearLayerNorm { n: 4, k: 4, bias: false, eps: 1e-12 };
+    };
+    keeps(whole);
+    let broken = |change: fn(&mut Program)| {
+        move |p: &mut Program| {
+            whole(p);
+            change(p);
+        }
+    };
+    breaks(
+        broken(with!(3, Kernel::LinearLayerNorm { eps, .. } => *eps = f32::INFINITY)),
+        expect! {"step 3 `normed`: expected eps to be finite and not negative, found inf"},
+    );
+    breaks(
+        broken(with!(3, Kernel::LinearLayerNorm { bias, .. } => *bias = true)),
+        expect! {"step 3 `normed`: expected 6 operands for linear_layer_norm, found 5"},
+    );
+    breaks(
+        broken(with!(3, Kernel::LinearLayerNorm { k, .. } => *k = 5)),
+        expect! {"step 3 `normed`: operand 0: expected 5 columns, found 4"},
+    );
+    breaks(
+        broken(with!(3, Kernel::LinearLayerNorm { n, .. } => *n = 5)),
+        expect! {"step 3 `normed`: operand 1: expected a weight of shape [5, 4], found [4, 4]"},
+    );
+    breaks(
+        broken(|p| p.steps[3].operands[2] = view(5, 0, 4)),
+        expect! {"step 3 `normed`: operand 2: expected rows by extent 0, found one row a sample"},
+    );
+    breaks(
+        broken(|p| p.steps[3].operands[4] = Operand::Weight(5)),
+        expect! {"step 3 `normed`: operand 4: expected 4 elements, found 12"},
     );
 }
 

@@ -135,6 +135,7 @@ pub(crate) fn program() -> (Program, WeightTable<'static>) {
     ];
     let steps = kernels.into_iter().enumerate().map(|(i, (kernel, operands))| Step {
         name: buffers[i].name.clone(),
+        inner: Vec::new(),
         kernel,
         operands,
         output: i as u32,

@@ -82,6 +82,7 @@ fn plan(kernels: [String; 2]) -> Vec<u8> {
     let buffer = |slot, name: &str| Buffer { name: name.to_owned(), rows: L, width: WIDTH, slot };
     let step = |output, name: &str, operand| Step {
         name: name.to_owned(),
+        inner: Vec::new(),
         kernel: Kernel::Softmax { width: WIDTH as u32 },
         operands: vec![operand],
         output,
