@@ -50,6 +50,7 @@ __device__ __forceinline__ void take_registers() {
 }
 
 // Waits for all threads of some warps, so many, that name the same barrier, from 1 to 15.
-__device__ __forceinline__ void meet(int barrier, int threads) {
-    asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+template <int kBarrier>
+__device__ __forceinline__ void meet(int threads) {
+    asm volatile("bar.sync %0, %1;" ::"n"(kBarrier), "r"(threads) : "memory");
 }

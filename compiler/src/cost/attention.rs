@@ -139,15 +139,11 @@ impl Tile {
         fits.then_some(Self { groups, keys, blocks, beside, registers, stages })
     }
 
-    /// All that fit.
-    fn all(head: &Head) -> Vec<Self> {
-        let mut tiles = Vec::new();
-        for groups in [1, 2] {
-            for keys in [64, 128] {
-                tiles.extend((1..=4).filter_map(|blocks| Self::new(head, groups, keys, blocks)));
-            }
-        }
-        tiles
+    /// All that fit. Long tiles are for two warpgroups, which bring half as much for each query.
+    fn all(head: &Head) -> impl Iterator<Item = Self> {
+        [(1, 64), (2, 64), (2, 128)].into_iter().flat_map(move |(groups, keys)| {
+            (1..=4).filter_map(move |blocks| Self::new(head, groups, keys, blocks))
+        })
     }
 
     /// The tile that takes least for samples of `lengths` together; `None` for heads that are too wide for any. One for
@@ -156,7 +152,7 @@ impl Tile {
         let cost = |tile: &Self| -> u64 {
             lengths.samples().map(|[q, k]| tile.estimate(head, q, k).cycles).sum()
         };
-        Self::all(head).into_iter().min_by_key(cost)
+        Self::all(head).min_by_key(cost)
     }
 
     /// What a sample takes.
