@@ -1,7 +1,7 @@
 """Measures bytec on the CPU beside PyTorch and ONNX Runtime: the same weights, the same lengths, outputs compared first.
 
     python cpu.py --bytec target/release/bytec --minilm .cache/all-MiniLM-L6-v2 --work target/peers --out docs/benchmarks
-                  [--rounds N] [--seconds S] [--only REGEX] [--commit ID] [--dry-run]
+                  [--rounds N] [--seconds S] [--cell-seconds S] [--only REGEX] [--commit ID] [--dry-run]
 
 Models give a sentence embedding: the mean of the last rows, normalised. MiniLM has its own weights, BERT-base random
 ones. Ways:
@@ -12,10 +12,11 @@ ones. Ways:
                       alone      the same, one sample after the other
     bytec             packed     `bytec bench`; its samples have other ids, on which no time depends
 
-Each way's embeddings are held against torch's in f32, one sample after the other; a way that is off is named and not
-timed. Ways take turns, round by round; a round of a way runs all its batches in turn for some seconds, at least once. A
-time is from ready inputs to the embeddings; nobody's packing or padding is in it. The table has medians over rounds, and
-of each round's ratio.
+Each way's embeddings of a few samples of every cell are held against torch's in f32, one sample after the other; a way that
+is off is named and not timed. Ways take turns, round by round; a round of a way runs all its batches in turn for some
+seconds, at least once. A time is from ready inputs to the embeddings; nobody's packing or padding is in it. The table has
+medians over rounds, and of each round's ratio, and says how many rounds there were: fewer where they would take longer than
+--cell-seconds, and one at least. At the start stands how long all of it will take.
 
 --dry-run goes the whole way with tiny models and writes no record.
 """
@@ -45,7 +46,11 @@ LENGTHS = {"short": (5, 30), "uniform": (8, 256), "long": (200, 512)}
 SIZES = [1, 8, 64]
 THREADS = [1, 2]
 # Samples of a cell: few batches of many, or many of few, so that a batch of one is not one length.
-SAMPLES = 32
+SAMPLES = 16
+# Samples of a cell whose embeddings are compared.
+COMPARED = 4
+# Ways that are measured, for the estimate of how long it takes: bf16 counts as f32.
+WAYS = 8
 
 
 def lengths(kind, size, longest):
@@ -252,6 +257,10 @@ class Cell:
         samples = [[draw.randrange(vocab) for _ in range(length)] for length in self.sizes]
         self.batches = [samples[i : i + size] for i in range(0, len(samples), size)]
 
+    def compared(self):
+        """The first few samples, in batches."""
+        return [batch[:COMPARED] for batch in self.batches[: -(-COMPARED // self.size)]]
+
     def __str__(self):
         return f"{self.model}, {self.threads} threads, {self.kind}, {self.size} samples"
 
@@ -266,46 +275,86 @@ def timed(runs, tokens, seconds):
     return (time.perf_counter() - begun) / (turns * tokens)
 
 
+def rounds_of(turn, args):
+    """How many rounds fit where a turn of all ways takes so many seconds."""
+    return max(1, min(args.rounds, int(args.cell_seconds / turn))) if turn > 0 else args.rounds
+
+
+def foreseen(cells, config, args):
+    """Minutes that cells of a model will take, by how fast torch multiplies matrices here; and these rates in GFLOP/s."""
+    side, rates = 1024, {}
+    x = torch.randn(side, side)
+    for threads in THREADS:
+        torch.set_num_threads(threads)
+        x @ x
+        begun, runs = time.perf_counter(), 0
+        while time.perf_counter() - begun < 0.5:
+            x @ x
+            runs += 1
+        rates[threads] = 2 * side**3 * runs / (time.perf_counter() - begun)
+    hidden, inner = config.hidden_size, config.intermediate_size
+    flop = 2 * config.num_hidden_layers * hidden * (4 * hidden + 2 * inner)
+    total = 0.0
+    for cell in cells:
+        own = [flop * sum(map(len, batch)) / rates[cell.threads] for batch in cell.batches]
+        # A small product is slower than a large one, attention comes on top, and bytec runs everything once before.
+        turn = WAYS * max(args.seconds, 2 * sum(own))
+        checked = 2 * WAYS * flop * sum(len(ids) for batch in cell.compared() for ids in batch) / rates[cell.threads]
+        total += checked + rounds_of(turn, args) * turn
+    return total / 60, {threads: rate / 1e9 for threads, rate in rates.items()}
+
+
 def measure(cell, peers, args):
     """The record of a cell, and what is wrong."""
     torch.set_num_threads(cell.threads)
     exact, wrong, ways = peers["torch f32"], [], {}
-    expected = [numpy.concatenate([exact.padded([sample])() for sample in batch]) for batch in cell.batches]
+    compared = cell.compared()
+    expected = [numpy.concatenate([exact.padded([sample])() for sample in batch]) for batch in compared]
+    tokens = sum(cell.sizes)
+    # Seconds that a turn of all ways will take.
+    turn = 0.0
 
-    def way(name, dtype, make):
+    def way(name, dtype, make, clock=None):
+        nonlocal turn
         try:
-            runs = [make(batch) for batch in cell.batches]
+            runs = [make(batch) for batch in compared]
             off = max(float(numpy.abs(run() - want).max()) for run, want in zip(runs, expected))
+            if clock is None:
+                # Once more, since the first time brings everything in.
+                again = timed(runs, sum(len(ids) for batch in compared for ids in batch), 0.0)
+                runs = [make(batch) for batch in cell.batches]
+            else:
+                again = clock(compared, 0.0)
         except (RuntimeError, ValueError) as error:
             wrong.append(f"{cell}: {name}: {str(error).splitlines()[0]}")
             return
         if not off <= TOLERANCE[dtype]:
             wrong.append(f"{cell}: {name}: expected embeddings within {TOLERANCE[dtype]}, found {off:.2e}")
             return
-        ways[name] = {"error": off, "runs": runs, "seconds_per_token": []}
+        turn += max(args.seconds, again * tokens)
+        clock = clock or (lambda batches, seconds: timed(runs, tokens, seconds))
+        ways[name] = {"error": off, "clock": clock, "seconds_per_token": []}
 
     for dtype in ("f32", "bf16"):
         peer = peers[f"torch {dtype}"]
         way(f"torch {dtype} padded", dtype, peer.padded)
         way(f"torch {dtype} packed", dtype, peer.packed)
-    onnx = peers.get("onnxruntime")
+    onnx, own = peers.get("onnxruntime"), peers["bytec"]
     if onnx:
         way("onnxruntime padded", "f32", lambda batch: onnx.padded(batch, cell.threads))
         way("onnxruntime alone", "f32", lambda batch: onnx.alone(batch, cell.threads))
-    way("bytec f32", "f32", lambda batch: lambda: peers["bytec"].embeddings(batch))
-    tokens = sum(cell.sizes)
-    for _ in range(args.rounds):
-        for name, found in ways.items():
-            if name.startswith("bytec"):
-                taken = peers["bytec"].seconds_per_token(cell.sizes, cell.size, cell.threads, args.seconds)
-            else:
-                taken = timed(found["runs"], tokens, args.seconds)
-            found["seconds_per_token"].append(taken)
+    way("bytec f32", "f32", lambda batch: lambda: own.embeddings(batch),
+        lambda batches, seconds: own.seconds_per_token(
+            [len(sample) for batch in batches for sample in batch], len(batches[0]), cell.threads, seconds))
+    rounds = rounds_of(turn, args)
+    for _ in range(rounds):
+        for found in ways.values():
+            found["seconds_per_token"].append(found["clock"](cell.batches, args.seconds))
     own = ways.get("bytec f32", {}).get("seconds_per_token", [])
     padded = sum(len(batch) * max(map(len, batch)) for batch in cell.batches)
     record = {
         "model": cell.model, "threads": cell.threads, "lengths": cell.kind, "samples": cell.size,
-        "tokens_per_batch": tokens / len(cell.batches), "padding": 1 - tokens / padded, "ways": {},
+        "tokens_per_batch": tokens / len(cell.batches), "padding": 1 - tokens / padded, "rounds": rounds, "ways": {},
     }
     for name, found in ways.items():
         times = found["seconds_per_token"]
@@ -340,7 +389,8 @@ def page(record):
     if record["dry_run"]:
         lines += ["**A dry run** of tiny models, to try the way. None of its times say anything.", ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in about.items()), ""]
-    lines += [f"Made by `tests/peers/run.sh`. {record['rounds']} rounds in which the ways take turns, {record['seconds']} s each.", ""]
+    lines += [f"Made by `tests/peers/run.sh`. Ways take turns, {record['seconds']} s each, in {record['rounds']} rounds, or",
+              f"in fewer where they would take longer than {record['cell_seconds']} s; the tables say how many.", ""]
     lines += [f"- {line}" for line in record["left_out"] + record["wrong"]]
     ways = [name for name in record["order"] if any(name in cell["ways"] for cell in record["cells"])]
     peers = [name for name in ways if not name.startswith("bytec")]
@@ -349,11 +399,11 @@ def page(record):
         "bytec is faster by": (peers, lambda way: f"{way['bytec_is_faster_by']:.2f}x" if way["bytec_is_faster_by"] else ""),
     }
     for title, (columns, show) in titles.items():
-        lines += ["", f"## {title}", "", "| model | threads | lengths | samples | tokens | padding | " + " | ".join(columns) + " |"]
-        lines += ["|---|---:|---|---:|---:|---:|" + "---:|" * len(columns)]
+        lines += ["", f"## {title}", "", "| model | threads | lengths | samples | tokens | padding | rounds | " + " | ".join(columns) + " |"]
+        lines += ["|---|---:|---|---:|---:|---:|---:|" + "---:|" * len(columns)]
         for cell in record["cells"]:
             start = [cell["model"], cell["threads"], cell["lengths"], cell["samples"], f"{cell['tokens_per_batch']:.0f}",
-                     f"{100 * cell['padding']:.0f} %"]
+                     f"{100 * cell['padding']:.0f} %", cell["rounds"]]
             shown = [show(cell["ways"][name]) if name in cell["ways"] else "" for name in columns]
             lines += ["| " + " | ".join(map(str, start + shown)) + " |"]
     return "\n".join(lines) + "\n"
@@ -374,6 +424,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--cell-seconds", type=float, default=40.0, help="how long a cell may be timed; one round at least")
     parser.add_argument("--only", default="", help="cells whose name has this regular expression")
     parser.add_argument("--commit", default="unknown")
     parser.add_argument("--dry-run", action="store_true")
@@ -404,6 +455,10 @@ def main():
             config = peers["torch f32"].model.config
             for cell in wanted:
                 cell.draw(config.max_position_embeddings, config.vocab_size)
+            minutes, rates = foreseen(wanted, config, args)
+            rates = " and ".join(f"{rate:.0f} GFLOP/s with {threads} threads" for threads, rate in rates.items())
+            print(f"{name}: {len(wanted)} cells, about {minutes:.0f} minutes where products of matrices run at {rates}", flush=True)
+            for cell in wanted:
                 found, off = measure(cell, peers, args)
                 cells.append(found)
                 wrong += off
@@ -413,6 +468,7 @@ def main():
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(), "dry_run": args.dry_run,
         "machine": {"processor": processor(), "cores": len(os.sched_getaffinity(0)), "system": platform.platform()},
         "versions": versions | {"python": platform.python_version()}, "rounds": args.rounds, "seconds": args.seconds,
+        "cell_seconds": args.cell_seconds,
         "left_out": left_out, "wrong": wrong, "order": order, "cells": cells,
     }
     text = page(record)
