@@ -48,14 +48,14 @@ struct Row {
     }
 
     template <class T>
-    __device__ __forceinline__ void read(const T* __restrict__ row) {
+    __device__ __forceinline__ void read(const T* row) {
         each_vector([&](float(&v)[kVec], int column) { load(row + column, v); },
                     [&](float& v, int column) { v = to_float(row[column]); });
     }
 
     // Adds another row's numbers to these.
     template <class T>
-    __device__ __forceinline__ void add(const T* __restrict__ row) {
+    __device__ __forceinline__ void add(const T* row) {
         each_vector(
             [&](float(&v)[kVec], int column) {
                 float y[kVec];

@@ -25,7 +25,7 @@ struct Tile {
     // Rows lie kStride numbers apart. kMove bytes are moved at a time: they divide a row's bytes, and `from` and the
     // stride are aligned to them. Copies of 2 bytes are ordinary loads and stores, done when this returns.
     template <int kThreads, int kMove, int kStride>
-    static __device__ __forceinline__ void fill(unsigned tile, const T* __restrict__ from, int rows, int columns) {
+    static __device__ __forceinline__ void fill(unsigned tile, const T* from, int rows, int columns) {
         constexpr int kMoves = kChunks * 16 / kMove;
         constexpr int kPerMove = kMove / (int)sizeof(T);
         constexpr int kSteps = (kRows * kMoves + kThreads - 1) / kThreads;

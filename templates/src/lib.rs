@@ -43,6 +43,7 @@ pub const KERNELS: &[File] = files! {
 /// Plain CUDA that the templates include.
 pub const LIBRARY: &[File] = files! {
     "lib/types.cuh",
+    "lib/overlap.cuh",
     "lib/math.cuh",
     "lib/reduce.cuh",
     "lib/row.cuh",
@@ -83,6 +84,16 @@ mod tests {
         }
         let listed = KERNELS.iter().chain(LIBRARY).map(|file| file.name.to_owned()).collect();
         assert_eq!(on_disk, listed);
+    }
+
+    #[test]
+    fn every_kernel_waits_for_the_launches_before_it() {
+        for file in KERNELS {
+            let calls = |call: &str| file.text.matches(call).count();
+            let both = calls("overlap_launches();");
+            let apart = (calls("let_next_begin();"), calls("wait_for_launches_before();"));
+            assert!(both == 1 || apart.0 == 1 && apart.1 > 0, "{}", file.name);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use bytec_compiler::nvrtc::Nvrtc;
 use bytec_compiler::render::{Float, Source};
 use bytec_plan::device::{Arg, Count, Map, Of, Span};
-use bytec_sim::{Checks, Device, FaultKind, Module, Profile, Swizzle, TensorMap};
+use bytec_sim::{Chain, Checks, Device, FaultKind, Module, Profile, Swizzle, TensorMap};
 use half::f16;
 
 use super::cases::{Case, Operand};
@@ -78,6 +78,8 @@ pub(crate) struct Bench {
     pub(crate) arch: String,
     /// The unmutated PTX.
     pub(crate) ptx: String,
+    /// Whether launches of it may overlap.
+    overlaps: bool,
     source: Source,
     batches: Vec<Batch>,
 }
@@ -109,6 +111,7 @@ impl Bench {
             name: usual.name,
             arch: usual.arch.to_string(),
             ptx,
+            overlaps: usual.arch.capability() >= 90,
             source,
             batches: batches.into(),
         };
@@ -142,6 +145,34 @@ impl Bench {
             bench.source.symbol
         );
         Ok(bench)
+    }
+
+    /// A case for `sm_90a`, without what it has to give.
+    ///
+    /// # Errors
+    /// If the unmutated kernel faults where its launches overlap.
+    #[cfg(test)]
+    pub(crate) fn overlapping(case: Case, nvrtc: &Nvrtc) -> anyhow::Result<Self> {
+        let case = Case { arch: bytec_compiler::nvrtc::Arch::SM_90A, ..case };
+        let source = case.source()?;
+        let compiled = nvrtc.compile(&[(&source, case.arch)], None, &|_| {})?;
+        let ptx = compiled.into_iter().next().context("one kernel compiles to one text")?.ptx;
+        let (name, arch) = (case.name, case.arch.to_string());
+        let batches = vec![Batch { case, tail: true, numbers: Vec::new(), outcome: None }];
+        let bench = Self { name, arch, ptx, overlaps: true, source, batches };
+        match bench.check_of(&bench.ptx) {
+            None => Ok(bench),
+            Some(check) => bail!("{}: {check}", bench.source.symbol),
+        }
+    }
+
+    /// The check that a text does not pass, on the first batch.
+    #[cfg(test)]
+    pub(crate) fn check_of(&self, ptx: &str) -> Option<&'static str> {
+        match Module::parse(ptx) {
+            Ok(module) => self.run(&module, 0, Checks::ALL).err().map(|stopped| stopped.check),
+            Err(_) => Some("refused"),
+        }
     }
 
     /// What the unmutated kernel gives for a batch.
@@ -294,9 +325,19 @@ impl Bench {
         let launch = &self.source.launch;
         let cluster = if self.ptx.contains(".reqnctapercluster 2") { 2 } else { 1 };
         let grid = launch.grid.map(|count| blocks(case, rows_out, count, cluster));
-        let profile = device
-            .launch(kernel, grid, [launch.block, 1, 1], launch.shared, &args)
-            .map_err(|fault| stopped(check(&fault.kind), &fault))?;
+        let shape = (grid, [launch.block, 1, 1]);
+        let mut chain = Chain::default();
+        let launch = |chain: &mut Chain, device: &mut Device| {
+            device
+                .launch_behind(chain, kernel, shape, launch.shared, &args)
+                .map_err(|fault| stopped(check(&fault.kind), &fault))
+        };
+        let mut profile = launch(&mut chain, &mut device)?;
+        if self.overlaps {
+            // Once more, over the same memory: now it may begin while the first still runs.
+            device.birth(out, 0..out_bytes).map_err(memory)?;
+            profile = launch(&mut chain, &mut device)?;
+        }
         let bytes = device.download(out, 0..out_bytes);
         let bytes = bytes.map_err(|error| stopped("output never written", &error))?;
         Ok(Outcome { bytes, profile })
@@ -316,6 +357,9 @@ fn check(kind: &FaultKind) -> &'static str {
         FaultKind::Race { .. } | FaultKind::StoreConflict { .. } => "race",
         FaultKind::BlockRace { .. } => "race of blocks",
         FaultKind::AsyncConflict { .. } | FaultKind::AsyncSource { .. } => "copy in flight",
+        FaultKind::Overlap { .. } | FaultKind::Unwaited { .. } | FaultKind::Constant { .. } => {
+            "launches that overlap"
+        }
         FaultKind::Unfinished { .. } => "operation in flight",
         FaultKind::RegisterInFlight { .. } | FaultKind::RegisterFence => "registers in flight",
         FaultKind::ProxyFence { .. } => "proxy fence",

@@ -176,6 +176,24 @@ mod tests {
         assert!(classes + 2 >= CLASSES.len(), "mutants of {classes} classes were killed");
     }
 
+    /// Every kernel waits for the launches before it in every thread, and no wait can be left out.
+    #[test]
+    fn waits_for_launches_are_missed_in_every_kernel() {
+        let Some(nvrtc) = nvrtc() else { return };
+        for [case, _] in cases::all() {
+            let bench = Bench::overlapping(case, nvrtc).expect("it is clean");
+            assert!(bench.ptx.contains("griddepcontrol.launch_dependents"), "{}", bench.name);
+            let mutants = mutate::mutants(&bench.ptx);
+            let mut waits = 0;
+            for mutant in mutants.iter().filter(|mutant| mutant.class == mutate::LAUNCHES) {
+                let check = bench.check_of(&mutate::apply(&bench.ptx, mutant));
+                assert_eq!(check, Some("launches that overlap"), "{}: {mutant:?}", bench.name);
+                waits += 1;
+            }
+            assert!(waits > 0, "{}", bench.name);
+        }
+    }
+
     /// What each kernel gives for each of its batches, to the bit.
     #[test]
     fn kernels_give_the_recorded_bits() {

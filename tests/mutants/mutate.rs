@@ -14,7 +14,7 @@ pub(crate) struct Mutant {
 }
 
 /// Every class, in the order of the table, and whether all mutants of it are made even where there are very many.
-pub(crate) const CLASSES: [(&str, bool); 25] = [
+pub(crate) const CLASSES: [(&str, bool); 26] = [
     ("barrier removed", true),
     ("fence removed", true),
     ("wait or commit removed", true),
@@ -29,6 +29,7 @@ pub(crate) const CLASSES: [(&str, bool); 25] = [
     ("coordinates of a box swapped", true),
     ("rank changed", true),
     ("blocks of a multicast changed", true),
+    (LAUNCHES, true),
     ("predicate dropped", true),
     ("predicate negated", false),
     ("selection made unconditional", false),
@@ -41,6 +42,9 @@ pub(crate) const CLASSES: [(&str, bool); 25] = [
     ("store to shared memory removed", false),
     ("store to global memory removed", false),
 ];
+
+/// The class of what lets a launch overlap with those before it.
+pub(crate) const LAUNCHES: &str = "wait for launches removed";
 
 /// What lets asynchronous work end, or makes a group of it.
 const WAITS: [&str; 6] = [
@@ -137,6 +141,8 @@ impl<'p> Statement<'p> {
                 let more = self.with(self.guard, op, &(groups + 1).to_string());
                 made("wait lets one group more in flight", more);
             }
+        } else if op == "griddepcontrol.wait" {
+            made(LAUNCHES, String::new());
         } else if op.starts_with("cp.async") {
             made("asynchronous copy removed", String::new());
         } else if op.starts_with("st.shared") {

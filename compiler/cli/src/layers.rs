@@ -4,14 +4,21 @@ use std::collections::BTreeMap;
 
 use bytec_plan::program::Program;
 
-/// Such as `16 steps, 7 in each of 2 layers`.
+/// Such as `16 steps, 7 in each of 2 layers`, and how many launches overlap with the one before.
 pub(crate) fn steps(program: &Program) -> String {
     let names = program.steps.iter().map(|step| step.name.as_str());
     let total = program.steps.len();
-    match in_each(names) {
+    let mut text = match in_each(names) {
         Some((layers, each)) => format!("{total} steps, {each} in each of {layers} layers"),
         None => format!("{total} steps"),
+    };
+    let launches = program.device.iter().flat_map(|code| &code.launches);
+    // The first of a run has nothing to overlap with.
+    let overlap = launches.skip(1).filter(|launch| launch.overlaps).count();
+    if overlap > 0 {
+        text += &format!("; {overlap} begin while the step before still runs");
     }
+    text
 }
 
 /// The layers, which are what names number, and the most steps that one has. Of names that number several things, the

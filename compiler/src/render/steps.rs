@@ -22,9 +22,10 @@ pub struct Rendered {
 /// # Errors
 /// A step whose kernel has no template, or a size that its template does not take.
 pub fn render(schedule: &Schedule, float: Float) -> Result<Rendered, RenderError> {
-    let mut renderer = match schedule.target {
-        Target::Cuda { arch, .. } => Renderer::for_arch(arch)?,
-        Target::Cpu | Target::CpuBf16 => Renderer::new()?,
+    let (mut renderer, overlaps) = match schedule.target {
+        // The templates' wait is compiled for the same architectures.
+        Target::Cuda { arch, .. } => (Renderer::for_arch(arch)?, arch.capability() >= 90),
+        Target::Cpu | Target::CpuBf16 => (Renderer::new()?, false),
     };
     let mut launches = Vec::with_capacity(schedule.steps.len());
     for step in &schedule.steps {
@@ -44,6 +45,7 @@ pub fn render(schedule: &Schedule, float: Float) -> Result<Rendered, RenderError
             grid: source.launch.grid,
             block: source.launch.block,
             shared: source.launch.shared,
+            overlaps,
             args: source.args.clone(),
         });
     }

@@ -50,9 +50,12 @@ fn linears_on_warpgroups_are_what_they_are_written_as() {
         // Four products of 16 columns of k, for each 64 rows that a warpgroup has.
         let parts = if source.text.contains("kParts = 2;") { 2 } else { 1 };
         assert_eq!(count("HGMMA.64x"), 4 * parts, "{symbol}");
-        assert_eq!(count("UTMALDG.2D"), 2, "{symbol}");
-        assert_eq!(count("UTMALDG.2D.MULTICAST"), usize::from(cluster), "{symbol}");
+        // The weight's tiles come from two places: the first ones before the wait for the launch before.
+        assert_eq!(count("UTMALDG.2D"), 3, "{symbol}");
+        assert_eq!(count("UTMALDG.2D.MULTICAST"), 2 * usize::from(cluster), "{symbol}");
         assert_eq!(count("USETMAXREG"), 2, "{symbol}");
+        // The next launch may begin, and this one waits for the one before.
+        assert_eq!((count("PREEXIT"), count("ACQBULK")), (1, 1), "{symbol}");
         assert!(count("STSM.16.M88.4") > 0, "{symbol}");
         assert!(count("SYNCS.PHASECHK") >= 2, "{symbol}");
         assert_eq!(count("STL") + count("LDL"), 0, "{symbol}");

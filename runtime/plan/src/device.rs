@@ -55,6 +55,10 @@ pub struct Launch {
     pub block: u32,
     /// Bytes of dynamic shared memory of a block.
     pub shared: u32,
+    /// Whether the kernel itself waits for the launches before it (`griddepcontrol.wait`), in every thread and before it
+    /// reads or writes what steps write: then it may begin while they still run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overlaps: bool,
     /// The kernel's arguments, in order; all but tensor maps are pointers. Maps come first, so that each lies at
     /// a multiple of 128 bytes among them.
     pub args: Vec<Arg>,

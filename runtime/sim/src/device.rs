@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use bytec_runtime::Isa;
 
+use crate::chain::Chain;
 use crate::exec::Checks;
 use crate::fault::{Fault, FaultKind};
 use crate::launch;
@@ -305,10 +306,27 @@ impl Device {
         dynamic_shared: u32,
         args: &[Arg],
     ) -> Result<Profile, Box<Fault>> {
+        self.launch_behind(&mut Chain::default(), kernel, (grid, block), dynamic_shared, args)
+    }
+
+    /// As [`launch`](Self::launch), for one that may begin while the launches of a chain still run; it is the chain's
+    /// last from then on. The first of a chain, and the first after a cut, begins when all before it have ended.
+    /// A fault cuts the chain.
+    ///
+    /// # Errors
+    /// As [`launch`](Self::launch), and what comes before the kernel's `griddepcontrol.wait` too early.
+    pub fn launch_behind(
+        &mut self,
+        chain: &mut Chain,
+        kernel: &Kernel,
+        (grid, block): ([u32; 3], [u32; 3]),
+        dynamic_shared: u32,
+        args: &[Arg],
+    ) -> Result<Profile, Box<Fault>> {
         let params = launch::params(kernel, args)?;
         launch::geometry(self, kernel, grid, block, dynamic_shared)?;
         self.place_globals(kernel)?;
-        launch::run(self, kernel, grid, block, dynamic_shared, &params)
+        launch::run(self, kernel, (grid, block), dynamic_shared, &params, chain)
     }
 
     /// Gives a module's global variables their memory at its first launch.

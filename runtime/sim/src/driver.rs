@@ -9,6 +9,7 @@ use bytec_runtime::cuda::{
     Stream,
 };
 
+use crate::chain::Chain;
 use crate::device::{Arg, Buffer, Device, MemoryError};
 use crate::fault::{Fault, Place};
 use crate::module::Module;
@@ -40,6 +41,8 @@ struct State {
     values: BTreeMap<u64, Value>,
     profiles: Vec<StepProfile>,
     streams: Streams,
+    /// For each stream, the launches that may still run when the next begins.
+    chains: BTreeMap<Stream, Chain>,
 }
 
 #[derive(Clone, Debug)]
@@ -88,6 +91,7 @@ impl SimDriver {
             values: BTreeMap::new(),
             profiles: Vec::new(),
             streams: Streams::default(),
+            chains: BTreeMap::new(),
         };
         Self { name: "PTX interpreter".to_owned(), arch, state: Mutex::new(state) }
     }
@@ -187,7 +191,9 @@ impl Driver for SimDriver {
     }
 
     fn close_stream(&self, stream: Stream) {
-        self.lock().streams.close_stream(stream);
+        let mut state = self.lock();
+        state.streams.close_stream(stream);
+        state.chains.remove(&stream);
     }
 
     fn upload(&self, stream: Stream, to: Pointer, bytes: &[u8]) -> Result<(), DriverError> {
@@ -229,10 +235,14 @@ impl Driver for SimDriver {
         }
         // Words that no parameter takes are arguments too many.
         args.extend(words.iter().map(|word| Arg::U64(*word)));
-        let block = [call.block, 1, 1];
+        let shape = (call.grid, [call.block, 1, 1]);
+        let chain = state.chains.entry(stream).or_default();
+        if !call.overlaps {
+            chain.cut();
+        }
         let profile = state
             .device
-            .launch(kernel, call.grid, block, call.shared, &args)
+            .launch_behind(chain, kernel, shape, call.shared, &args)
             .map_err(|fault| failed(asked(), state.explain(&fault)))?;
         state.count(call.name, symbol, &profile);
         Ok(())

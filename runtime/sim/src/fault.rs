@@ -252,6 +252,36 @@ pub enum FaultKind {
         /// This access.
         access: AccessKind,
     },
+    /// An access that came too early in a launch that overlaps with those before it.
+    #[error(
+        "{access} of memory that a launch before this one {}, which may still run: expected griddepcontrol.wait of the \
+         lane before",
+        verb(*other)
+    )]
+    Overlap {
+        /// This access.
+        access: AccessKind,
+        /// What the earlier launch does with it.
+        other: AccessKind,
+    },
+    /// Lanes of a launch that overlaps return without having waited.
+    #[error(
+        "lanes {lanes:#010x} return without griddepcontrol.wait: launches behind this one would begin while those \
+         before it still run"
+    )]
+    Unwaited {
+        /// The lanes.
+        lanes: u32,
+    },
+    /// A load of constants from memory that changes while the kernel runs.
+    #[error(
+        "ld.global.nc of {bytes} bytes that a launch before this one writes, maybe after this one began: expected an \
+         ordinary load"
+    )]
+    Constant {
+        /// The load's size in bytes.
+        bytes: u64,
+    },
     /// Memory that a copy in flight owns.
     #[error(
         "{access} of memory that cp.async of warp {owner_warp} lane {owner_lane} still owns: no wait of the owner was seen"

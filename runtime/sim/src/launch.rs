@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
+use crate::chain::Chain;
 use crate::device::{Arg, Device};
 use crate::exec::{self, Launch, Ran};
 use crate::fault::{AccessKind, Fault, FaultKind};
+use crate::memory::blockrace::Merged;
 use crate::memory::global::Undo;
 use crate::module::Kernel;
 use crate::profile::Profile;
@@ -125,10 +127,25 @@ impl Sum {
 pub(crate) fn run(
     device: &Device,
     kernel: &Kernel,
-    grid: [u32; 3],
-    block: [u32; 3],
+    (grid, block): ([u32; 3], [u32; 3]),
     dynamic_shared: u32,
     params: &[u8],
+    chain: &mut Chain,
+) -> Result<Profile, Box<Fault>> {
+    let ahead = std::mem::take(chain);
+    let merged = Arc::<Merged>::default();
+    let ran = run_behind(device, kernel, (grid, block, dynamic_shared), params, (&ahead, &merged))?;
+    *chain = ahead;
+    chain.add(&merged);
+    Ok(ran)
+}
+
+fn run_behind(
+    device: &Device,
+    kernel: &Kernel,
+    (grid, block, dynamic_shared): ([u32; 3], [u32; 3], u32),
+    params: &[u8],
+    (ahead, merged): (&Chain, &Arc<Merged>),
 ) -> Result<Profile, Box<Fault>> {
     let program = &kernel.program;
     let cluster = program.cluster;
@@ -151,7 +168,8 @@ pub(crate) fn run(
         checks: device.checks,
         tracked,
         undo: None,
-        merged: Arc::default(),
+        merged: Arc::clone(merged),
+        ahead: ahead.is_open().then_some(ahead),
         in_order: false,
         wide_atomics: Mutex::new(()),
         isa: device.isa,
@@ -169,7 +187,7 @@ pub(crate) fn run(
         if let Some(undo) = launch.undo.take() {
             undo.restore(&device.allocations);
         }
-        launch.merged = Arc::default();
+        launch.merged.take();
     }
     launch.in_order = true;
     let mut sum = Sum::new(program.code.len());

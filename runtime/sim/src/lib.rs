@@ -34,7 +34,9 @@
 //!   is a [`ParseError`] with its line.
 //! - **Of what `sm_90a` brought** mbarriers with their phases and counts of bytes, bulk copies of bytes and of boxes of
 //!   tensors (a [`TensorMap`] stands for NVIDIA's 128 bytes) and `wgmma` of f16 and bf16, both with every swizzle,
-//!   fences between the proxies, `elect`, `stmatrix`, and `setmaxnreg` and `griddepcontrol`, which change no values here.
+//!   fences between the proxies, `elect`, `stmatrix`, and `setmaxnreg`, which changes no values here.
+//! - **Launches that overlap** with those before them on their stream ([`Device::launch_behind`]), by what their kernels
+//!   do before `griddepcontrol.wait`. `griddepcontrol.launch_dependents` is taken to come first in every kernel.
 //! - **Clusters** of a kernel that asks for some (`.reqnctapercluster`, in CUDA `__cluster_dims__`), up to eight blocks,
 //!   which a launch needs no attribute for: `mapa`, `getctarank`, loads, stores, integer atomics and `st.async` to
 //!   `.shared::cluster`, arrivals at another block's mbarrier, copies to it, copies to several blocks at once, and
@@ -71,6 +73,9 @@
 //!   warpgroup give the same descriptor.
 //! - Waits for an mbarrier that can never end, with what its phase lacks; and phases that end before anybody has seen the
 //!   one before end.
+//! - What a launch that overlaps does before each lane's `griddepcontrol.wait`: it neither reads what a launch since the
+//!   last that waited for all before it wrote, nor writes what one of them read or wrote, nor returns. `ld.global.nc` of
+//!   what one of them wrote is a fault even behind the wait: it could have changed while the kernel ran.
 //! - Values from [marked](Device::mark) ranges that reach memory outside of any.
 //! - Barriers that a warp reaches in parts, that name different counts, or that never complete; lanes
 //!   missing from warp-wide instructions; kernels that never end.
@@ -89,6 +94,8 @@
 //!   mbarrier changed. What one lane of a warp learns from
 //!   a wait, all its lanes learn; and after a lane has arrived or fenced without the rest of its warp, what it does up
 //!   to the warp's next synchronisation counts as done before.
+//! - Launches run one after the other, in full. Each lane of one that overlaps has to wait itself: that another has
+//!   waited before a barrier is not enough here.
 //! - Bulk copies move their bytes when they are issued. A tensor's box is as wide as its swizzle's span.
 //! - Marks follow values, not control flow: what a branch on a marked value decides is not marked.
 //!
@@ -156,6 +163,7 @@
 //! The order in which tensor cores sum and how they round, the last bits of approximate functions,
 //! timing, caches, occupancy, and what ptxas makes of the PTX.
 
+mod chain;
 mod decode;
 mod device;
 mod driver;
@@ -171,6 +179,7 @@ mod profile;
 mod streams;
 mod tensor_map;
 
+pub use chain::Chain;
 pub use device::{Arg, Buffer, Device, MemoryError};
 pub use driver::{SimDriver, StepProfile};
 pub use exec::Checks;

@@ -29,20 +29,21 @@ pub(crate) struct Launched {
     grid: [u32; 3],
     block: u32,
     shared: u32,
+    overlaps: bool,
     args: Vec<u64>,
 }
 
 impl Launched {
     fn new(call: &Call<'_>) -> Launched {
-        let &Call { function, name, grid, block, shared, args } = call;
-        Launched { function, name: name.to_owned(), grid, block, shared, args: args.to_vec() }
+        let &Call { function, name, grid, block, shared, overlaps, args } = call;
+        let (name, args) = (name.to_owned(), args.to_vec());
+        Launched { function, name, grid, block, shared, overlaps, args }
     }
 
     /// The launch, to be done now.
     pub(crate) fn call(&self) -> Call<'_> {
-        let Launched { function, name, grid, block, shared, args } = self;
-        let (function, grid, block, shared) = (*function, *grid, *block, *shared);
-        Call { function, name, grid, block, shared, args }
+        let &Launched { function, ref name, grid, block, shared, overlaps, ref args } = self;
+        Call { function, name, grid, block, shared, overlaps, args }
     }
 }
 

@@ -263,6 +263,9 @@ pub struct Call<'a> {
     pub block: u32,
     /// Bytes of dynamic shared memory of a block.
     pub shared: u32,
+    /// Whether it may begin while launches before it on the stream still run: the kernel waits for them itself, before
+    /// it reads or writes what they do. Of a stream's other work before it, it begins after the end.
+    pub overlaps: bool,
     /// The kernel's parameters, in order: addresses in device memory, and before them the words of tensor maps.
     pub args: &'a [u64],
 }

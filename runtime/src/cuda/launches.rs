@@ -5,6 +5,12 @@
 //! block past the batch's end does nothing, so the bits are those of exact grids. The other way, exact grids set anew
 //! in every node of the graph, would cost a call of the driver for each launch of each run, which is what graphs are
 //! there to save; a class has at most an eighth more rows than its batch, so few blocks come for nothing.
+//!
+//! Launches that overlap are a chain: a kernel may begin when all blocks of the one before have begun, and waits for its
+//! end before it touches what steps write. Every kernel of a chain waits, so the end of one is the end of all before
+//! it, and a slot of the arena may be written again at once. The batch's tables and inputs need no wait: the first
+//! launch of a run begins when the upload has ended, and each other one after it. Weights are never written. In a graph
+//! the chain becomes edges of the same kind, as the stream is captured with it.
 
 use bytec_plan::device::{Count, Launch};
 use bytec_plan::extent::Rows;
@@ -71,11 +77,13 @@ impl<'a> Launches<'a> {
         }
     }
 
-    fn launch(self, ready: &Ready<'_>, grid: [u32; 3]) -> Result<(), DriverError> {
+    /// `first` says that nothing may run any more when it begins: the run's upload, and whatever came before.
+    fn launch(self, ready: &Ready<'_>, grid: [u32; 3], first: bool) -> Result<(), DriverError> {
         let Ready { step, launch, args, .. } = *ready;
         let function = self.code.kernels[launch.module as usize].function;
         let Launch { block, shared, .. } = *launch;
-        let call = Call { function, name: &step.name, grid, block, shared, args };
+        let overlaps = launch.overlaps && !first;
+        let call = Call { function, name: &step.name, grid, block, shared, overlaps, args };
         self.code.driver.launch(self.stream, &call)
     }
 
@@ -83,12 +91,14 @@ impl<'a> Launches<'a> {
     pub(super) fn one_by_one(self, mut window: Option<Window<'_>>) -> Result<(), DriverError> {
         let Launches { code, program, batch, stream, .. } = self;
         let driver: &dyn Driver = &*code.driver;
-        for ready in self.ready() {
+        for (nth, ready) in self.ready().enumerate() {
             self.announce(&ready);
             let rows = ready.output.rows;
             let room = room(ready.launch, driver);
             let blocks = |count| blocks(count, rows, batch, room);
-            self.launch(&ready, ready.launch.grid.map(blocks))?;
+            // Behind a download there is nothing to overlap with.
+            let first = nth == 0 || window.is_some();
+            self.launch(&ready, ready.launch.grid.map(blocks), first)?;
             if let Some(window) = &mut window {
                 let bytes = bytes_of(ready.output, program, batch);
                 let from = (ready.birth.pointer, bytes);
@@ -101,11 +111,11 @@ impl<'a> Launches<'a> {
     /// The graph for all batches of this one's size class.
     pub(super) fn capture(self) -> Result<LoadedGraph, DriverError> {
         LoadedGraph::capture(&self.code.driver, self.stream, || {
-            self.ready().try_for_each(|ready| {
+            self.ready().enumerate().try_for_each(|(nth, ready)| {
                 let rows = ready.output.rows;
                 let room = room(ready.launch, &*self.code.driver);
                 let most = |count| most_blocks(count, rows, self.batch, room).unwrap_or(u32::MAX);
-                self.launch(&ready, ready.launch.grid.map(most))
+                self.launch(&ready, ready.launch.grid.map(most), nth == 0)
             })
         })
     }

@@ -46,6 +46,25 @@ fn a_size_class_is_captured_once_and_replayed_with_the_same_bits() {
 }
 
 #[test]
+fn all_launches_but_the_first_overlap_where_their_kernels_wait() {
+    let (engine, driver) = engine(DType::F32);
+    let batch = batch(&engine, &RAGGED);
+    let overlaps =
+        || -> Vec<bool> { launches(&driver.take()).iter().map(|launch| launch.overlaps).collect() };
+    for options in [SessionOptions::default(), GRAPHS] {
+        let mut session = engine.session_with(options);
+        // Nothing of the run before, nor of its upload, runs any more when the first begins.
+        for _ in 0..2 {
+            session.run(&batch).unwrap();
+            assert_eq!(overlaps(), [false, true, false, true, true]);
+        }
+        // Between two launches of an observed run there is a download.
+        session.run_observed(&batch, &mut |_| ()).unwrap();
+        assert_eq!(overlaps(), [false; 5]);
+    }
+}
+
+#[test]
 fn grids_cover_the_size_class() {
     let (engine, driver) = engine(DType::F32);
     let mut session = engine.session_with(GRAPHS);

@@ -33,6 +33,7 @@ pub(crate) struct Launched {
     pub(crate) grid: [u32; 3],
     pub(crate) block: u32,
     pub(crate) shared: u32,
+    pub(crate) overlaps: bool,
     pub(crate) args: Vec<u64>,
     pub(crate) memory: Vec<Vec<u8>>,
 }
@@ -53,6 +54,7 @@ struct Captured {
     grid: [u32; 3],
     block: u32,
     shared: u32,
+    overlaps: bool,
     args: Vec<u64>,
 }
 
@@ -238,9 +240,9 @@ impl Driver for Recorder {
         assert_eq!(stream, Stream(7));
         let mut state = self.lock();
         if let Some(captured) = &mut state.capturing {
-            let &Call { function, name, grid, block, shared, args } = call;
+            let &Call { function, name, grid, block, shared, overlaps, args } = call;
             let (name, args) = (name.to_owned(), args.to_vec());
-            captured.push(Captured { function, name, grid, block, shared, args });
+            captured.push(Captured { function, name, grid, block, shared, overlaps, args });
             return Ok(());
         }
         if fails(&mut state.launches_left) {
@@ -264,9 +266,10 @@ impl Driver for Recorder {
         self.note(&mut state, |state| {
             let symbol = state.functions[&call.function.0].clone();
             let memory = call.args.iter().map(|arg| state.rest(*arg)).collect();
-            let &Call { name, grid, block, shared, args, .. } = call;
+            let &Call { name, grid, block, shared, overlaps, args, .. } = call;
             let (name, args) = (name.to_owned(), args.to_vec());
-            Event::Launch(Launched { name, symbol, grid, block, shared, args, memory })
+            let launched = Launched { name, symbol, grid, block, shared, overlaps, args, memory };
+            Event::Launch(launched)
         });
         Ok(())
     }
@@ -352,9 +355,9 @@ impl Driver for Recorder {
         self.note(&mut self.lock(), |_| Event::Replay);
         for launched in &*launches {
             before();
-            let Captured { function, name, grid, block, shared, args } = launched;
-            let (function, grid, block, shared) = (*function, *grid, *block, *shared);
-            self.launch(stream, &Call { function, name, grid, block, shared, args })?;
+            let &Captured { function, ref name, grid, block, shared, overlaps, ref args } =
+                launched;
+            self.launch(stream, &Call { function, name, grid, block, shared, overlaps, args })?;
         }
         Ok(())
     }

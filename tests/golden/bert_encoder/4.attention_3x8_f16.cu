@@ -11,6 +11,7 @@
 // Launch: a block for each tile and, along y, head; kTileQueries / 16 warps.
 
 #include "lib/types.cuh"
+#include "lib/overlap.cuh"
 #include "lib/shared.cuh"
 #include "lib/copy.cuh"
 #include "lib/tile.cuh"
@@ -43,9 +44,10 @@ using Queries = Tile<Element, kTileQueries, kColumns>;
 using Keys = Tile<Element, kTileKeys, kColumns>;
 
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
-attention_3x8_f16(Element* __restrict__ out, const Element* __restrict__ q, const Element* __restrict__ k,
-             const Element* __restrict__ v, const int2* __restrict__ tiles, const int* __restrict__ query_offsets,
+attention_3x8_f16(Element* __restrict__ out, const Element* q, const Element* k,
+             const Element* v, const int2* __restrict__ tiles, const int* __restrict__ query_offsets,
              const int* __restrict__ key_offsets) {
+    overlap_launches();
     extern __shared__ __align__(128) unsigned char shared_bytes[];
     const int2 tile = tiles[blockIdx.x];
     if (tile.x < 0) { return; }

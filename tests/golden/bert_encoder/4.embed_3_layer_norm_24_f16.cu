@@ -5,6 +5,7 @@
 // Launch: kThreads threads a row, kRowsPerBlock rows a block; a block of several warps has one row.
 
 #include "lib/types.cuh"
+#include "lib/overlap.cuh"
 #include "lib/reduce.cuh"
 #include "lib/row.cuh"
 using Element = f16;
@@ -27,6 +28,7 @@ embed_3_layer_norm_24_f16(Element* __restrict__ out,
     const Element* __restrict__ gamma, const Element* __restrict__ beta,
     const int* __restrict__ positions,
     const int* __restrict__ rows) {
+    overlap_launches();
     const int row = blockIdx.x * kRowsPerBlock + threadIdx.x / kThreads;
     if (row >= *rows) { return; }
     Row<kWidth, kVec, kThreads> values;

@@ -10,6 +10,7 @@
 // kWarpRows * kWarpColumns warps. Dynamic shared memory: the ring.
 
 #include "lib/types.cuh"
+#include "lib/overlap.cuh"
 #include "lib/math.cuh"
 #include "lib/shared.cuh"
 #include "lib/copy.cuh"
@@ -50,9 +51,10 @@ __device__ __forceinline__ float epilogue(float y) {
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
-linear_16x24_bias_f32(Element* __restrict__ out, const Element* __restrict__ x, const Element* __restrict__ weight,
+linear_16x24_bias_f32(Element* __restrict__ out, const Element* x, const Element* __restrict__ weight,
              const Element* __restrict__ bias,
              const int* __restrict__ rows) {
+    overlap_launches();
     extern __shared__ __align__(128) unsigned char ring[];
     const int first_row = blockIdx.y * kTileRows;
     const int first_column = blockIdx.x * kTileColumns;

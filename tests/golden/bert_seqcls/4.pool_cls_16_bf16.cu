@@ -9,6 +9,7 @@
 // where its norm is needed.
 
 #include "lib/types.cuh"
+#include "lib/overlap.cuh"
 #include "lib/math.cuh"
 #include "lib/reduce.cuh"
 using Element = bf16;
@@ -96,8 +97,9 @@ __device__ __forceinline__ void write_chunk(Element* __restrict__ out, const flo
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
-pool_cls_16_bf16(Element* __restrict__ out, const Element* __restrict__ x, const int* __restrict__ offsets,
+pool_cls_16_bf16(Element* __restrict__ out, const Element* x, const int* __restrict__ offsets,
              const int* __restrict__ samples) {
+    overlap_launches();
     const int sample = blockIdx.x;
     if (sample >= *samples) { return; }
     extern __shared__ __align__(16) float shared[];

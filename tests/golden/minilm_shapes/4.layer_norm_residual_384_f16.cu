@@ -6,6 +6,7 @@
 // Launch: kThreads threads a row, kRowsPerBlock rows a block; a block of several warps has one row.
 
 #include "lib/types.cuh"
+#include "lib/overlap.cuh"
 #include "lib/reduce.cuh"
 #include "lib/row.cuh"
 using Element = f16;
@@ -21,9 +22,10 @@ constexpr int kThreads = 32;
 constexpr int kRowsPerBlock = 4;
 
 extern "C" __global__ void __launch_bounds__(kThreads * kRowsPerBlock, 1)
-layer_norm_residual_384_f16(Element* __restrict__ out, const Element* __restrict__ x,
-    const Element* __restrict__ residual,
+layer_norm_residual_384_f16(Element* __restrict__ out, const Element* x,
+    const Element* residual,
     const Element* __restrict__ gamma, const Element* __restrict__ beta, const int* __restrict__ rows) {
+    overlap_launches();
     const int row = blockIdx.x * kRowsPerBlock + threadIdx.x / kThreads;
     if (row >= *rows) { return; }
     Row<kWidth, kVec, kThreads> values;

@@ -57,7 +57,8 @@ impl<'d> Held<'d> {
         }
         let args = [to.0, from.0];
         let (name, grid, block, shared) = ("copy", [blocks, 1, 1], THREADS, 0);
-        let call = Call { function, name, grid, block, shared, args: &args };
+        let overlaps = false;
+        let call = Call { function, name, grid, block, shared, overlaps, args: &args };
         let mut best = Duration::MAX;
         // The first one also brings the code in.
         for nth in 0..=tries {

@@ -21,6 +21,7 @@ fn program() -> (Program, SectionSizes) {
         grid: [Count::Rows { per: 4 }, Count::Fixed(1), Count::Fixed(1)],
         block: 128,
         shared: 0,
+        overlaps: false,
         args: vec![Arg::Output, Arg::Rows(Of::Output)],
     };
     let launches = vec![launch; program.steps.len()];

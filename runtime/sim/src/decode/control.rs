@@ -97,12 +97,13 @@ impl Form<'_, '_, '_> {
         Ok((Op::BarWarp { members: self.decoder.narrow_const(u32::MAX) }, Class::Control))
     }
 
-    /// Launches run one after the other.
+    /// Launches run one after the other; that one which overlaps could have begun earlier is checked at its wait.
     fn dependent_launch(&mut self) -> Decoded {
-        let known = self.opcode.take("launch_dependents") || self.opcode.take("wait");
+        let wait = self.opcode.take("wait");
+        let known = wait || self.opcode.take("launch_dependents");
         self.require(known, "it is `.launch_dependents` or `.wait`")?;
         self.count(0..=0)?;
-        Ok((Op::Nop, Class::Control))
+        Ok((if wait { Op::WaitForLaunches } else { Op::Nop }, Class::Control))
     }
 
     fn fence(&mut self) -> Decoded {

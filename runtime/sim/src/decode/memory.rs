@@ -60,6 +60,7 @@ impl Form<'_, '_, '_> {
     }
 
     fn access(&mut self, load: bool) -> Decoded {
+        let constant = load && self.opcode.take("nc");
         self.hints();
         let space = self.opcode.space();
         let count = if self.opcode.take("v2") {
@@ -89,7 +90,7 @@ impl Form<'_, '_, '_> {
                 return Err(self.unknown("parameters and constants are read-only"));
             }
         };
-        let access = Access { space, ty, elements, address };
+        let access = Access { space, ty, elements, address, constant };
         Ok((if load { Op::Load(access) } else { Op::Store(access) }, class))
     }
 
@@ -224,7 +225,7 @@ impl Form<'_, '_, '_> {
         let address = self.address(0)?;
         let elements = self.elements(1, ty, count, false)?;
         let mbarrier = self.address(2)?;
-        let store = Access { space, ty, elements, address };
+        let store = Access { space, ty, elements, address, constant: false };
         Ok((Op::StoreAsync(Box::new(StoreAsync { store, mbarrier })), Class::AsyncCopy))
     }
 

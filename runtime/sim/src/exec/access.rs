@@ -202,6 +202,12 @@ impl Cluster<'_> {
     fn touch(&mut self, index: usize, offset: u64, by: By, reach: Reach) -> Option<FaultKind> {
         let page_bytes = crate::memory::global::PAGE;
         let key = (index as u32, (offset / page_bytes) as u32);
+        if let Some(ahead) = self.launch.ahead
+            && self.waited[by.warp as usize] >> reach.lane & 1 == 0
+            && let Some(other) = ahead.conflict(key, offset % page_bytes, reach.bytes, reach.access)
+        {
+            return Some(FaultKind::Overlap { access: reach.access, other });
+        }
         let merged = self.launch.in_order.then_some(&*self.launch.merged);
         let page = self.pages.page(key, merged);
         let offset = offset % page_bytes;
@@ -298,6 +304,9 @@ impl Cluster<'_> {
         let each = load.ty.bytes();
         let bytes = each * load.elements.len() as u64;
         let signed = load.ty.is_signed();
+        if CHECK && load.constant && self.launch.ahead.is_some() {
+            self.check_constant(warp, mask, load, bytes)?;
+        }
         if !(CHECK && self.launch.tracked)
             && let Some(bulk) = self.bulk(warp, mask, load.space, load.address, bytes)
         {
@@ -330,6 +339,24 @@ impl Cluster<'_> {
             }
         }
         traffic.count(self, mask, false);
+        Ok(())
+    }
+
+    /// What is read as constant must not have been written by a launch that may have run while this kernel did.
+    fn check_constant(&self, warp: &Warp, mask: u32, load: &Access, bytes: u64) -> Step<()> {
+        let Some(ahead) = self.launch.ahead.filter(|_| self.launch.checks.races) else {
+            return Ok(());
+        };
+        let page_bytes = crate::memory::global::PAGE;
+        for lane in lanes(mask) {
+            let reach = Reach { lane, access: AccessKind::Read, bytes, align: bytes };
+            let target = self.resolve(load.space, address(warp, load.address, lane), reach, 0)?;
+            let Target::Global { index, offset } = target else { continue };
+            let key = (index as u32, (offset / page_bytes) as u32);
+            if ahead.conflict(key, offset % page_bytes, bytes, AccessKind::Read).is_some() {
+                return Err(self.trap(FaultKind::Constant { bytes }, lane, target));
+            }
+        }
         Ok(())
     }
 

@@ -144,6 +144,10 @@ impl Cluster<'_> {
             Op::Exit => {
                 if self.launch.checks.races {
                     self.transfers_read(warp, mask)?;
+                    let unwaited = mask & !self.waited[warp.index as usize];
+                    if self.launch.ahead.is_some() && unwaited != 0 {
+                        return Err(Trap::new(FaultKind::Unwaited { lanes: unwaited }));
+                    }
                 }
                 warp.live &= !mask;
                 self.last_exit = pc;

@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex};
 
 use bytec_runtime::Isa;
 
+use crate::chain::Chain;
 use crate::decode::{Program, Special, WideConst};
 use crate::fault::{Fault, FaultKind, Trap};
 use crate::memory::blockrace::{BlockPages, Merged};
@@ -78,6 +79,8 @@ pub(crate) struct Launch<'l> {
     /// Copies of what a launch changes, where a fault makes it run again in order.
     pub(crate) undo: Option<Undo>,
     pub(crate) merged: Arc<Merged>,
+    /// The launches that this one overlaps with, if it may.
+    pub(crate) ahead: Option<&'l Chain>,
     /// Blocks run one after the other, so conflicts between them show where they happen.
     pub(crate) in_order: bool,
     /// Makes 64-bit atomics of different threads one after the other.
@@ -111,6 +114,8 @@ pub(crate) struct Cluster<'l> {
     known: Vec<Vec<Seen>>,
     /// For each warp, which writes of every warp a proxy fence has shown to the async proxy, as far as it knows.
     fenced: Vec<Vec<Seen>>,
+    /// For each warp, the lanes that have waited for the launches before.
+    waited: Vec<u32>,
     /// What works on beside the warps, numbered after them.
     agents: Vec<Agent>,
     mbarriers: Vec<Mbarrier>,
@@ -150,6 +155,7 @@ pub(crate) fn run_cluster(launch: &Launch<'_>, first: [u32; 3]) -> Result<Ran, B
         meeting: Meeting::new(&[]),
         known: vec![vec![before(1); warps]; warps],
         fenced: vec![vec![before(0); warps]; warps],
+        waited: vec![0; warps],
         agents: Vec::new(),
         mbarriers: Vec::new(),
         changes: 0,

@@ -125,6 +125,7 @@ impl Cluster<'_> {
                     warp.narrow[*d as usize][lane] = self.rank_of(address);
                 }
             }
+            Op::WaitForLaunches => self.waited[warp.index as usize] |= mask,
             Op::ProxyFence { mbarriers } => self.proxy_fence(warp, mask, *mbarriers),
             Op::Shfl(_)
             | Op::Wgmma(_)

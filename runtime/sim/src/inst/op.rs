@@ -221,6 +221,8 @@ pub(crate) struct Access {
     pub(crate) ty: Ty,
     pub(crate) elements: Box<[Element]>,
     pub(crate) address: Address,
+    /// `.nc`: a load of what nothing writes while the kernel runs.
+    pub(crate) constant: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -554,6 +556,8 @@ pub(crate) enum Op {
     ProxyFence {
         mbarriers: bool,
     },
+    /// Waits for the launches that this one overlaps with.
+    WaitForLaunches,
     /// Arrives at the barrier of the cluster; a relaxed arrival orders nothing.
     ClusterArrive {
         release: bool,

@@ -29,6 +29,24 @@ impl Touched {
         Self { read: [0; WORDS], written: [0; WORDS], atomic: [0; WORDS] }
     }
 
+    /// What was done to some of these bytes that conflicts with an access.
+    pub(crate) fn conflict(
+        &self,
+        offset: u64,
+        bytes: u64,
+        access: AccessKind,
+    ) -> Option<AccessKind> {
+        let at = (offset / 64) as usize;
+        let mask = (u64::MAX >> (64 - bytes)) << (offset % 64);
+        let kinds = [
+            (AccessKind::Write, self.written[at], true),
+            (AccessKind::Atomic, self.atomic[at], access != AccessKind::Atomic),
+            (AccessKind::Read, self.read[at], access != AccessKind::Read),
+        ];
+        let found = kinds.into_iter().find(|(_, cells, bad)| *bad && cells & mask != 0);
+        found.map(|(kind, ..)| kind)
+    }
+
     fn conflicts(&self, other: &Touched) -> bool {
         (0..WORDS).any(|at| {
             let any = other.read[at] | other.written[at] | other.atomic[at];
@@ -38,7 +56,7 @@ impl Touched {
         })
     }
 
-    fn merge(&mut self, other: &Touched) {
+    pub(crate) fn merge(&mut self, other: &Touched) {
         for at in 0..WORDS {
             self.read[at] |= other.read[at];
             self.written[at] |= other.written[at];
@@ -55,6 +73,11 @@ impl Merged {
     fn page(&self, key: PageKey) -> Option<Box<Touched>> {
         let pages = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         pages.get(&key).cloned()
+    }
+
+    /// All that is known, which is forgotten here.
+    pub(crate) fn take(&self) -> BTreeMap<PageKey, Box<Touched>> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// Adds a block's notes; whether they conflict with another block's.

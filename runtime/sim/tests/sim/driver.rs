@@ -75,6 +75,7 @@ fn plan(kernels: [String; 2]) -> Vec<u8> {
                 grid: [Count::Rows { per: 8 }, Count::Fixed(1), Count::Fixed(1)],
                 block: 32,
                 shared: 0,
+                overlaps: false,
                 args: vec![Arg::Output, Arg::Operand(0), Arg::Rows(Of::Output)],
             })
             .collect(),

@@ -1,6 +1,6 @@
 //! A kernel around a body that uses what sm_90 brought, on all checks.
 
-use bytec_sim::{Arg, Buffer, Device, Fault, FaultKind, Module};
+use bytec_sim::{Arg, Buffer, Chain, Device, Fault, FaultKind, Module};
 
 /// Bytes of shared memory that a body finds at `%s`, aligned to 1024.
 pub(crate) const SHARED: u64 = 32 * 1024;
@@ -17,6 +17,8 @@ pub(crate) struct Block {
     pub(crate) output: Buffer,
     /// What the body finds at `%map`.
     pub(crate) map: Vec<u8>,
+    /// What the next launch may overlap with; cut before each, unless it is asked for.
+    pub(crate) chain: Chain,
 }
 
 impl Block {
@@ -26,16 +28,33 @@ impl Block {
         let output = device.alloc("output", BYTES).expect("it is small");
         let words: Vec<u8> = (0..BYTES as u32 / 4).flat_map(u32::to_le_bytes).collect();
         device.upload(input, 0, &words).expect("it fits");
-        Self { device, input, output, map: vec![0; 128] }
+        Self { device, input, output, map: vec![0; 128], chain: Chain::default() }
     }
 
     pub(crate) fn run(&mut self, body: &str, threads: u32) -> Result<(), Box<Fault>> {
         self.run_clusters(body, threads, "", 1)
     }
 
+    /// A launch of one warp that overlaps with those before it.
+    pub(crate) fn run_behind(&mut self, body: &str) -> Result<(), Box<Fault>> {
+        let chain = std::mem::take(&mut self.chain);
+        self.launch(chain, body, 32, "", 1)
+    }
+
     /// Blocks of a kernel with directives of its own, as for clusters.
     pub(crate) fn run_clusters(
         &mut self,
+        body: &str,
+        threads: u32,
+        directives: &str,
+        blocks: u32,
+    ) -> Result<(), Box<Fault>> {
+        self.launch(Chain::default(), body, threads, directives, blocks)
+    }
+
+    fn launch(
+        &mut self,
+        mut chain: Chain,
         body: &str,
         threads: u32,
         directives: &str,
@@ -60,7 +79,10 @@ impl Block {
             Arg::Pointer(self.input, 0),
             Arg::Pointer(self.output, 0),
         ];
-        self.device.launch(kernel, [blocks, 1, 1], [threads, 1, 1], 0, &args).map(|_| ())
+        let shape = ([blocks, 1, 1], [threads, 1, 1]);
+        let ran = self.device.launch_behind(&mut chain, kernel, shape, 0, &args);
+        self.chain = chain;
+        ran.map(|_| ())
     }
 }
 

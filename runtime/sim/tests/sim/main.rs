@@ -11,6 +11,7 @@ mod kernels;
 mod malformed;
 mod mbarrier;
 mod mutants;
+mod overlap;
 mod products;
 mod streams;
 mod support;

@@ -32,9 +32,15 @@ impl Doubling {
 
     /// Doubles the numbers where they are.
     fn launch(&self) -> Result<(), String> {
+        self.launch_as(false)
+    }
+
+    /// As `launch`; it may overlap with the launch before it.
+    fn launch_as(&self, overlaps: bool) -> Result<(), String> {
         let args = [self.numbers.0, self.numbers.0, self.rows.0];
         let (function, grid) = (self.function, [1, 1, 1]);
-        let call = Call { function, name: "double", grid, block: 32, shared: 0, args: &args };
+        let (block, shared) = (32, 0);
+        let call = Call { function, name: "double", grid, block, shared, overlaps, args: &args };
         self.driver.launch(self.stream, &call).map_err(|error| error.to_string())
     }
 
@@ -79,6 +85,24 @@ fn a_graph_does_what_was_captured_each_time_it_is_replayed() {
     driver.close_graph(graph);
     let gone = driver.replay(*stream, graph, &mut || ()).unwrap_err();
     assert_eq!(gone.to_string(), "can't replay a graph: there is no such graph");
+}
+
+#[test]
+fn what_overlaps_in_a_capture_does_so_in_its_replays() {
+    let doubling = Doubling::new();
+    let Doubling { driver, stream, .. } = &doubling;
+    let graph = |second| {
+        driver.begin_capture(*stream).unwrap();
+        doubling.launch().unwrap();
+        doubling.launch_as(second).unwrap();
+        driver.end_capture(*stream).unwrap()
+    };
+    driver.replay(*stream, graph(false), &mut || ()).unwrap();
+    let overlapping = graph(true);
+    // The kernel does not wait for what the first has doubled.
+    let error = driver.replay(*stream, overlapping, &mut || ()).unwrap_err().to_string();
+    assert!(error.contains("read of memory that a launch before this one writes"), "{error}");
+    assert_eq!(doubling.factor(), 8.0);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod context;
 mod graph;
 mod image;
+mod launch;
 mod pinned;
 mod symbols;
 mod tensor_map;
@@ -237,35 +238,8 @@ impl Driver for Cuda {
 
     fn launch(&self, stream: Stream, call: &Call<'_>) -> Result<(), DriverError> {
         self.enter()?;
-        let ([x, y, z], stream) = (call.grid, handle(stream));
-        let mut size = size_of_val(call.args);
-        // All parameters are addresses, so one after the other they are the block of parameters as the kernel has it.
-        let mut block: [*mut c_void; 5] = [
-            sys::CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT as usize as *mut c_void,
-            call.args.as_ptr().cast_mut().cast(),
-            sys::CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT as usize as *mut c_void,
-            ptr::from_mut(&mut size).cast(),
-            sys::CU_LAUNCH_PARAM_END_AS_INT as usize as *mut c_void,
-        ];
-        let (params, extra) = (ptr::null_mut(), block.as_mut_ptr());
-        let function = call.function.0 as CUfunction;
-        // SAFETY: the function is loaded; the parameters are copied before this returns. That the kernel stays within
-        // the memory which they point at is the plan's promise: to run a plan is to trust it.
-        let answer = unsafe {
-            sys::cuLaunchKernel(
-                function,
-                x,
-                y,
-                z,
-                call.block,
-                1,
-                1,
-                call.shared,
-                stream,
-                params,
-                extra,
-            )
-        };
+        let [x, y, z] = call.grid;
+        let answer = launch::launch(handle(stream), call);
         said(&format!("launch `{}` with {x} x {y} x {z} blocks", call.name), answer)
     }
 

@@ -8,7 +8,7 @@ use crate::cuda::driver::DriverError;
 
 /// Every function that is called, here or by what is used of cudarc's `result`. One that is missing when it is called
 /// would be a panic.
-pub(super) const NEEDED: [&str; 37] = [
+pub(super) const NEEDED: [&str; 38] = [
     "cuCtxSetCurrent",
     "cuDeviceGet",
     "cuDeviceGetAttribute",
@@ -31,6 +31,7 @@ pub(super) const NEEDED: [&str; 37] = [
     "cuGraphLaunch",
     "cuInit",
     "cuLaunchKernel",
+    "cuLaunchKernelEx",
     "cuMemAlloc_v2",
     "cuMemFreeHost",
     "cuMemFree_v2",
@@ -71,6 +72,7 @@ mod tests {
             include_str!("mod.rs"),
             include_str!("context.rs"),
             include_str!("graph.rs"),
+            include_str!("launch.rs"),
             include_str!("pinned.rs"),
             include_str!("tensor_map.rs"),
         ];
