@@ -75,7 +75,7 @@ fn compile(fused: &Graph) -> Result<()> {
     for arch in [Arch::SM_80, Arch::SM_90A] {
         for float in [Float::F32, Float::F16, Float::Bf16] {
             let schedule = schedule::schedule(&packed, Target::Cuda { arch, float })?;
-            let sources = steps::render(&schedule, float)?.sources;
+            let sources = steps::render(&schedule, float, &[])?.sources;
             kernels.extend(sources.into_iter().map(|source| (source, arch)));
         }
     }
@@ -255,7 +255,7 @@ fn with_targets(mut stages: Stages, targets: &[(Target, Float)]) -> Result<Stage
         let schedule = schedule::schedule(&fuse::pack(fused)?, target)?;
         let text = files.entry("3.schedule.txt".to_owned()).or_default();
         *text += &format!("\n{}", schedule.to_text(fused));
-        for source in &steps::render(&schedule, float)?.sources {
+        for source in &steps::render(&schedule, float, &[])?.sources {
             files.insert(format!("4.{}.cu", source.symbol), folded(source)?);
         }
     }

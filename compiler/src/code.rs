@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use bytec_plan::device::Launch;
+use bytec_plan::device::{FromRows, Launch};
 use thiserror::Error;
 
 use crate::Progress;
 use crate::nvrtc::{Arch, Cache, Compiled, Nvrtc, NvrtcError, search};
-use crate::render::{RenderError, Source, steps};
+use crate::render::steps::{self, Rendered};
+use crate::render::{RenderError, Source};
 use crate::schedule::Schedule;
 use crate::target::Target;
+use crate::tuned::Table;
 
 /// What compiling for a GPU needs of the machine; the caller looks it up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +33,10 @@ pub struct Code {
     pub compiled: Vec<Compiled>,
     /// One for each step.
     pub launches: Vec<Launch>,
+    /// Others for some steps, of many rows.
+    pub by_rows: Vec<FromRows>,
+    /// What the measured tables came to, one line each.
+    pub notes: Vec<String>,
 }
 
 /// Kernels that could not be made.
@@ -46,12 +52,13 @@ pub enum CodeError {
 
 /// The code of every schedule; `None` for the CPU's, whose kernels are in the runtime.
 ///
-/// The kernels of all programs are compiled together on the current thread pool; `progress` hears of each.
+/// `tables` say which tiles were measured to be best. The kernels of all programs are compiled together on the current thread pool; `progress` hears of each.
 ///
 /// # Errors
 /// A kernel without a text, a text that does not compile, or no NVRTC although a GPU is among the targets.
 pub fn compile(
     schedules: &[Schedule],
+    tables: &[Table],
     toolchain: &Toolchain,
     progress: &mut (dyn Progress + Send),
 ) -> Result<Vec<Option<Code>>, CodeError> {
@@ -59,7 +66,7 @@ pub fn compile(
     for schedule in schedules {
         rendered.push(match schedule.target {
             Target::Cpu | Target::CpuBf16 => None,
-            Target::Cuda { arch, float } => Some((arch, steps::render(schedule, float)?)),
+            Target::Cuda { arch, float } => Some((arch, steps::render(schedule, float, tables)?)),
         });
     }
     let units: Vec<_> = rendered
@@ -81,14 +88,15 @@ pub fn compile(
         nvrtc.compile(&units, cache.as_ref(), &done)?
     }
     .into_iter();
-    let mut code = |(arch, kernels): (Arch, steps::Rendered)| {
+    let mut code = |(arch, kernels): (Arch, Rendered)| {
         let compiled = compiled.by_ref().take(kernels.sources.len()).collect();
-        Code { arch, sources: kernels.sources, compiled, launches: kernels.launches }
+        let Rendered { sources, launches, by_rows, notes } = kernels;
+        Code { arch, sources, compiled, launches, by_rows, notes }
     };
     Ok(rendered.into_iter().map(|kernels| kernels.map(&mut code)).collect())
 }
 
-fn open(toolchain: &Toolchain) -> Result<(Nvrtc, Option<Cache>), NvrtcError> {
+pub(crate) fn open(toolchain: &Toolchain) -> Result<(Nvrtc, Option<Cache>), NvrtcError> {
     let nvrtc = Nvrtc::open(&search(&toolchain.nvrtc).library()?)?;
     let cache = toolchain.cache.as_deref().map(Cache::open).transpose()?;
     Ok((nvrtc, cache))

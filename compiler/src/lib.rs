@@ -14,6 +14,8 @@ pub mod render;
 pub mod report;
 pub mod schedule;
 pub mod target;
+pub mod tune;
+pub mod tuned;
 
 use std::path::Path;
 
@@ -27,6 +29,7 @@ pub use target::Target;
 
 use code::Code;
 use emit::{Bundled, Emitted, Part};
+use tuned::Table;
 
 /// What to compile for, and what the source does not say.
 #[derive(Clone, Debug)]
@@ -40,6 +43,9 @@ pub struct Options {
     /// Whether GPU programs go without the PTX beside their machine code. They are smaller, but run on no later
     /// generation of GPUs and not on the interpreter. A program for `compute_80` is PTX alone and keeps it.
     pub strip_ptx: bool,
+    /// Tiles as `bytec tune` measured them, the table that counts most first; the one that ships with the compiler is
+    /// asked after these.
+    pub tables: Vec<Table>,
     /// How many threads to use; `None` for as many as there are cores. The plan does not depend on it.
     pub threads: Option<usize>,
 }
@@ -51,6 +57,7 @@ impl Default for Options {
             targets: vec![Target::Cpu],
             toolchain: Toolchain::default(),
             strip_ptx: false,
+            tables: Vec::new(),
             threads: None,
         }
     }
@@ -144,8 +151,10 @@ where
         progress.done(format!("{steps} steps"));
 
         progress.stage("kernels");
-        let codes =
-            code::compile(&schedules, &options.toolchain, progress).map_err(CompileError::from)?;
+        let mut tables = options.tables.clone();
+        tables.push(tuned::shipped());
+        let codes = code::compile(&schedules, &tables, &options.toolchain, progress)
+            .map_err(CompileError::from)?;
         let kernels: usize = codes.iter().flatten().map(|code| code.sources.len()).sum();
         progress.done(match kernels {
             0 => "those of the runtime".to_owned(),
@@ -155,6 +164,7 @@ where
         progress.stage("emit");
         let mut stages = report::stages(&model.graph, &fused.graph, &schedules, &codes);
         let mut report = report::report(&model, &packed, fused.reports, &fused.origins);
+        report.notes.extend(codes.iter().flatten().flat_map(|code| code.notes.clone()));
         report.notes.extend(codes.iter().flatten().flat_map(Code::defects));
         let manifest = Manifest { report, ..report::manifest(&model) };
         let kernels = report::kernels(&codes);

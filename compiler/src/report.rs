@@ -15,10 +15,13 @@ use crate::fuse::Origins;
 use crate::fuse::pack::{Packed, Placement};
 use crate::schedule::Schedule;
 
+/// What plans say compiled them.
+pub const COMPILER: &str = concat!("bytec ", env!("CARGO_PKG_VERSION"));
+
 /// The manifest of a model, its report still empty.
 pub(crate) fn manifest(model: &Loaded) -> Manifest {
     Manifest {
-        compiler: concat!("bytec ", env!("CARGO_PKG_VERSION")).to_owned(),
+        compiler: COMPILER.to_owned(),
         front: model.front.to_owned(),
         family: model.family.clone(),
         architecture: model.architecture.clone(),
@@ -114,7 +117,9 @@ pub(crate) fn kernels(codes: &[Option<Code>]) -> Vec<KernelReport> {
     let mut reports = Vec::new();
     for code in codes.iter().flatten() {
         for (i, (source, compiled)) in code.sources.iter().zip(&code.compiled).enumerate() {
-            let launches = || code.launches.iter().filter(|launch| launch.module as usize == i);
+            let others = || code.by_rows.iter().map(|other| &other.launch);
+            let all = || code.launches.iter().chain(others());
+            let launches = || all().filter(|launch| launch.module as usize == i);
             reports.push(KernelReport {
                 target: code.arch.to_string(),
                 symbol: source.symbol.clone(),

@@ -33,7 +33,7 @@ pub(crate) fn hash(graph: &Graph, target: &str) -> Result<Option<String>> {
     let (fused, _) = fuse::run(graph, fuse::RULES)?;
     let schedule = schedule::schedule(&fuse::pack::pack(&fused)?, target)?;
     let mut hasher = blake3::Hasher::new();
-    for source in render::steps::render(&schedule, float)?.sources {
+    for source in render::steps::render(&schedule, float, &[])?.sources {
         hasher.update(&(source.text.len() as u64).to_le_bytes());
         hasher.update(source.text.as_bytes());
     }

@@ -1,13 +1,14 @@
 """Measures bytec on the CPU beside PyTorch and ONNX Runtime: the same weights, the same lengths, outputs compared first.
 
-    python cpu.py --bytec target/release/bytec --minilm .cache/all-MiniLM-L6-v2 --work target/peers --out docs/benchmarks
-                  [--rounds N] [--seconds S] [--cell-seconds S] [--only REGEX] [--commit ID] [--dry-run]
+    python cpu.py --bytec target/release/bytec --candle candle-peer --minilm .cache/all-MiniLM-L6-v2 --work target/peers
+                  --out docs/benchmarks [--rounds N] [--seconds S] [--cell-seconds S] [--only REGEX] [--commit ID] [--dry-run]
 
 Models give a sentence embedding: the mean of the last rows, normalised. MiniLM has its own weights, BERT-base random
 ones. Ways:
 
     torch f32, bf16   padded     transformers' BertModel on the padded batch with its mask (scaled_dot_product_attention)
                       packed     by hand: rows of all samples side by side, q, k, v as one product, attention sample by sample
+    candle            alone      candle-transformers' BERT, one sample after the other
     onnxruntime       padded     the same weights in a graph of its own fused operators for BERT
                       alone      the same, one sample after the other
     bytec             packed     `bytec bench`; its samples have other ids, on which no time depends
@@ -50,7 +51,7 @@ SAMPLES = 16
 # Samples of a cell whose embeddings are compared.
 COMPARED = 4
 # Ways that are measured, for the estimate of how long it takes: bf16 counts as f32.
-WAYS = 8
+WAYS = 9
 
 
 def lengths(kind, size, longest):
@@ -243,6 +244,30 @@ class Bytec:
         return 1 / row["times"]["tokens_per_s"]
 
 
+class Candle:
+    """candle's own BERT, one sample after the other, in a program of its own."""
+
+    def __init__(self, program, folder, work):
+        self.program, self.folder, self.work = program, folder, work
+
+    def call(self, samples, threads, *what):
+        ids = self.work / "ids.json"
+        ids.write_text(json.dumps(samples))
+        done = subprocess.run(
+            [self.program, self.folder, ids, *map(str, what)], capture_output=True, text=True,
+            env=os.environ | {"RAYON_NUM_THREADS": str(threads)},
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"candle: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+    def embeddings(self, batch, threads):
+        return numpy.array(self.call(batch, threads, "embed"), dtype=numpy.float32)
+
+    def seconds_per_token(self, samples, threads, seconds):
+        return self.call(samples, threads, "time", seconds)
+
+
 class Cell:
     """One model, number of threads, kind of lengths and size of batch."""
 
@@ -339,10 +364,14 @@ def measure(cell, peers, args):
         peer = peers[f"torch {dtype}"]
         way(f"torch {dtype} padded", dtype, peer.padded)
         way(f"torch {dtype} packed", dtype, peer.packed)
-    onnx, own = peers.get("onnxruntime"), peers["bytec"]
+    onnx, candle, own = peers.get("onnxruntime"), peers.get("candle"), peers["bytec"]
     if onnx:
         way("onnxruntime padded", "f32", lambda batch: onnx.padded(batch, cell.threads))
         way("onnxruntime alone", "f32", lambda batch: onnx.alone(batch, cell.threads))
+    if candle:
+        flat = lambda batches: [sample for batch in batches for sample in batch]
+        way("candle alone", "f32", lambda batch: lambda: candle.embeddings(batch, cell.threads),
+            lambda batches, seconds: candle.seconds_per_token(flat(batches), cell.threads, seconds))
     way("bytec f32", "f32", lambda batch: lambda: own.embeddings(batch),
         lambda batches, seconds: own.seconds_per_token(
             [len(sample) for batch in batches for sample in batch], len(batches[0]), cell.threads, seconds))
@@ -385,7 +414,7 @@ def folder_of(name, args):
 def page(record):
     """The record as Markdown."""
     about = record["machine"] | record["versions"]
-    lines = [f"# CPUs: bytec beside PyTorch and ONNX Runtime, {record['date']}", ""]
+    lines = [f"# CPUs: bytec beside PyTorch, ONNX Runtime and candle, {record['date']}", ""]
     if record["dry_run"]:
         lines += ["**A dry run** of tiny models, to try the way. None of its times say anything.", ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in about.items()), ""]
@@ -425,6 +454,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--cell-seconds", type=float, default=40.0, help="how long a cell may be timed; one round at least")
+    parser.add_argument("--candle", type=pathlib.Path, help="the program of tests/peers/candle")
     parser.add_argument("--only", default="", help="cells whose name has this regular expression")
     parser.add_argument("--commit", default="unknown")
     parser.add_argument("--dry-run", action="store_true")
@@ -433,7 +463,10 @@ def main():
         args.rounds, args.seconds, args.out = 2, 0.0, None
     elif not (args.out and args.minilm):
         parser.error("expected --out and --minilm, or --dry-run")
-    left_out = ["candle: not measured, since no program of it is a part of this repository"]
+    left_out = [] if args.candle else ["candle: not measured, since --candle names no program"]
+    # The version that tests/peers/candle names.
+    manifest = pathlib.Path(__file__).with_name("candle") / "Cargo.toml"
+    candle = re.search(r'candle-transformers = .*"=([^"]+)"', manifest.read_text())
     cells, wrong, versions = [], [], {"torch": torch.__version__, "bytec": ""}
     with torch.inference_mode():
         for name in ["tiny"] if args.dry_run else ["minilm", "bert_base"]:
@@ -452,6 +485,9 @@ def main():
                 versions["onnxruntime"] = peers["onnxruntime"].runtime.__version__
             except ImportError as error:
                 left_out.append(f"onnxruntime: {error}")
+            if args.candle:
+                peers["candle"] = Candle(args.candle, folder, work)
+                versions["candle"] = candle[1] if candle else "unknown"
             config = peers["torch f32"].model.config
             for cell in wanted:
                 cell.draw(config.max_position_embeddings, config.vocab_size)

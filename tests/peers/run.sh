@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures bytec on this machine's CPU beside PyTorch and ONNX Runtime, and writes docs/benchmarks/cpu.md and cpu.json;
+# Measures bytec on this machine's CPU beside PyTorch, ONNX Runtime and candle, and writes docs/benchmarks/cpu.md and cpu.json;
 # cpu.py beside this says what is measured. Run it on a machine that does nothing else.
 #
 #   tests/peers/run.sh [--venv FOLDER] [OPTION..]      --dry-run   --rounds N   --seconds S   --cell-seconds S   --only REGEX
@@ -30,6 +30,12 @@ if [ -z "$program" ]; then
     cargo build --locked --release -p bytec || exit 2
     program=$target/release/bytec
 fi
+# CANDLE names one of candle's; as published, and in a workspace of its own.
+candle=${CANDLE:-}
+if [ -z "$candle" ]; then
+    cargo build --locked --release --manifest-path tests/peers/candle/Cargo.toml --target-dir "$target/peers/candle" || exit 2
+    candle=$target/peers/candle/release/candle-peer
+fi
 commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 if [ -n "$(git status --porcelain 2>/dev/null)" ]; then
     commit=$commit+
@@ -37,5 +43,5 @@ fi
 minilm=$(examples/fetch_minilm.sh) || exit 2
 # Nothing more is fetched.
 export HF_HUB_OFFLINE=1 CUDA_VISIBLE_DEVICES=
-exec "$venv/bin/python" tests/peers/cpu.py --bytec "$program" --minilm "$minilm" --work "$target/peers" \
+exec "$venv/bin/python" tests/peers/cpu.py --bytec "$program" --candle "$candle" --minilm "$minilm" --work "$target/peers" \
     --out docs/benchmarks --commit "$commit" "$@"

@@ -9,6 +9,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use crate::bench::BenchArgs;
 use crate::devices::Device;
 use crate::targets::Wanted;
+use crate::tune::TuneArgs;
 
 /// Compiles transformer models ahead of time and runs them on packed batches, without padding.
 #[derive(Debug, Parser)]
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Measure a plan: latencies, rates, and how near they come to what this machine can do.
     Bench(BenchArgs),
+    /// Choose the tiles of a plan's linears by measuring them on this machine's GPU.
+    Tune(TuneArgs),
     /// Compare a plan's results on several devices, and alone with batched.
     Verify(VerifyArgs),
     /// Write what a model should give: samples, random or given, with their outputs, computed in f64.
@@ -55,7 +58,8 @@ Examples:
   bytec compile bert/model.safetensors --config bert/config.json --pooling mean --normalize true -o bert.plan
   bytec compile weights.safetensors --graph model.bytec -o model.plan --emit stages/
   bytec compile model.pt2 --outputs last_hidden_state,pooler_output -o model.plan
-  bytec compile all-MiniLM-L6-v2 --target cpu,sm_80:f16,sm_90a:bf16 -o minilm.plan")]
+  bytec compile all-MiniLM-L6-v2 --target cpu,sm_80:f16,sm_90a:bf16 -o minilm.plan
+  bytec compile bert --target sm_90a:f16 --tuned h100.json -o bert.plan")]
 pub(crate) struct CompileArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -73,6 +77,10 @@ pub(crate) struct CompileArgs {
     /// Where compiled GPU kernels are kept for the next time; by default in the user's cache folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) kernel_cache: Option<PathBuf>,
+    /// Tiles of GPU kernels as `bytec tune --table` measured them; where this table knows a layer it counts before the
+    /// one that ships with bytec, and that before the cost model. Repeatable; the first that knows a layer counts.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tuned: Vec<PathBuf>,
     /// Leaves out the PTX beside machine code: a smaller plan, but for no later generation of GPUs, and not for
     /// --device sim.
     #[arg(long)]

@@ -16,11 +16,13 @@ use std::path::Path;
 
 use bytec_compiler::file;
 use bytec_measure::{Meter, machine};
+use bytec_plan::program::Program;
 use bytec_runtime::SessionOptions;
 
 pub(crate) use self::args::BenchArgs;
 use self::report::Report;
 use self::samples::{Batch, Cut};
+use crate::batches::Item;
 use crate::devices::{self, Device, OpenedTimed};
 use crate::failure::Failure;
 use crate::progress::Bar;
@@ -108,6 +110,16 @@ fn refuse(args: &BenchArgs) -> Outcome {
         )));
     }
     Ok(())
+}
+
+/// Random samples of a program, of the sizes that are drawn unless the command line names others: until they have so many
+/// tokens.
+pub(crate) fn random_items(
+    program: &Program,
+    tokens: u64,
+    seed: u64,
+) -> Result<Vec<Item>, Failure> {
+    samples::until(program, &mut lengths::Sizes::usual(program, seed), tokens, seed)
 }
 
 /// How samples are cut into batches, one way after the other.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Write, stderr, stdout};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bytec_compiler::emit::Emitted;
 use bytec_compiler::report::KernelReport;
+use bytec_compiler::tuned::Table;
 use bytec_compiler::{Options, Stages, Target, file};
 use bytec_text::TextEncoder;
 use serde::Serialize;
@@ -16,6 +17,7 @@ use crate::Outcome;
 use crate::args::CompileArgs;
 use crate::failure::Failure;
 use crate::layers;
+use crate::outputs;
 use crate::progress::Bar;
 use crate::resources;
 use crate::targets;
@@ -37,7 +39,7 @@ pub(crate) fn compile(args: &CompileArgs) -> Outcome {
     check(args, &targets)?;
     let begun = Instant::now();
     let mut bar = Bar::compiling(args.json);
-    let options = options(args, targets);
+    let options = options(args, targets)?;
     let outcome =
         bytec_compiler::compile(&args.model.source, &options, &mut bar, |emitted, stages| {
             check_tokenizer(emitted)?;
@@ -67,6 +69,7 @@ fn check(args: &CompileArgs, targets: &[Target]) -> Outcome {
         )));
     }
     args.model.refuse_as_output(&args.output)?;
+    outputs::refuse_inputs(&args.output, args.tuned.iter().map(PathBuf::as_path), None)?;
     Ok(file::check(&args.output)?)
 }
 
@@ -81,14 +84,23 @@ fn check_tokenizer(emitted: &Emitted<'_>) -> Outcome {
     })
 }
 
-fn options(args: &CompileArgs, targets: Vec<Target>) -> Options {
-    Options {
+fn options(args: &CompileArgs, targets: Vec<Target>) -> Result<Options, Failure> {
+    Ok(Options {
         front: args.model.front(),
         targets,
         toolchain: toolchain::find(args.nvrtc.as_deref(), args.kernel_cache.as_deref()),
         strip_ptx: args.strip_ptx,
+        tables: args.tuned.iter().map(|path| table(path)).collect::<Result<_, _>>()?,
         threads: args.threads.map(usize::from),
-    }
+    })
+}
+
+/// A table of measured tiles.
+fn table(path: &Path) -> Result<Table, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| Failure::reading(path, &error))?;
+    Table::read(&text).map_err(|error| {
+        Failure::bad_input(anyhow::Error::new(error).context(path.display().to_string()))
+    })
 }
 
 fn write_stages(folder: &Path, stages: &Stages) -> Outcome {

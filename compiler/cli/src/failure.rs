@@ -8,6 +8,7 @@ use bytec_compiler::CompileError;
 use bytec_compiler::code::CodeError;
 use bytec_compiler::emit::EmitError;
 use bytec_compiler::file::FileError;
+use bytec_compiler::tune::TuneError;
 use bytec_measure::MeterError;
 use bytec_runtime::cuda::DriverError;
 use bytec_runtime::{EngineError, RunError};
@@ -121,6 +122,16 @@ impl From<CompileError> for Failure {
             CompileError::Front(_) | CompileError::Pack(_) | CompileError::Schedule(_) => {
                 Self::bad_input(error)
             }
+        }
+    }
+}
+
+impl From<TuneError> for Failure {
+    fn from(error: TuneError) -> Self {
+        match error {
+            TuneError::Code(CodeError::Nvrtc(_)) => Self::machine(error),
+            TuneError::Code(_) => Self::internal(error),
+            _ => Self::bad_input(error),
         }
     }
 }

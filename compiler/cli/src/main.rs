@@ -16,6 +16,7 @@ mod list;
 mod model;
 mod outputs;
 mod plan_file;
+mod product;
 mod profile;
 mod progress;
 mod resources;
@@ -25,6 +26,7 @@ mod targets;
 mod tensors;
 mod texts;
 mod toolchain;
+mod tune;
 mod verify;
 
 use std::io::Write;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Compile(args) => compile::compile(args),
         Command::Run(args) => run::run(args),
         Command::Bench(args) => bench::bench(args),
+        Command::Tune(args) => tune::tune(args),
         Command::Verify(args) => verify::verify(args),
         Command::Golden(args) => golden::golden(args),
         Command::Inspect(args) => inspect::inspect(args),

@@ -48,8 +48,8 @@ fn rest(kernel: &KernelReport) -> String {
 /// What `bytec inspect` says of the kernels of a program.
 pub(crate) fn planned(code: &DeviceCode) -> Vec<String> {
     let most = |module: usize, of: fn(&bytec_plan::device::Launch) -> u32| {
-        let launches = code.launches.iter().filter(|launch| launch.module as usize == module);
-        launches.map(of).max().unwrap_or(0)
+        let launches = code.all_launches().map(|(_, launch)| launch);
+        launches.filter(|launch| launch.module as usize == module).map(of).max().unwrap_or(0)
     };
     let rows = code.modules.iter().enumerate().map(|(i, module)| Row {
         symbol: &module.symbol,

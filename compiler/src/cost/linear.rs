@@ -15,6 +15,7 @@
 use std::fmt;
 
 use bytec_plan::kernel::UnaryFn;
+use serde::{Deserialize, Serialize};
 
 use super::functions::instructions;
 use super::{CACHE, KEPT, LANES, MEMORY, MULTIPROCESSORS, PRODUCTS, SHARED, WRITES, clusters};
@@ -55,7 +56,8 @@ pub struct Layer {
 }
 
 /// How two warpgroups share the work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Turns {
     /// Each has half of the rows of one tile.
     Together,
@@ -64,7 +66,8 @@ pub enum Turns {
 }
 
 /// What a block makes at a time, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Tile {
     /// Columns of the result; rows are [`TILE_ROWS`].
     pub columns: u32,
@@ -121,6 +124,45 @@ impl Tile {
         tiles
             .min_by_key(|tile| (cost(tile), u32::MAX - tile.columns))
             .unwrap_or_else(|| Self::new(layer, LEAST, Turns::Together, 1))
+    }
+
+    /// Every tile that gives a layer the bits of the best one, which comes first: as many columns, since they are part
+    /// of what gives a result its bits, and another way to share, copy or order the work.
+    pub fn alike(layer: &Layer) -> Vec<Self> {
+        let best = Self::best(layer);
+        let mut tiles = vec![best];
+        for turns in [Turns::Together, Turns::Apart] {
+            // Sums of twice the rows have no room in registers.
+            if turns == Turns::Apart && best.columns > 128 {
+                continue;
+            }
+            for blocks in [1, 2] {
+                let new = Self::new(layer, best.columns, turns, blocks);
+                for stages in [new.stages, new.stages.div_ceil(2).max(2)] {
+                    for band in [new.band, new.band.div_ceil(2)] {
+                        tiles.push(Self { stages, band, ..new });
+                    }
+                }
+            }
+        }
+        let mut distinct = Vec::new();
+        tiles.retain(|tile| {
+            let new = !distinct.contains(tile);
+            distinct.push(*tile);
+            new
+        });
+        tiles
+    }
+
+    /// Those of [`alike`](Self::alike) that are worth a measurement for so many tokens: none is estimated to take a
+    /// quarter longer than the quickest. The best over all batches is among them, and comes first.
+    pub fn kept(layer: &Layer, tokens: u64) -> Vec<Self> {
+        let mut tiles = Self::alike(layer);
+        let cycles = |tile: &Self| u128::from(tile.estimate(layer, tokens).cycles);
+        let least = tiles.iter().map(cycles).min().unwrap_or(0);
+        let best = tiles[0];
+        tiles.retain(|tile| *tile == best || cycles(tile) * 4 <= least * 5);
+        tiles
     }
 
     /// What a layer takes for so many tokens, at least one, with this tile.
@@ -239,6 +281,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn tiles_worth_a_measurement_have_the_best_ones_columns_and_fit() {
+        for (n, k, gelu) in
+            [(64, 64, false), (768, 768, false), (3072, 768, true), (30522, 768, false)]
+        {
+            let layer = layer(n, k, gelu);
+            let (best, alike) = (Tile::best(&layer), Tile::alike(&layer));
+            assert_eq!(alike[0], best);
+            for (i, tile) in alike.iter().enumerate() {
+                assert!(tile.columns == best.columns && !alike[..i].contains(tile), "{tile:?}");
+                let shared = 1024 + tile.stages * (tile.pair_bytes() + 16) + PIECES + 16;
+                assert!(tile.stages >= 2 && tile.band >= 1 && shared <= MOST_SHARED, "{tile:?}");
+            }
+            for tokens in [1, 512, 65536, u64::from(u32::MAX)] {
+                let kept = Tile::kept(&layer, tokens);
+                assert_eq!(kept[0], best);
+                assert!(kept.iter().all(|tile| alike.contains(tile)), "{kept:?}");
+            }
+        }
+        // A cluster meets first, which is long beside few tokens.
+        let few = Tile::kept(&layer(768, 768, false), 64);
+        assert!(few.len() > 1 && few.iter().any(|tile| tile.blocks == 1), "{few:?}");
     }
 
     /// Where a vocabulary's weight is larger than the cache, bands of it are done one after the other.

@@ -1,6 +1,6 @@
 //! The last stage: steps and weights to a plan.
 
-mod device;
+pub(crate) mod device;
 pub mod file;
 mod generated;
 mod weights;

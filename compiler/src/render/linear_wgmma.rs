@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::{Float, Launch, Matrix, Params, RenderError, Site, functions, rows};
 use crate::cost::linear::{LEAST, Layer, PIECES, TILE_ROWS, Tile, Turns};
+use crate::tuned::Chosen;
 
 /// The template's variables.
 #[derive(Debug, Serialize)]
@@ -80,10 +81,7 @@ pub(super) fn params(
     let layer = Layer { n, k, epilogue: epilogue.to_vec() };
     let tile = Tile::best(&layer);
     let columns = tile.columns;
-    let (share, parts) = match tile.turns {
-        Turns::Together => (2, 1),
-        Turns::Apart => (1, 2),
-    };
+    let (share, parts) = shared_out(tile);
     Ok(Ok(Linear {
         n,
         k,
@@ -103,6 +101,28 @@ pub(super) fn params(
         tile,
         note: note(tile, &layer),
     }))
+}
+
+/// Warpgroups that share a tile, and times 64 rows of it that each has.
+fn shared_out(tile: Tile) -> (u32, u32) {
+    match tile.turns {
+        Turns::Together => (2, 1),
+        Turns::Apart => (1, 2),
+    }
+}
+
+impl Linear {
+    /// With another of the tiles that give the same bits, as it was chosen.
+    pub(super) fn with(mut self, chosen: &Chosen) -> Self {
+        let Some(measured) = &chosen.measured else { return self };
+        let tile = chosen.tile;
+        (self.share, self.parts) = shared_out(tile);
+        (self.blocks, self.stages, self.band) = (tile.blocks, tile.stages, tile.band);
+        let band = tile.band;
+        self.note =
+            format!("wgmma, tiles of {tile}, {} stages, bands of {band}; {measured}", tile.stages);
+        Self { tile, ..self }
+    }
 }
 
 /// What the report says of the choice.

@@ -27,6 +27,7 @@ mod softmax;
 mod source;
 pub mod steps;
 mod template;
+mod tuned;
 mod unfold;
 
 use bytec_plan::device::Arg;
@@ -36,6 +37,7 @@ use thiserror::Error;
 
 use crate::cost::attention::Lengths;
 use crate::nvrtc::Arch;
+use crate::tuned::Table;
 use attention_options::Options;
 
 pub(crate) use linear_layer_norm::unaligned;
@@ -164,6 +166,9 @@ pub struct Renderer {
     sources: Vec<Source>,
     /// Whether kernels may use what only `sm_90a` has.
     hopper: bool,
+    /// What was measured, for [`render_by_rows`](Self::render_by_rows).
+    tables: Vec<Table>,
+    said: tuned::Said,
 }
 
 impl Renderer {
@@ -172,7 +177,8 @@ impl Renderer {
     /// # Errors
     /// A template that does not parse.
     pub fn new() -> Result<Self, RenderError> {
-        Ok(Self { templates: template::Templates::new()?, sources: Vec::new(), hopper: false })
+        let (templates, said) = (template::Templates::new()?, tuned::Said::default());
+        Ok(Self { templates, sources: Vec::new(), hopper: false, tables: Vec::new(), said })
     }
 
     /// As [`new`](Self::new), for the kernels that suit an architecture best.

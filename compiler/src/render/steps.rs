@@ -1,13 +1,14 @@
 //! A schedule's steps as launches of rendered sources.
 
-use bytec_plan::device::Launch;
+use bytec_plan::device::{FromRows, Launch};
 use bytec_plan::extent::Rows;
 use bytec_plan::program::{Operand, Step, SymbolSpec};
 
-use super::{Float, Matrix, RenderError, Renderer, Site, Source};
+use super::{Float, Matrix, RenderError, Renderer, Site, Source, source};
 use crate::cost::attention::Lengths;
 use crate::schedule::Schedule;
 use crate::target::Target;
+use crate::tuned::Table;
 
 /// The code of a program before it is compiled.
 pub struct Rendered {
@@ -15,20 +16,30 @@ pub struct Rendered {
     pub sources: Vec<Source>,
     /// One launch for each step; a launch's module is the index of its source.
     pub launches: Vec<Launch>,
+    /// Others for some steps, of many rows.
+    pub by_rows: Vec<FromRows>,
+    /// What the measured tables came to, one line each; none without tables.
+    pub notes: Vec<String>,
 }
 
-/// Renders every step of a schedule.
+/// Renders every step of a schedule, with tiles as the tables say where they say it.
 ///
 /// # Errors
 /// A step whose kernel has no template, or a size that its template does not take.
-pub fn render(schedule: &Schedule, float: Float) -> Result<Rendered, RenderError> {
+pub fn render(
+    schedule: &Schedule,
+    float: Float,
+    tables: &[Table],
+) -> Result<Rendered, RenderError> {
     let (mut renderer, overlaps) = match schedule.target {
-        // The templates' wait is compiled for the same architectures.
-        Target::Cuda { arch, .. } => (Renderer::for_arch(arch)?, arch.capability() >= 90),
+        Target::Cuda { arch, .. } => {
+            (Renderer::for_arch(arch)?.with_tables(tables), overlaps(arch))
+        }
         Target::Cpu | Target::CpuBf16 => (Renderer::new()?, false),
     };
     let mut launches = Vec::with_capacity(schedule.steps.len());
-    for step in &schedule.steps {
+    let mut by_rows = Vec::new();
+    for (index, step) in schedule.steps.iter().enumerate() {
         let operands: Vec<_> =
             step.operands.iter().map(|operand| schedule.matrix(operand)).collect();
         let output = schedule.buffers[step.output as usize].width;
@@ -38,18 +49,28 @@ pub fn render(schedule: &Schedule, float: Float) -> Result<Rendered, RenderError
             operands: &operands,
             output: Matrix { column: 0, stride: output },
         };
-        let module = renderer.render_for(&site, lengths(schedule, step))?;
-        let source = &renderer.sources()[module];
-        launches.push(Launch {
-            module: module as u32,
-            grid: source.launch.grid,
-            block: source.launch.block,
-            shared: source.launch.shared,
-            overlaps,
-            args: source.args.clone(),
-        });
+        for (rows, module) in renderer.render_by_rows(&site, lengths(schedule, step))? {
+            let launch = launch(&renderer.sources()[module], module as u32, overlaps);
+            match rows {
+                0 => launches.push(launch),
+                _ => by_rows.push(FromRows { step: index as u32, rows, launch }),
+            }
+        }
     }
-    Ok(Rendered { sources: renderer.into_sources(), launches })
+    let notes = renderer.notes();
+    Ok(Rendered { sources: renderer.into_sources(), launches, by_rows, notes })
+}
+
+/// Whether kernels of an architecture begin while the launch before them still runs: those whose
+/// templates are compiled with a wait for it.
+pub(crate) fn overlaps(arch: Arch) -> bool {
+    arch.capability() >= 90
+}
+
+/// How a source is launched that becomes the module of this index.
+pub(crate) fn launch(source: &Source, module: u32, overlaps: bool) -> Launch {
+    let source::Launch { grid, block, shared } = source.launch;
+    Launch { module, grid, block, shared, overlaps, args: source.args.clone() }
 }
 
 /// How many rows samples may have of a step's output and of its second operand.
@@ -94,7 +115,7 @@ mod tests {
             let graph = graph.parse().unwrap();
             let target = "sm_90a:f16".parse().unwrap();
             let schedule = schedule(&pack(&graph).unwrap(), target).unwrap();
-            let rendered = render(&schedule, Float::F16).unwrap();
+            let rendered = render(&schedule, Float::F16, &[]).unwrap();
             let notes = rendered.sources.into_iter().filter_map(|source| source.note);
             notes.collect::<Vec<_>>().join("\n")
         };

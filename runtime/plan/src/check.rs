@@ -9,7 +9,7 @@
 //! 6. A step's operands, weights and output have the sorts, types, columns and rows that its kernel names.
 //! 7. Ids and positions can't lie past their tables.
 //! 8. A shape has as many elements as its rows, where that can be told.
-//! 9. A GPU program has one launch for each step, whose module lies inside the section of modules and whose blocks and
+//! 9. A GPU program has one launch for each step, and maybe others for more rows of it, whose module lies inside the section of modules and whose blocks and
 //!    arguments are of sorts that the step has.
 //!
 //! What depends on the batch stays with whoever makes it: symbols inside their ranges, extents that have a value, sizes

@@ -16,6 +16,39 @@ pub struct DeviceCode {
     pub modules: Vec<ModuleSpec>,
     /// One launch for each step, in order.
     pub launches: Vec<Launch>,
+    /// Other launches of some steps, for batches of many rows, ordered by step and then by rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_rows: Vec<FromRows>,
+}
+
+/// Another launch of a step from so many rows on. It gives every row the same bits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FromRows {
+    /// The step of this index.
+    pub step: u32,
+    /// The fewest rows of the step's output, at least one, until the step's next entry. They are those of the batch's
+    /// size class, so that all batches of a class are launched alike.
+    pub rows: u64,
+    /// How it is launched then.
+    pub launch: Launch,
+}
+
+impl DeviceCode {
+    /// How a step is launched whose output's size class has so many rows; `None` if there is no such step.
+    pub fn launch(&self, step: usize, rows: u64) -> Option<&Launch> {
+        let at =
+            self.by_rows.partition_point(|other| (other.step as usize, other.rows) <= (step, rows));
+        match at.checked_sub(1).map(|last| &self.by_rows[last]) {
+            Some(other) if other.step as usize == step => Some(&other.launch),
+            _ => self.launches.get(step),
+        }
+    }
+
+    /// Every launch with its step's index, whatever the rows.
+    pub fn all_launches(&self) -> impl Iterator<Item = (usize, &Launch)> {
+        let others = self.by_rows.iter().map(|other| (other.step as usize, &other.launch));
+        self.launches.iter().enumerate().chain(others)
+    }
 }
 
 /// A compiled kernel.

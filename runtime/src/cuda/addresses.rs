@@ -98,7 +98,7 @@ impl Addresses {
             let pointer = blocks.slots.get(buffer.slot as usize)?.as_ref()?.at(0, room)?;
             (needed <= room).then_some(Span { pointer, bytes: room })
         };
-        for (step, launch) in Code::launches(program) {
+        for (step, launch) in Code::launches(program, batch) {
             let output = program.buffers.get(step.output as usize);
             births.push(output.and_then(slot).ok_or(None)?);
             for arg in &launch.args {

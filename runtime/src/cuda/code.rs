@@ -9,6 +9,8 @@ use bytec_plan::program::{Operand, Program, Step};
 use super::driver::{Driver, DriverError, KernelCode, Pointer};
 use super::memory::{Block, LoadedKernel, Queue};
 use super::tables::Part;
+use crate::arena::size_class;
+use crate::batch::PackedBatch;
 
 /// What the sessions of an engine share on the device.
 #[derive(Debug)]
@@ -60,7 +62,8 @@ impl Code {
             .collect::<Result<_, _>>()?;
         let weights = upload(&driver, program, weights)?;
         let mut parts = Vec::new();
-        for (step, launch) in program.steps.iter().zip(&code.launches) {
+        for (step, launch) in code.all_launches() {
+            let Some(step) = program.steps.get(step) else { continue };
             for part in launch.args.iter().filter_map(|arg| Part::of(*arg, step, program)) {
                 if !parts.contains(&part) {
                     parts.push(part);
@@ -96,10 +99,19 @@ impl Code {
         }
     }
 
-    /// The launches with their steps.
-    pub(super) fn launches(program: &Program) -> impl Iterator<Item = (&Step, &Launch)> {
-        let launches = program.device.iter().flat_map(|code| &code.launches);
-        program.steps.iter().zip(launches)
+    /// The launches for batches of this one's size class, with their steps.
+    pub(super) fn launches<'a>(
+        program: &'a Program,
+        batch: &'a PackedBatch,
+    ) -> impl Iterator<Item = (&'a Step, &'a Launch)> {
+        let steps = program.device.iter().flat_map(|code| {
+            program.steps.iter().enumerate().map(move |(index, step)| (code, index, step))
+        });
+        steps.filter_map(|(code, index, step)| {
+            let output = program.buffers.get(step.output as usize)?;
+            let rows = size_class(batch.rows(output.rows)).map_or(u64::MAX, |rows| rows as u64);
+            Some((step, code.launch(index, rows)?))
+        })
     }
 
     /// The error that ended all runs, if there was one.
@@ -139,8 +151,12 @@ fn upload(
 
 /// The most shared memory that any launch of a module asks for.
 fn most_shared(code: &DeviceCode, module: usize) -> u32 {
-    let launches = code.launches.iter().filter(|launch| launch.module as usize == module);
-    launches.map(|launch| launch.shared).max().unwrap_or(0)
+    let launches = code.all_launches().map(|(_, launch)| launch);
+    launches
+        .filter(|launch| launch.module as usize == module)
+        .map(|launch| launch.shared)
+        .max()
+        .unwrap_or(0)
 }
 
 fn bytes<'a>(modules: &'a [u8], image: Option<&Image>) -> Result<Option<&'a [u8]>, DriverError> {

@@ -54,7 +54,7 @@ impl<'a> Launches<'a> {
         let Launches { program, batch, addresses, .. } = self;
         let driver = &*self.code.driver;
         let mut all = &addresses.args[..];
-        let steps = Code::launches(program).zip(&addresses.births).enumerate();
+        let steps = Code::launches(program, batch).zip(&addresses.births).enumerate();
         steps.filter_map(move |(index, ((step, launch), birth))| {
             let args;
             (args, all) = all.split_at(launch.args.iter().map(|arg| arg.words()).sum());
@@ -140,7 +140,7 @@ pub(super) fn check_blocks(
     program: &Program,
     batch: &PackedBatch,
 ) -> Result<(), RunError> {
-    for (step, launch) in Code::launches(program) {
+    for (step, launch) in Code::launches(program, batch) {
         let room = room(launch, &*code.driver);
         let rows = program.buffers[step.output as usize].rows;
         for (count, (axis, most)) in launch.grid.into_iter().zip(MOST) {
@@ -155,7 +155,7 @@ pub(super) fn check_blocks(
 
 /// Whether devices run grids that cover the batch's size class, as a graph has them.
 pub(super) fn fits_a_graph(code: &Code, program: &Program, batch: &PackedBatch) -> bool {
-    Code::launches(program).all(|(step, launch)| {
+    Code::launches(program, batch).all(|(step, launch)| {
         let room = room(launch, &*code.driver);
         let rows = program.buffers[step.output as usize].rows;
         let mut counts = launch.grid.into_iter().zip(MOST);

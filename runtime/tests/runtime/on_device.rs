@@ -133,6 +133,7 @@ fn for_device(
         arch: arch.to_owned(),
         launches: launches.collect(),
         modules: vec![module(copy), module("nothing".to_owned())],
+        by_rows: Vec::new(),
     });
 }
 

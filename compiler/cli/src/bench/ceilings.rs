@@ -3,27 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytec_compiler::{self as compiler, CompileError, FrontOptions, Progress, Target};
+use bytec_compiler::Target;
+use bytec_compiler::cost::linear::Layer;
 use bytec_measure::ceilings::{Ceilings, device_copy, fma, host_copy, product};
 use bytec_measure::{Meter, Timed, work};
-use bytec_models::tiny::SplitMix64;
 use bytec_runtime::cpu::threads::Threads;
 use bytec_runtime::cuda::Driver;
-use bytec_runtime::{Elements, Engine, EngineOptions, PackedBatch, Sample, SessionOptions};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, serialize};
+use bytec_runtime::{Engine, EngineOptions, SessionOptions};
 
 use super::args::BenchArgs;
 use crate::failure::Failure;
-use crate::toolchain;
+use crate::{product, toolchain};
 
 /// The longest time for each of the processor's.
 const TIME: Duration = Duration::from_millis(300);
 /// Bytes of each side of the device's copy; no GPU's caches hold them.
 const COPIED: u64 = 1 << 30;
 /// Rows of the device's product, and its columns and depth.
-const ROWS: usize = 8192;
-const SIDE: usize = 4096;
+const ROWS: u64 = 8192;
+const SIDE: u32 = 4096;
 /// Runs of each on the device.
 const TRIES: u32 = 10;
 
@@ -68,34 +66,12 @@ fn device_product(args: &BenchArgs, engine: &Engine, timed: &Arc<Timed>) -> Resu
     let target: Target = format!("{}:{}", program.target, program.dtype.name())
         .parse()
         .map_err(Failure::internal)?;
-    let folder = tempfile::tempdir().map_err(Failure::machine)?;
-    let weights = folder.path().join("model.safetensors");
-    let mut random = SplitMix64(args.seed);
-    let scale = 1.0 / (SIDE as f32).sqrt();
-    let bytes: Vec<u8> =
-        (0..SIDE * SIDE).flat_map(|_| (scale * random.normal()).to_le_bytes()).collect();
-    let view = TensorView::new(Dtype::F32, vec![SIDE, SIDE], &bytes).map_err(Failure::internal)?;
-    let file = serialize([("w", view)], None).map_err(Failure::internal)?;
-    std::fs::write(&weights, file).map_err(Failure::machine)?;
-    let text = folder.path().join("graph.ir");
-    std::fs::write(&text, graph()).map_err(Failure::machine)?;
-    let options = compiler::Options {
-        targets: vec![target],
-        toolchain: toolchain::find(args.nvrtc.as_deref(), None),
-        front: FrontOptions { graph: Some(text), ..FrontOptions::default() },
-        ..compiler::Options::default()
-    };
-    let plan = folder.path().join("product.plan");
-    compiler::compile(&weights, &options, &mut Silent, |emitted, _| {
-        emitted.write_file(&plan)?;
-        Ok::<_, CompileError>(())
-    })?;
+    let layer = Layer { n: SIDE, k: SIDE, epilogue: Vec::new() };
+    let tools = toolchain::find(args.nvrtc.as_deref(), None);
+    let plan = product::plan(&layer, false, target, tools, args.seed)?;
     let driver = Arc::clone(timed) as Arc<dyn Driver>;
-    let engine = Engine::with_driver(&plan, driver, EngineOptions::default())?;
-    let x: Vec<f32> = (0..ROWS * SIDE).map(|_| random.normal()).collect();
-    let mut batch = PackedBatch::new(&engine);
-    let shape = [ROWS as u64, SIDE as u64];
-    batch.push(&Sample::new().with("x", &shape, Elements::F32(&x))).map_err(Failure::internal)?;
+    let engine = Engine::from_bytes_with_driver(&plan, driver, EngineOptions::default())?;
+    let batch = product::batch(&engine, ROWS, args.seed)?;
     let done = work::steps(engine.program(), &batch);
     let mut meter = Meter::new(&engine, SessionOptions::default(), Some(Arc::clone(timed)));
     let mut best = f64::INFINITY;
@@ -107,30 +83,4 @@ fn device_product(args: &BenchArgs, engine: &Engine, timed: &Arc<Timed>) -> Resu
         }
     }
     Ok(done.iter().map(|work| work.products).sum::<f64>() / best.max(1e-9))
-}
-
-/// The product, of which one row is given out: a download is no part of it.
-fn graph() -> String {
-    format!(
-        "bytec 1\nsymbol L in 1..={ROWS}\ninput %x: f32[L, {SIDE}]\nweight @w: f32[{SIDE}, {SIDE}]\n\
-         %y: f32[L, {SIDE}] = linear(%x, @w) {{epilogue = []}}\n\
-         %first: f32[{SIDE}] = pool(%y) {{kind = cls, normalize = none}}\noutput y = %first\n"
-    )
-}
-
-/// Shows nothing.
-struct Silent;
-
-impl Progress for Silent {
-    fn stage(&mut self, _: &'static str) {}
-    fn done(&mut self, _: String) {}
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_product_is_a_graph() {
-        let graph: bytec_ir::Graph = super::graph().parse().unwrap();
-        assert_eq!(graph.outputs().len(), 1);
-    }
 }

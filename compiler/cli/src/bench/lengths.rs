@@ -119,16 +119,21 @@ impl Sizes {
                     format!("uniform:{from}-{to} (ratio {share} of {longest})"),
                 )
             }
-            (None, None) => {
-                let clamped = |wanted: u64| -> Vec<u64> {
-                    symbols.iter().map(|symbol| wanted.clamp(symbol.min, symbol.max)).collect()
-                };
-                let (from, to) = (clamped(8), clamped(256));
-                let said = format!("uniform:{}-{}", shown(&from), shown(&to));
-                (How::Uniform(from.into_iter().zip(to).collect()), said)
-            }
+            (None, None) => return Ok(Self::usual(program, args.seed)),
         };
         Ok(Self { how, said, random })
+    }
+
+    /// From 8 to 256, as far as the program allows.
+    pub(super) fn usual(program: &Program, seed: u64) -> Self {
+        let clamped = |wanted: u64| -> Vec<u64> {
+            let symbols = program.symbols.iter();
+            symbols.map(|symbol| wanted.clamp(symbol.min, symbol.max)).collect()
+        };
+        let (from, to) = (clamped(8), clamped(256));
+        let said = format!("uniform:{}-{}", shown(&from), shown(&to));
+        let how = How::Uniform(from.into_iter().zip(to).collect());
+        Self { how, said, random: SplitMix64(seed) }
     }
 
     /// How many sizes there are, if they are listed.

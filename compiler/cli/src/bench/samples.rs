@@ -93,6 +93,23 @@ fn items(
     Ok(items)
 }
 
+/// Samples until there are so many tokens; at least one.
+pub(super) fn until(
+    program: &Program,
+    sizes: &mut Sizes,
+    tokens: u64,
+    seed: u64,
+) -> Result<Vec<Item>, Failure> {
+    let (rows, mut random) = (bytec_measure::work::tokens(program), SplitMix64(seed ^ 0x5eed));
+    let (mut items, mut found) = (Vec::new(), 0u64);
+    while items.is_empty() || found < tokens {
+        let size = sizes.next();
+        found = found.saturating_add(self::tokens(program, rows, &size)?.max(1));
+        items.push(item(program, &size, items.len(), &mut random)?);
+    }
+    Ok(items)
+}
+
 /// Tokens of a sample of this size.
 fn tokens(program: &Program, rows: Rows, size: &[u64]) -> Result<u64, Failure> {
     match rows {

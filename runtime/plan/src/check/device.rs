@@ -1,7 +1,7 @@
 //! Device code: modules inside their section, launches that name what their steps have.
 
 use super::{CheckError, Fault, at, check_hash, entry};
-use crate::device::{Arg, Count, DeviceCode, Image, Launch, Map, ModuleSpec, Of};
+use crate::device::{Arg, Count, DeviceCode, FromRows, Image, Launch, Map, ModuleSpec, Of};
 use crate::header::ALIGN;
 use crate::program::{DType, Operand, Program, Step};
 
@@ -39,6 +39,17 @@ pub(super) fn check_code(program: &Program, section: u64) -> Result<(), CheckErr
     for (i, (launch, step)) in code.launches.iter().zip(&program.steps).enumerate() {
         check_launch(launch, step, code, program)
             .map_err(|fault| at("launch", i, Some(&step.name), fault))?;
+    }
+    let mut last = None;
+    for (i, FromRows { step, rows, launch }) in code.by_rows.iter().enumerate() {
+        let here = |name, fault| at("launch by rows", i, name, fault);
+        let of = entry(&program.steps, "steps", *step).map_err(|fault| here(None, fault))?;
+        let name = Some(of.name.as_str());
+        if *rows == 0 || last >= Some((*step, *rows)) {
+            return Err(here(name, Fault::RowsOrder { step: *step, rows: *rows }));
+        }
+        last = Some((*step, *rows));
+        check_launch(launch, of, code, program).map_err(|fault| here(name, fault))?;
     }
     Ok(())
 }

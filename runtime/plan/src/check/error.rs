@@ -74,6 +74,16 @@ pub enum Fault {
         /// The launches.
         found: usize,
     },
+    /// Launches by rows out of order, twice the same, or from no rows on, which is every launch.
+    #[error(
+        "expected steps in order, and for each of them ascending rows from 1 on, found step {step} from {rows} rows on"
+    )]
+    RowsOrder {
+        /// The step.
+        step: u32,
+        /// From how many rows on.
+        rows: u64,
+    },
     /// A module has neither machine code nor PTX.
     #[error("expected a cubin or PTX, found neither")]
     NoImage,

@@ -32,7 +32,8 @@ fn program() -> (Program, SectionSizes) {
         registers: 32,
         static_shared: 0,
     };
-    program.device = Some(DeviceCode { arch: "sm_80".to_owned(), modules: vec![module], launches });
+    let (arch, by_rows) = ("sm_80".to_owned(), Vec::new());
+    program.device = Some(DeviceCode { arch, modules: vec![module], launches, by_rows });
     (program, SectionSizes { weights: weights.len(), modules: SECTION })
 }
 

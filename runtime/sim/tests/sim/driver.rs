@@ -79,6 +79,7 @@ fn plan(kernels: [String; 2]) -> Vec<u8> {
                 args: vec![Arg::Output, Arg::Operand(0), Arg::Rows(Of::Output)],
             })
             .collect(),
+        by_rows: Vec::new(),
     };
     let buffer = |slot, name: &str| Buffer { name: name.to_owned(), rows: L, width: WIDTH, slot };
     let step = |output, name: &str, operand| Step {
