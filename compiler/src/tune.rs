@@ -23,7 +23,7 @@ use crate::emit::device::module;
 use crate::nvrtc::{Arch, Compiled};
 use crate::render::{Float, Matrix, RenderError, Renderer, Site, Source, steps};
 use crate::report::COMPILER;
-use crate::tuned::Table;
+use crate::tuned::{self, Table};
 
 /// Plans that can't be tuned.
 #[derive(Debug, Error)]
@@ -246,8 +246,7 @@ fn put_together<'p>(
 ) -> Result<Retiled<'p>, TuneError> {
     let mut manifest = index.manifest.clone();
     // What an earlier table came to holds no longer.
-    let target = format!("{}: the tiles of ", Arch::SM_90A);
-    manifest.report.notes.retain(|note| !note.starts_with(&target));
+    manifest.report.notes.retain(|note| !tuned::is_note(note));
     manifest.report.notes.extend(way.notes);
     let mut programs = index.programs.clone();
     let mut weights = WeightTable::new();

@@ -7,6 +7,7 @@ mod outputs;
 mod plans;
 mod samples;
 mod scene;
+mod tunes;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -182,6 +183,7 @@ fn every_bad_input_has_its_own_message_and_leaves_nothing_behind() {
         outputs::rows(),
         plans::rows(),
         samples::rows(),
+        tunes::rows(),
     ]
     .into_iter()
     .flatten()

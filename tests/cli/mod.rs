@@ -7,6 +7,7 @@ mod golden;
 mod gpu;
 mod running;
 mod tasks;
+mod tune;
 mod verify;
 mod verify_steps;
 
@@ -99,7 +100,9 @@ fn lines(output: &Output) -> Vec<Value> {
 fn every_subcommand_has_help_with_examples() {
     let help = printed(&program::bytec(["--help"]));
     assert!(help.contains("Exit codes: 0 ok, 1 mismatch, 2 bad input, 3 "), "{help}");
-    for command in ["compile", "run", "bench", "verify", "inspect", "explain", "list", "doctor"] {
+    for command in
+        ["compile", "run", "bench", "tune", "verify", "inspect", "explain", "list", "doctor"]
+    {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         let output = program::bytec([command, "--help"]);
         assert!(output.status.success());

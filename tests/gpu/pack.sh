@@ -29,23 +29,30 @@ if [ -z "$program" ]; then
     cargo build --quiet --locked --release -p bytec-tests --bin gpu
     program=${CARGO_TARGET_DIR:-target}/release/gpu
 fi
+# So does BYTEC_GPU_TUNER, for bytec itself.
+tuner=${BYTEC_GPU_TUNER:-}
+if [ -z "$tuner" ]; then
+    cargo build --quiet --locked --release -p bytec
+    tuner=${CARGO_TARGET_DIR:-target}/release/bytec
+fi
 nvrtc=$(examples/fetch_nvrtc.sh)
 "$program" pack "$pack/cases" --cache "${BYTEC_GPU_CACHE:-.cache/gpu-kernels}" --nvrtc "$nvrtc" --commit "$commit" "$@"
 
 # Line tables serve no one there.
 strip -o "$pack/gpu" "$program" 2>/dev/null || cp "$program" "$pack/gpu"
+strip -o "$pack/bytec" "$tuner" 2>/dev/null || cp "$tuner" "$pack/bytec"
 cp tests/gpu/run.sh tests/gpu/peer.py "$pack/"
 
-# The program is linked against the C library and nothing else that a Linux might lack.
-foreign=$(ldd "$pack/gpu" | awk '{ print $1 }' |
+# The programs are linked against the C library and nothing else that a Linux might lack.
+foreign=$(ldd "$pack/gpu" "$pack/bytec" | grep -v ':$' | awk '{ print $1 }' |
     grep -vE '^(linux-vdso|libc|libm|libgcc_s|libdl|libpthread|librt)\.so|ld-linux' || true)
 if [ -n "$foreign" ]; then
-    echo "expected a program that needs the C library alone, found one that needs: $foreign" >&2
+    echo "expected programs that need the C library alone, found some that need: $foreign" >&2
     exit 1
 fi
 
 # Plans of one case are much alike: a window over several of them takes most of their bytes away.
-XZ_OPT="-T2 --lzma2=preset=6,dict=64MiB" tar -C "$out" --sort=name --owner=0 --group=0 -cJf "$archive" bytec-gpu
+XZ_OPT=${XZ_OPT:-"-T2 --lzma2=preset=6,dict=64MiB"} tar -C "$out" --sort=name --owner=0 --group=0 -cJf "$archive" bytec-gpu
 bytes=$(stat -c %s "$archive")
 if [ "$bytes" -gt "$limit" ]; then
     echo "expected a pack of at most $limit bytes, found $bytes: $archive" >&2

@@ -28,6 +28,30 @@ fi
 
 ./gpu run cases "$out" --date "$(date -u +%F)" "${options[@]}"
 code=$?
+
+# Which tiles are quickest for the linears of the plans that were timed, where all was right: a table for each plan, for
+# `bytec compile --tuned`. TUNE_SECONDS limits each. Without a GPU it only tries its way, with one of the pack's plans.
+if [[ " $* " == *" --device sim "* ]]; then
+    plans=(cases/linear*/sm_90a-f16.plan)
+    plans=("${plans[@]:0:1}")
+    tuning=(--device sim:sm_90a)
+else
+    plans=("$out"/models/*-BertForSequenceClassification-sm_90a-*.plan)
+    tuning=(--date "$(date -u +%F)")
+fi
+tuning+=(--kernel-cache "$out/models/kernels")
+for ((i = 0; i + 1 < ${#options[@]}; i++)); do
+    [ "${options[i]}" = --nvrtc ] && tuning+=(--nvrtc "${options[i + 1]}")
+done
+for plan in "${plans[@]}"; do
+    [ "$code" = 0 ] && [ -f "$plan" ] || continue
+    table=()
+    if [[ " $* " != *" --device sim "* ]]; then
+        table=(--table "$out/tuned-$(basename "$plan" .plan).json")
+    fi
+    timeout "${TUNE_SECONDS:-60}" ./bytec tune "$plan" "${tuning[@]}" "${table[@]}" ||
+        echo "bytec tune was stopped or failed" >&2
+done
 rm -rf "$out/models"
 
 # Another program on the same batches, for comparison; it may fail without harm. PEER_SECONDS limits it, of which

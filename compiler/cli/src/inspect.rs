@@ -222,5 +222,5 @@ fn show_program(out: &mut impl Write, program: &Program) -> io::Result<()> {
         bytes => format!("{bytes} bytes of PTX"),
     };
     writeln!(out, "  code    {machine_code}, {ptx}")?;
-    resources::planned(code).iter().try_for_each(|line| writeln!(out, "  {line}"))
+    resources::planned(program, code).iter().try_for_each(|line| writeln!(out, "  {line}"))
 }

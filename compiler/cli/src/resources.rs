@@ -1,7 +1,8 @@
 //! What GPU kernels take, as a table.
 
 use bytec_compiler::report::KernelReport;
-use bytec_plan::device::DeviceCode;
+use bytec_plan::device::{DeviceCode, FromRows};
+use bytec_plan::program::Program;
 
 /// A line of the table.
 struct Row<'a> {
@@ -46,7 +47,7 @@ fn rest(kernel: &KernelReport) -> String {
 }
 
 /// What `bytec inspect` says of the kernels of a program.
-pub(crate) fn planned(code: &DeviceCode) -> Vec<String> {
+pub(crate) fn planned(program: &Program, code: &DeviceCode) -> Vec<String> {
     let most = |module: usize, of: fn(&bytec_plan::device::Launch) -> u32| {
         let launches = code.all_launches().map(|(_, launch)| launch);
         launches.filter(|launch| launch.module as usize == module).map(of).max().unwrap_or(0)
@@ -58,7 +59,13 @@ pub(crate) fn planned(code: &DeviceCode) -> Vec<String> {
         dynamic_shared: most(i, |launch| launch.shared),
         rest: String::new(),
     });
-    table("kernels", rows)
+    let mut lines = table("kernels", rows);
+    for FromRows { step, rows, launch } in &code.by_rows {
+        let symbol = code.modules.get(launch.module as usize).map_or("", |module| &module.symbol);
+        let step = program.steps.get(*step as usize).map_or("", |step| &step.name);
+        lines.push(format!("  {step} from {rows} rows on: {symbol}"));
+    }
+    lines
 }
 
 fn table<'a>(title: &str, rows: impl Iterator<Item = Row<'a>>) -> Vec<String> {

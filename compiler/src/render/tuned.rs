@@ -8,7 +8,7 @@ use super::{RenderError, Renderer, Site, linear_wgmma};
 use crate::cost::attention::Lengths;
 use crate::cost::linear::Layer;
 use crate::nvrtc::Arch;
-use crate::tuned::{Choice, Table, choose};
+use crate::tuned::{Choice, NOTE, Table, choose};
 
 /// For each layer, by its parameters in words, what was chosen.
 pub(super) type Said = BTreeMap<String, Choice>;
@@ -67,7 +67,7 @@ impl Renderer {
         let known = known.filter(|device| device.target == target.to_string()).count();
         if known > 0 && !self.said.is_empty() {
             notes.push(format!(
-                "{target}: the tiles of {measured} of {} sorts of linears by measurement, the others by the cost model",
+                "{target}{NOTE}those of {measured} of {} sorts of linears; the others by the cost model",
                 self.said.len()
             ));
         }

@@ -47,6 +47,14 @@ impl Choice {
     }
 }
 
+/// What notes about tables begin with, after the target.
+pub(crate) const NOTE: &str = ": tiles by measurement: ";
+
+/// Whether a plan's note is about tables of what was measured.
+pub(crate) fn is_note(note: &str) -> bool {
+    note.contains(NOTE)
+}
+
 /// Chooses the tiles of a layer: by the first table that knows it on a device of this target, or else by the cost model.
 pub fn choose(tables: &[Table], arch: Arch, dtype: Float, layer: &Layer, bias: bool) -> Choice {
     let best = Tile::best(layer);
@@ -64,8 +72,8 @@ pub fn choose(tables: &[Table], arch: Arch, dtype: Float, layer: &Layer, bias: b
     for Linear { from_rows, to_rows, tile, rows, median_ns, model_ns, .. } in linears {
         if !alike.contains(tile) {
             choice.ignored.push(format!(
-                "{target}, linear {} x {}: the table's tile for {from_rows} rows ({tile}, {} stages, bands of {}) is none of \
-                 the {} that give the same bits; the cost model's is used",
+                "{target}{NOTE}linear {} x {}: the table's tile from {from_rows} rows on ({tile}, {} stages, bands of {}) is \
+                 none of the {} that give the same bits; the cost model's is used",
                 layer.n,
                 layer.k,
                 tile.stages,

@@ -10,7 +10,7 @@ use bytec_runtime::{
     Elements, Engine, EngineError, EngineOptions, PackedBatch, RunError, Sample, SessionOptions,
 };
 
-use crate::on_device::{WIDTH, batch, build, engine, open, plan, plan_after};
+use crate::on_device::{MANY, WIDTH, batch, build, engine, open, plan, plan_after};
 use crate::programs::bits;
 use crate::recorder::{Event, Launched, Recorder};
 
@@ -151,6 +151,25 @@ fn grids_count_the_batch() {
     let outputs = session.run(&outputs_of).unwrap();
     assert!(outputs.get("out").unwrap().is_empty());
     assert_eq!(driver.take(), []);
+}
+
+/// The rows that count are those of the size class, which a graph is captured for.
+#[test]
+fn many_rows_are_launched_as_the_plan_says_for_them() {
+    let (engine, driver) = engine(DType::F32);
+    for graphs in [false, true] {
+        let mut session =
+            engine.session_with(SessionOptions { graphs, ..SessionOptions::default() });
+        for (rows, block) in [(4608, 32), (4609, 64), (8, 32)] {
+            // 4,608 is a size class, and the next has 5,120 rows.
+            assert_eq!(block == 64, rows > 4608 && MANY == 5000);
+            session.run(&batch(&engine, &[rows / 2, rows - rows / 2])).unwrap();
+            let events = driver.take();
+            let launched = launches(&events);
+            let blocks: Vec<_> = launched.iter().map(|launch| launch.block).collect();
+            assert_eq!(blocks[..2], [block, 64], "{rows} rows");
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytec_plan::device::{Arg, Count, DeviceCode, Image, Launch, ModuleSpec, Of};
+use bytec_plan::device::{Arg, Count, DeviceCode, FromRows, Image, Launch, ModuleSpec, Of};
 use bytec_plan::extent::Rows;
 use bytec_plan::kernel::{IdSource, Kernel, PoolKind};
 use bytec_plan::manifest::Manifest;
@@ -93,6 +93,9 @@ pub(crate) fn plan_after(
     bytes
 }
 
+/// From how many rows on the first step of such a program is launched otherwise.
+pub(crate) const MANY: u64 = 5000;
+
 /// Makes a program one for a device: a launch for each step, each with another grid.
 fn for_device(
     program: &mut Program,
@@ -129,11 +132,14 @@ fn for_device(
         let (module, shared, overlaps) = (u32::from(i > 2), i as u32 * 16, i != 2);
         Launch { module, grid, block: 32 << i, shared, overlaps, args }
     });
+    let launches: Vec<_> = launches.collect();
+    // The first step has twice the threads from so many rows on.
+    let many = Launch { block: 64, ..launches[0].clone() };
     program.device = Some(DeviceCode {
         arch: arch.to_owned(),
-        launches: launches.collect(),
+        launches,
         modules: vec![module(copy), module("nothing".to_owned())],
-        by_rows: Vec::new(),
+        by_rows: vec![FromRows { step: 0, rows: MANY, launch: many }],
     });
 }
 

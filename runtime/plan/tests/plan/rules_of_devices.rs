@@ -1,7 +1,9 @@
 //! Each rule of device code, broken once.
 
 use bytec_plan::check::{SectionSizes, check};
-use bytec_plan::device::{Arg, Count, DeviceCode, Image, Launch, Map, ModuleSpec, Of, Span};
+use bytec_plan::device::{
+    Arg, Count, DeviceCode, FromRows, Image, Launch, Map, ModuleSpec, Of, Span,
+};
 use bytec_plan::program::{DType, Program};
 use expect_test::{Expect, expect};
 
@@ -114,6 +116,62 @@ fn every_step_has_a_launch_of_possible_size() {
         |code| code.launches[0].grid[1] = Count::Fixed(70_000),
         expect! {"launch 0 `embedded`: blocks: expected 1 to 65535, found 70000"},
     );
+}
+
+#[test]
+fn launches_by_rows_keep_the_same_rules_and_ascend() {
+    let others = |all: &[(u32, u64)]| {
+        let all = all.to_vec();
+        move |code: &mut DeviceCode| {
+            let launch = code.launches[0].clone();
+            let from = |(step, rows)| FromRows { step, rows, launch: launch.clone() };
+            code.by_rows = all.into_iter().map(from).collect();
+        }
+    };
+    breaks(
+        others(&[(1, 9), (0, 9)]),
+        expect![
+            "launch by rows 1 `embedded`: expected steps in order, and for each of them ascending rows from 1 on, found step 0 from 9 rows on"
+        ],
+    );
+    breaks(
+        others(&[(0, 9), (0, 9)]),
+        expect![
+            "launch by rows 1 `embedded`: expected steps in order, and for each of them ascending rows from 1 on, found step 0 from 9 rows on"
+        ],
+    );
+    breaks(
+        others(&[(0, 0)]),
+        expect![
+            "launch by rows 0 `embedded`: expected steps in order, and for each of them ascending rows from 1 on, found step 0 from 0 rows on"
+        ],
+    );
+    breaks(
+        others(&[(99, 1)]),
+        expect!["launch by rows 0: expected an index of steps below 9, found 99"],
+    );
+    breaks(
+        |code| {
+            others(&[(0, 9)])(code);
+            code.by_rows[0].launch.module = 1;
+        },
+        expect!["launch by rows 0 `embedded`: expected an index of modules below 1, found 1"],
+    );
+}
+
+#[test]
+fn the_launch_is_that_of_the_most_rows_which_are_there() {
+    let (program, _) = program();
+    let mut code = program.device.expect("the sample has device code");
+    let launch = |block| Launch { block, ..code.launches[0].clone() };
+    let from = |step, rows, block| FromRows { step, rows, launch: launch(block) };
+    code.by_rows = vec![from(1, 10, 32), from(1, 20, 64), from(2, 5, 96)];
+    let block = |step, rows| code.launch(step, rows).map(|launch| launch.block);
+    let found = [(0, 99), (1, 9), (1, 10), (1, 19), (1, 20), (2, 4), (2, 5), (3, 99)];
+    let found = found.map(|(step, rows)| block(step, rows).unwrap_or(0));
+    assert_eq!(found, [128, 128, 32, 32, 64, 128, 96, 128]);
+    assert_eq!(block(99, 1), None);
+    assert_eq!(code.all_launches().count(), code.launches.len() + 3);
 }
 
 #[test]
