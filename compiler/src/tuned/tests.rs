@@ -1,3 +1,5 @@
+//! Tables through their files, and what they choose.
+
 use bytec_plan::kernel::UnaryFn;
 
 use super::{FORMAT, Linear, Measured, Table, choose, shipped};
