@@ -322,7 +322,7 @@ impl Modules<'_, '_> {
             if let Some(chosen) = launches.get(&step) {
                 for &(rows, source) in chosen {
                     let index = self.new_module(source, sources, compiled, strip);
-                    ways.push((rows, steps::launch(&sources[source], index)));
+                    ways.push((rows, steps::launch(&sources[source], index, launch.overlaps)));
                 }
             } else {
                 let others = code.by_rows.iter().filter(|other| other.step == at);

@@ -6,6 +6,7 @@ use bytec_plan::program::{Operand, Step, SymbolSpec};
 
 use super::{Float, Matrix, RenderError, Renderer, Site, Source, source};
 use crate::cost::attention::Lengths;
+use crate::nvrtc::Arch;
 use crate::schedule::Schedule;
 use crate::target::Target;
 use crate::tuned::Table;
