@@ -223,7 +223,7 @@ fn json_and_programs() {
     );
     refused(
         &edit(PROGRAM, "\"layer_norm\"", "\"batch_norm\""),
-        expect! {"program 0: unknown variant `batch_norm`, expected one of `embed`, `linear`, `attention`, `rotary`, `layer_norm`, `rms_norm`, `l2_normalize`, `softmax`, `pool`, `unfold`, `concat`, `permute`, `join`, `pointwise` at line 1 column 3330"},
+        expect! {"program 0: unknown variant `batch_norm`, expected one of `embed`, `linear`, `linear_layer_norm`, `attention`, `rotary`, `layer_norm`, `rms_norm`, `l2_normalize`, `softmax`, `pool`, `unfold`, `concat`, `permute`, `join`, `pointwise` at line 1 column 3330"},
     );
     refused(
         &edit(PROGRAM, "\"symbols\":[", "\"symbols\":[["),
