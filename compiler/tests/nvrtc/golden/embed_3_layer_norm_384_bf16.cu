@@ -90,6 +90,36 @@ __device__ __forceinline__ void store(T* p, const float (&x)[kCount]) {
     for (int i = 0; i < kCount; ++i) { v.at[i] = from_float<T>(x[i]); }
     *reinterpret_cast<Vector<T, kCount>*>(p) = v;
 }
+// How a launch overlaps with the one before it on the stream (programmatic dependent launch, from sm_90 on).
+//
+// A launch may begin as soon as all blocks of the one before have said so or ended. What that one and those before it
+// write is there, and may be overwritten, only behind the wait: it ends when the launch before has ended and all that
+// it wrote is visible. Every thread of every kernel waits, so no launch ends before those ahead of it. Before the wait
+// come barriers in shared memory, the batch's tables, which were uploaded before the first launch began, and weights,
+// which nobody writes.
+//
+// Pointers to what steps write are not __restrict__ where they are read: the compiler takes that for a promise that
+// nothing changes while the kernel runs, moves reads before the wait, and reads through a cache that the wait does not
+// clear. For architectures before sm_90 this is empty.
+
+// Lets the next launch begin: it waits in its turn, so the earlier the better.
+__device__ __forceinline__ void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+__device__ __forceinline__ void wait_for_launches_before() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// For kernels that have nothing to do before.
+__device__ __forceinline__ void overlap_launches() {
+    let_next_begin();
+    wait_for_launches_before();
+}
 // Reductions over the threads of a row, in a tree that depends on their number alone.
 //
 // A row's threads are one warp, or a whole block of several warps. Every thread gets the same bits: a butterfly adds
@@ -180,14 +210,14 @@ struct Row {
     }
 
     template <class T>
-    __device__ __forceinline__ void read(const T* __restrict__ row) {
+    __device__ __forceinline__ void read(const T* row) {
         each_vector([&](float(&v)[kVec], int column) { load(row + column, v); },
                     [&](float& v, int column) { v = to_float(row[column]); });
     }
 
     // Adds another row's numbers to these.
     template <class T>
-    __device__ __forceinline__ void add(const T* __restrict__ row) {
+    __device__ __forceinline__ void add(const T* row) {
         each_vector(
             [&](float(&v)[kVec], int column) {
                 float y[kVec];
@@ -268,6 +298,7 @@ embed_3_layer_norm_384_bf16(Element* __restrict__ out,
     const Element* __restrict__ gamma, const Element* __restrict__ beta,
     const int* __restrict__ positions,
     const int* __restrict__ rows) {
+    overlap_launches();
     const int row = blockIdx.x * kRowsPerBlock + threadIdx.x / kThreads;
     if (row >= *rows) { return; }
     Row<kWidth, kVec, kThreads> values;
