@@ -95,7 +95,9 @@ impl Case {
             .enumerate()
             .map(|(nth, operand)| match (operand, &self.kernel) {
                 (Operand::Rows(_, _, matrix) | Operand::Keys(_, _, matrix), _) => *matrix,
-                (_, Kernel::Linear { k, .. }) if nth == 1 => Matrix::dense(*k),
+                (_, Kernel::Linear { k, .. } | Kernel::LinearLayerNorm { k, .. }) if nth == 1 => {
+                    Matrix::dense(*k)
+                }
                 _ => Matrix::dense(self.width as u32),
             })
             .collect();
@@ -204,6 +206,28 @@ fn linear(name: &'static str, dtype: Float, n: usize, k: usize, inputs: Inputs) 
     let operands =
         vec![Operand::Rows(x, k, matrix), Operand::Weight(weights), Operand::Weight(bias)];
     Case::new(name, dtype, kernel, operands, n, lengths)
+}
+
+/// A linear with its norm, whose rows lie in several blocks, the last of which has fewer columns.
+fn linear_norm(name: &'static str, dtype: Float, n: usize, k: usize, inputs: Inputs) -> Case {
+    let kernel = Kernel::LinearLayerNorm { n: n as u32, k: k as u32, bias: true, eps: 1e-5 };
+    // Several tiles of 128 rows, each with places of its own for what blocks send each other.
+    let lengths = if inputs == Usual { vec![33, 1, 39] } else { vec![650] };
+    let rows: usize = lengths.iter().sum();
+    let mut residual = numbers(rows * n, 5, 1.0);
+    if inputs == Special {
+        inputs::shift_rows(&mut residual, n);
+    }
+    let matrix = Matrix { column: k as u64, stride: 3 * k as u64 };
+    let operands = vec![
+        Operand::Rows(numbers(rows * k, 1, 1.0), k, matrix),
+        Operand::Weight(numbers(n * k, 2, (k as f64).sqrt().recip())),
+        weight(n, 3),
+        Operand::Rows(residual, n, Matrix::dense(n as u32)),
+        weight(n, 6),
+        weight(n, 7),
+    ];
+    Case { arch: Arch::SM_90A, ..Case::new(name, dtype, kernel, operands, n, lengths) }
 }
 
 fn attention(name: &'static str, dtype: Float, head_size: usize, inputs: Inputs) -> Case {
@@ -350,6 +374,7 @@ pub(crate) fn all() -> Vec<[Case; 2]> {
                 ..linear("linear f16, wgmma by turns", f16, 136, 264, inputs)
             },
             Case { arch: Arch::SM_90A, ..attention("attention f16, wgmma", f16, 48, inputs) },
+            linear_norm("linear and norm f16, wgmma", f16, 312, 72, inputs),
         ]
     };
     of(Usual).into_iter().zip(of(Special)).map(|(usual, special)| [usual, special]).collect()

@@ -46,6 +46,7 @@ impl Near {
 pub(crate) fn oracle(case: &Case) -> Vec<Near> {
     let numbers = match &case.kernel {
         Kernel::Linear { k, .. } => linear(case, *k as usize),
+        Kernel::LinearLayerNorm { k, eps, .. } => linear_layer_norm(case, *k as usize, *eps),
         Kernel::Attention { head_size, scale, .. } => {
             attention(case, *head_size as usize, f64::from(*scale))
         }
@@ -78,8 +79,8 @@ pub(crate) fn gelu(x: Near) -> Near {
     Near { value: f(x.value), error: 1.1 * slope * x.error + 4.0 * U * x.value.abs() }
 }
 
-/// The bias, and GELU.
-fn linear(case: &Case, k: usize) -> Vec<Near> {
+/// The products and the bias.
+fn products(case: &Case, k: usize) -> Vec<Near> {
     let [x, weight, bias] = [0, 1, 2].map(|nth| case.operands[nth].data());
     let mut out = Vec::new();
     for row in x.chunks_exact(k) {
@@ -87,10 +88,27 @@ fn linear(case: &Case, k: usize) -> Vec<Near> {
             let products = row.iter().zip(weights).map(|(x, w)| x * w);
             let (sum, sizes) = products.fold((*bias, bias.abs()), |(s, a), p| (s + p, a + p.abs()));
             let terms = row.iter().zip(weights).filter(|(x, w)| **x * **w != 0.0).count() + 1;
-            out.push(gelu(Near { value: sum, error: terms as f64 * U * sizes }));
+            out.push(Near { value: sum, error: terms as f64 * U * sizes });
         }
     }
     out
+}
+
+/// The bias, and GELU.
+fn linear(case: &Case, k: usize) -> Vec<Near> {
+    products(case, k).into_iter().map(gelu).collect()
+}
+
+/// The bias, the residual, and the norm.
+fn linear_layer_norm(case: &Case, k: usize, eps: f32) -> Vec<Near> {
+    let [residual, gamma, beta] = [3, 4, 5].map(|nth| case.operands[nth].data());
+    let sums = products(case, k).into_iter().zip(residual).map(|(near, residual)| {
+        let value = near.value + residual;
+        // The norm takes two units of a number's size as its error.
+        (value, near.error / (2.0 * U) + value.abs())
+    });
+    let rows: Vec<_> = sums.collect();
+    rows.chunks_exact(case.width).flat_map(|row| layer_norm(row, gamma, beta, eps)).collect()
 }
 
 fn attention(case: &Case, size: usize, scale: f64) -> Vec<Near> {
