@@ -11,7 +11,8 @@ ones. Ways:
     candle            alone      candle-transformers' BERT, one sample after the other
     onnxruntime       padded     the same weights in a graph of its own fused operators for BERT
                       alone      the same, one sample after the other
-    bytec             packed     `bytec bench`; its samples have other ids, on which no time depends
+    bytec f32, bf16   packed     `bytec bench`; its samples have other ids, on which no time depends; bf16 is a plan compiled
+                                 for cpu:bf16
 
 Each way's embeddings of a few samples of every cell are held against torch's in f32, one sample after the other; a way that
 is off is named and not timed. Ways take turns, round by round; a round of a way runs all its batches in turn for some
@@ -45,13 +46,15 @@ from transformers import BertConfig, BertModel
 TOLERANCE = {"f32": 1e-4, "bf16": 4e-2}
 LENGTHS = {"short": (5, 30), "uniform": (8, 256), "long": (200, 512)}
 SIZES = [1, 8, 64]
+# MiniLM's cells have a batch of 16 too where lengths are uniform.
+MIDDLE = 16
 THREADS = [1, 2]
 # Samples of a cell: few batches of many, or many of few, so that a batch of one is not one length.
 SAMPLES = 16
 # Samples of a cell whose embeddings are compared.
 COMPARED = 4
 # Ways that are measured, for the estimate of how long it takes: bf16 counts as f32.
-WAYS = 9
+WAYS = 10
 
 
 def lengths(kind, size, longest):
@@ -214,11 +217,13 @@ class Onnx:
 
 
 class Bytec:
-    """The program, with a plan of the same folder."""
+    """The program, with plans of the same folder."""
 
     def __init__(self, program, folder, work):
-        self.program, self.work, self.plan = program, work, work / "cpu.plan"
-        self.call("compile", folder, "-o", self.plan, "--pooling", "mean", "--normalize", "true")
+        self.program, self.work, self.plans = program, work, {}
+        for dtype, target in (("f32", "cpu"), ("bf16", "cpu:bf16")):
+            self.plans[dtype] = plan = work / f"{dtype}.plan"
+            self.call("compile", folder, "-o", plan, "--target", target, "--pooling", "mean", "--normalize", "true")
 
     def call(self, *arguments):
         done = subprocess.run([self.program, *map(str, arguments)], capture_output=True, text=True)
@@ -226,18 +231,18 @@ class Bytec:
             raise RuntimeError(f"bytec {arguments[0]}: {done.stderr.strip()}")
         return done.stdout
 
-    def embeddings(self, batch):
+    def embeddings(self, batch, dtype):
         inputs, outputs = self.work / "inputs.safetensors", self.work / "outputs.safetensors"
         save_file({f"{i}.input_ids": numpy.array(sample) for i, sample in enumerate(batch)}, inputs)
-        self.call("run", self.plan, "--inputs", inputs, "-o", outputs)
+        self.call("run", self.plans[dtype], "--inputs", inputs, "-o", outputs)
         found = load_file(outputs)
         return numpy.stack([found[f"{i}.embedding"] for i in range(len(batch))])
 
-    def seconds_per_token(self, sizes, size, threads, seconds):
+    def seconds_per_token(self, dtype, sizes, size, threads, seconds):
         listed = self.work / "lengths.txt"
         listed.write_text("".join(f"{length}\n" for length in sizes))
         said = self.call(
-            "bench", self.plan, "--lengths", f"file:{listed}", "--batch", size, "--threads", threads,
+            "bench", self.plans[dtype], "--lengths", f"file:{listed}", "--batch", size, "--threads", threads,
             "--duration", seconds, "--runs", 1, "--json",
         )
         [row] = json.loads(said)["rows"]
@@ -372,14 +377,16 @@ def measure(cell, peers, args):
         flat = lambda batches: [sample for batch in batches for sample in batch]
         way("candle alone", "f32", lambda batch: lambda: candle.embeddings(batch, cell.threads),
             lambda batches, seconds: candle.seconds_per_token(flat(batches), cell.threads, seconds))
-    way("bytec f32", "f32", lambda batch: lambda: own.embeddings(batch),
-        lambda batches, seconds: own.seconds_per_token(
-            [len(sample) for batch in batches for sample in batch], len(batches[0]), cell.threads, seconds))
+    for dtype in ("f32", "bf16"):
+        way(f"bytec {dtype}", dtype, lambda batch, dtype=dtype: lambda: own.embeddings(batch, dtype),
+            lambda batches, seconds, dtype=dtype: own.seconds_per_token(
+                dtype, [len(sample) for batch in batches for sample in batch], len(batches[0]), cell.threads, seconds))
     rounds = rounds_of(turn, args)
     for _ in range(rounds):
         for found in ways.values():
             found["seconds_per_token"].append(found["clock"](cell.batches, args.seconds))
-    own = ways.get("bytec f32", {}).get("seconds_per_token", [])
+    # Each peer beside bytec in its own type.
+    own = {dtype: ways.get(f"bytec {dtype}", {}).get("seconds_per_token", []) for dtype in ("f32", "bf16")}
     padded = sum(len(batch) * max(map(len, batch)) for batch in cell.batches)
     record = {
         "model": cell.model, "threads": cell.threads, "lengths": cell.kind, "samples": cell.size,
@@ -387,11 +394,12 @@ def measure(cell, peers, args):
     }
     for name, found in ways.items():
         times = found["seconds_per_token"]
+        ours = own["bf16" if "bf16" in name else "f32"]
         record["ways"][name] = {
             "tokens_per_s": 1 / statistics.median(times),
             "ms_per_batch": statistics.median(times) * record["tokens_per_batch"] * 1e3,
             "error": found["error"],
-            "bytec_is_faster_by": statistics.median(theirs / ours for theirs, ours in zip(times, own)) if own else None,
+            "bytec_is_faster_by": statistics.median(their / our for their, our in zip(times, ours)) if ours else None,
             "rounds": times,
         }
     return record, wrong
@@ -470,7 +478,10 @@ def main():
     cells, wrong, versions = [], [], {"torch": torch.__version__, "bytec": ""}
     with torch.inference_mode():
         for name in ["tiny"] if args.dry_run else ["minilm", "bert_base"]:
-            every = [Cell(name, threads, kind, size) for threads in THREADS for kind in LENGTHS for size in SIZES]
+            every = [
+                Cell(name, threads, kind, size) for threads in THREADS for kind in LENGTHS
+                for size in SIZES + [MIDDLE] * (name != "bert_base" and kind == "uniform")
+            ]
             wanted = [cell for cell in every if re.search(args.only, str(cell))]
             if not wanted:
                 continue

@@ -27,16 +27,16 @@ fn an_error_in_a_template_names_its_line() {
     let Some(message) = message(&source) else { return };
     expect![[r#"
         layer_norm_residual_8_f16 does not compile for sm_80
-          templates/kernels/layer_norm.cu.tera:36: error: identifier "residue" is undefined
+          templates/kernels/layer_norm.cu.tera:38: error: identifier "residue" is undefined
                 values.add(residue + (size_t)row * kResidualStride);
                            ^
-          templates/kernels/layer_norm.cu.tera:36: error: no instance of function template "Row<kWidth, kVec, kThreads>::add [with kWidth=8, kVec=8, kThreads=32]" matches the argument list
+          templates/kernels/layer_norm.cu.tera:38: error: no instance of function template "Row<kWidth, kVec, kThreads>::add [with kWidth=8, kVec=8, kThreads=32]" matches the argument list
                       argument types are: (<error-type>)
                       object type is: Row<8, 8, 32>
                 values.add(residue + (size_t)row * kResidualStride);
                        ^
-          /layer_norm_residual_8_f16.cu(191): note #3327-D: candidate function template "Row<kWidth, kVec, kThreads>::add [with kWidth=8, kVec=8, kThreads=32]" failed deduction
-                __device__ __forceinline__ void add(const T* __restrict__ row) {
+          /layer_norm_residual_8_f16.cu(221): note #3327-D: candidate function template "Row<kWidth, kVec, kThreads>::add [with kWidth=8, kVec=8, kThreads=32]" failed deduction
+                __device__ __forceinline__ void add(const T* row) {
                                                 ^"#]].assert_eq(&message);
 }
 
@@ -67,7 +67,7 @@ fn warnings_come_with_their_line() {
     let defects = compiled.defects();
     assert_eq!(defects.len(), 1, "{defects:?}");
     expect![[r#"
-        templates/kernels/layer_norm.cu.tera:39: warning: variable "unused" was declared but never referenced
+        templates/kernels/layer_norm.cu.tera:41: warning: variable "unused" was declared but never referenced
               int unused; values.write(out + (size_t)row * kOutStride);
                   ^"#]].assert_eq(&defects[0]);
 }
