@@ -4,6 +4,7 @@
 
 mod archives;
 mod bad_inputs;
+mod benchmarks;
 mod boundaries;
 mod cli;
 mod determinism;

@@ -38,6 +38,6 @@ pub use batch::PackedBatch;
 pub use cpu::isa::Isa;
 pub use engine::{Device, Engine, EngineOptions};
 pub use error::{BatchError, EngineError, RunError, SampleFault};
-pub use observe::StepOutput;
+pub use observe::{StepOutput, ThreadSpan};
 pub use sample::{Elements, Sample};
 pub use session::{Output, Outputs, Session, SessionOptions};

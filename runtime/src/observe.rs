@@ -1,11 +1,24 @@
 //! A look at what each step of a run gives, for finding the step that goes wrong.
 
+use std::time::Instant;
+
 use bytec_plan::program::{Buffer, Program, Step};
 
 use crate::batch::PackedBatch;
 
 /// What is called with each step's result.
 pub(crate) type Observer<'o> = &'o mut (dyn FnMut(StepOutput<'_>) + Send);
+
+/// A time in which a thread of the processor worked on a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadSpan {
+    /// The thread's place among those of the engine.
+    pub thread: usize,
+    /// When it took up its first task.
+    pub begun: Instant,
+    /// When it found no more.
+    pub ended: Instant,
+}
 
 /// What a step has just given, for all samples. See [`Session::run_observed`](crate::Session::run_observed).
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +27,7 @@ pub struct StepOutput<'a> {
     batch: &'a PackedBatch,
     index: usize,
     values: &'a [f32],
+    threads: &'a [ThreadSpan],
 }
 
 impl<'a> StepOutput<'a> {
@@ -23,8 +37,9 @@ impl<'a> StepOutput<'a> {
         batch: &'a PackedBatch,
         index: usize,
         values: &'a [f32],
+        threads: &'a [ThreadSpan],
     ) -> StepOutput<'a> {
-        StepOutput { program, batch, index, values }
+        StepOutput { program, batch, index, values, threads }
     }
 
     /// The step's place among [`Program::steps`].
@@ -40,6 +55,11 @@ impl<'a> StepOutput<'a> {
     /// The value that the step gave; its width is the elements of a row.
     pub fn value(&self) -> &'a Buffer {
         &self.program.buffers[self.step().output as usize]
+    }
+
+    /// When which thread worked on the step; nothing of steps on a device.
+    pub fn threads(&self) -> &'a [ThreadSpan] {
+        self.threads
     }
 
     /// How many samples.

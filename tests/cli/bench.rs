@@ -136,6 +136,18 @@ fn the_trace_is_one_that_perfetto_reads() {
     assert_eq!(steps.iter().map(|step| &step["name"]).collect::<Vec<_>>(), expected);
     assert!(steps.windows(2).all(|pair| end(pair[0]) <= pair[1]["ts"].as_f64().unwrap() + 1e-3));
     assert!(end(steps[steps.len() - 1]) <= end(of("run")) + 1e-3);
+    // What the threads did lies within the step that they did it for.
+    let first = events.iter().find(|event| event["args"]["name"] == "thread 0").expect("a track");
+    for step in steps {
+        let worked = events.iter().filter(|event| {
+            event["name"] == step["name"] && event["tid"].as_u64() >= first["tid"].as_u64()
+        });
+        let within = |event: &Value| {
+            event["ts"].as_f64().unwrap() >= step["ts"].as_f64().unwrap() - 1e-3
+                && end(event) <= end(step) + 1e-3
+        };
+        assert!(worked.clone().count() > 0 && worked.clone().all(within), "{step}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 """Measures bytec on the CPU beside PyTorch and ONNX Runtime: the same weights, the same lengths, outputs compared first.
 
     python cpu.py --bytec target/release/bytec --candle candle-peer --minilm .cache/all-MiniLM-L6-v2 --work target/peers
-                  --out docs/benchmarks [--rounds N] [--seconds S] [--cell-seconds S] [--only REGEX] [--commit ID] [--dry-run]
+                  --out docs/benchmarks --readme README.md [--rounds N] [--seconds S] [--cell-seconds S] [--only REGEX] [--commit ID] [--dry-run]
 
 Models give a sentence embedding: the mean of the last rows, normalised. MiniLM has its own weights, BERT-base random
 ones. Ways:
@@ -446,6 +446,39 @@ def page(record):
     return "\n".join(lines) + "\n"
 
 
+# The README's heading above what it quotes, up to the next heading.
+QUOTED = "### Beside others on a CPU"
+
+
+def quoted(record, readme):
+    """The README with the record's cells of most threads, each peer beside bytec in its own type."""
+    columns = ["torch f32 packed", "torch f32 padded", "onnxruntime alone", "candle alone", "torch bf16 packed", "torch bf16 padded"]
+    about = record["machine"]
+    lines = [f"Tokens/s of bytec, and how many times as long the others take for the same batches, on {max(THREADS)} threads:",
+             f"{about['processor']}, {record['date']}. Made by `tests/peers/run.sh`; all rows and versions are in `docs/benchmarks/cpu.md`.", "",
+             "| model | lengths | samples | bytec f32 | bytec bf16 | " + " | ".join(columns) + " |",
+             "|---|---|---:|---:|---:|" + "---:|" * len(columns)]
+    for cell in record["cells"]:
+        if cell["threads"] != max(THREADS):
+            continue
+        low, high = LENGTHS[cell["lengths"]]
+        ways = cell["ways"]
+        row = [cell["model"], f"{low} to {high}", cell["samples"]]
+        row += [f"{ways[own]['tokens_per_s']:.0f}" if own in ways else "" for own in ("bytec f32", "bytec bf16")]
+        row += [f"{ways[name]['bytec_is_faster_by']:.2f}x" if name in ways else "" for name in columns]
+        lines.append("| " + " | ".join(map(str, row)) + " |")
+    before, after = readme.split(f"{QUOTED}\n", 1)
+    after = after[re.search(r"^#", after, re.MULTILINE).start() :]
+    return f"{before}{QUOTED}\n\n" + "\n".join(lines) + f"\n\n{after}"
+
+
+def replace(path, content):
+    """Writes a file whole or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(content)
+    new.rename(path)
+
+
 def processor():
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -459,6 +492,7 @@ def main():
     parser.add_argument("--minilm", type=pathlib.Path)
     parser.add_argument("--work", required=True, type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--readme", type=pathlib.Path, help="where the newest record is quoted, if it is whole")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--cell-seconds", type=float, default=40.0, help="how long a cell may be timed; one round at least")
@@ -469,8 +503,8 @@ def main():
     args = parser.parse_args()
     if args.dry_run:
         args.rounds, args.seconds, args.out = 2, 0.0, None
-    elif not (args.out and args.minilm):
-        parser.error("expected --out and --minilm, or --dry-run")
+    elif not (args.out and args.minilm and args.readme):
+        parser.error("expected --out, --minilm and --readme, or --dry-run")
     left_out = [] if args.candle else ["candle: not measured, since --candle names no program"]
     # The version that tests/peers/candle names.
     manifest = pathlib.Path(__file__).with_name("candle") / "Cargo.toml"
@@ -524,10 +558,10 @@ def main():
         print("A dry run writes no record.")
     else:
         args.out.mkdir(parents=True, exist_ok=True)
-        for file, content in (("cpu.json", json.dumps(record, indent=1) + "\n"), ("cpu.md", text)):
-            new = args.out / f"{file}.new"
-            new.write_text(content)
-            new.rename(args.out / file)
+        replace(args.out / "cpu.json", json.dumps(record, indent=1) + "\n")
+        replace(args.out / "cpu.md", text)
+        if not args.only:
+            replace(args.readme, quoted(record, args.readme.read_text()))
     sys.exit(1 if wrong else 0)
 
 

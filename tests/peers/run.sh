@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures bytec on this machine's CPU beside PyTorch, ONNX Runtime and candle, and writes docs/benchmarks/cpu.md and cpu.json;
-# cpu.py beside this says what is measured. Run it on a machine that does nothing else.
+# Measures bytec on this machine's CPU beside PyTorch, ONNX Runtime and candle, and writes docs/benchmarks/cpu.md and cpu.json,
+# which the README quotes; cpu.py beside this says what is measured. Run it on a machine that does nothing else.
 #
 #   tests/peers/run.sh [--venv FOLDER] [OPTION..]      --dry-run   --rounds N   --seconds S   --cell-seconds S   --only REGEX
 #
@@ -44,4 +44,4 @@ minilm=$(examples/fetch_minilm.sh) || exit 2
 # Nothing more is fetched.
 export HF_HUB_OFFLINE=1 CUDA_VISIBLE_DEVICES=
 exec "$venv/bin/python" tests/peers/cpu.py --bytec "$program" --candle "$candle" --minilm "$minilm" --work "$target/peers" \
-    --out docs/benchmarks --commit "$commit" "$@"
+    --out docs/benchmarks --readme README.md --commit "$commit" "$@"

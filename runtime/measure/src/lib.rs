@@ -26,5 +26,5 @@ pub mod spread;
 mod timed;
 pub mod work;
 
-pub use meter::{Meter, MeterError, RunTime, StepTime};
+pub use meter::{Meter, MeterError, RunTime, StepTime, ThreadTime};
 pub use timed::{LaunchTime, Timed, Times};

@@ -31,6 +31,19 @@ pub struct StepTime {
     pub time: Duration,
 }
 
+/// A time in which a thread of the processor worked on a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadTime {
+    /// The step's place among the program's steps.
+    pub index: usize,
+    /// The thread's place among those of the engine.
+    pub thread: usize,
+    /// When it began, from the beginning of the run.
+    pub begin: Duration,
+    /// How long it took.
+    pub time: Duration,
+}
+
 /// A run, step by step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunTime {
@@ -38,6 +51,8 @@ pub struct RunTime {
     pub all: Duration,
     /// Each step that had rows, in order.
     pub steps: Vec<StepTime>,
+    /// What each thread of the processor did; nothing of a device's.
+    pub threads: Vec<ThreadTime>,
 }
 
 /// A run could not be timed.
@@ -98,14 +113,20 @@ impl Meter {
         let session = single.as_mut().unwrap_or(session);
         let begun = Instant::now();
         let Some(timed) = timed else {
-            let mut steps = Vec::new();
+            let (mut steps, mut threads) = (Vec::new(), Vec::new());
             let mut last = Duration::ZERO;
             session.run_observed(batch, &mut |step| {
                 let now = begun.elapsed();
                 steps.push(StepTime { index: step.index(), begin: last, time: now - last });
+                threads.extend(step.threads().iter().map(|span| ThreadTime {
+                    index: step.index(),
+                    thread: span.thread,
+                    begin: span.begun - begun,
+                    time: span.ended - span.begun,
+                }));
                 last = now;
             })?;
-            return Ok(RunTime { all: begun.elapsed(), steps });
+            return Ok(RunTime { all: begun.elapsed(), steps, threads });
         };
         let times = timed.time(|| session.run(batch).map(|_| ()).map_err(MeterError::from))?;
         let all = begun.elapsed();
@@ -116,7 +137,7 @@ impl Meter {
             begin: launch.begin,
             time: launch.time,
         });
-        Ok(RunTime { all, steps: steps.collect() })
+        Ok(RunTime { all, steps: steps.collect(), threads: Vec::new() })
     }
 }
 

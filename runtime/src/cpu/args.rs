@@ -7,15 +7,18 @@ use bytec_plan::program::{DType, Operand, Program, Step, WeightSpec};
 
 use super::isa::Isa;
 use super::matrix::Matrix;
-use super::threads::Threads;
+use super::threads::{Scratchpad, Threads};
 use crate::arena::{Line, Others, floats_mut};
 use crate::batch::{Offsets, PackedBatch};
 use crate::bytes::WeightBytes;
+use crate::observe::ThreadSpan;
 
 /// Memory of one thread, for numbers that don't outlive a task.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     lines: Vec<Line>,
+    /// Of a run that is observed, since they were last taken.
+    spans: Option<Vec<ThreadSpan>>,
 }
 
 impl Scratch {
@@ -24,9 +27,20 @@ impl Scratch {
         crate::arena::grow(&mut self.lines, numbers)
     }
 
+    /// Notes from now on when its thread works, or no longer.
+    pub(crate) fn observe(&mut self, observed: bool) {
+        self.spans = observed.then(Vec::new);
+    }
+
     /// All of it.
     pub(crate) fn numbers(&mut self) -> &mut [f32] {
         floats_mut(&mut self.lines)
+    }
+}
+
+impl Scratchpad for Scratch {
+    fn spans(&mut self) -> Option<&mut Vec<ThreadSpan>> {
+        self.spans.as_mut()
     }
 }
 

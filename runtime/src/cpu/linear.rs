@@ -13,7 +13,7 @@ use super::gemm::{self, Left, MOST_ROWS, PANEL};
 use super::isa::{Body, Isa, Simd};
 use super::math;
 use super::matrix::Matrix;
-use super::threads::{Bands, Block, Cut, Threads};
+use super::threads::{Bands, Block, Cut, Scratchpad, Threads};
 use crate::float::f32_to_bf16;
 
 /// The numbers of a linear layer.
@@ -60,7 +60,7 @@ impl Panels<'_> {
 ///
 /// # Panics
 /// If a slice does not have the size that the others ask for.
-pub fn linear<S: AsMut<[f32]> + Send>(
+pub fn linear<S: AsMut<[f32]> + Scratchpad>(
     isa: Isa,
     threads: &Threads,
     scratch: &mut [S],

@@ -6,9 +6,24 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use rayon::ThreadPool;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+
+use crate::observe::ThreadSpan;
+
+/// What a thread keeps from one of its tasks to the next.
+pub trait Scratchpad: Send {
+    /// Where spans of work are noted; `None` where nobody asks, and then no clock is read.
+    fn spans(&mut self) -> Option<&mut Vec<ThreadSpan>> {
+        None
+    }
+}
+
+impl Scratchpad for () {}
+impl Scratchpad for Vec<f32> {}
+impl<const N: usize> Scratchpad for [f32; N] {}
 
 /// A fixed number of threads.
 #[derive(Debug)]
@@ -52,16 +67,28 @@ impl Threads {
 
     /// Calls `f` once for each task in `0..tasks`. A thread keeps one of `scratch` for all tasks that it takes; with
     /// fewer scratches than threads, fewer threads work.
-    fn each<S: Send>(&self, scratch: &mut [S], tasks: usize, f: impl Fn(&mut S, usize) + Sync) {
+    fn each<S: Scratchpad>(
+        &self,
+        scratch: &mut [S],
+        tasks: usize,
+        f: impl Fn(&mut S, usize) + Sync,
+    ) {
         let workers = self.count.min(tasks).min(scratch.len());
         let next = AtomicUsize::new(0);
         let work = |scratch: &mut S| {
+            let begun = scratch.spans().is_some().then(Instant::now);
             loop {
                 let task = next.fetch_add(1, Ordering::Relaxed);
                 if task >= tasks {
                     break;
                 }
                 f(scratch, task);
+            }
+            if let (Some(begun), Some(spans)) = (begun, scratch.spans()) {
+                // A single thread is the caller's own, be it one of another pool's.
+                let own = self.pool.as_ref().and_then(ThreadPool::current_thread_index);
+                let thread = own.unwrap_or(0);
+                spans.push(ThreadSpan { thread, begun, ended: Instant::now() });
             }
         };
         match &self.pool {
@@ -80,7 +107,7 @@ impl Threads {
     ///
     /// # Panics
     /// If the bands' rows do not lie in `out`, or `bands` is not ascending.
-    pub(crate) fn blocks<S: Send>(
+    pub(crate) fn blocks<S: Scratchpad>(
         &self,
         scratch: &mut [S],
         out: &mut [f32],

@@ -2,7 +2,8 @@
 
 use bytec_plan::program::Program;
 
-use super::{Args, Scratch, isa::Isa, room, run, threads::Threads};
+use super::threads::{Scratchpad, Threads};
+use super::{Args, Scratch, isa::Isa, room, run};
 use crate::arena::Arena;
 use crate::batch::PackedBatch;
 use crate::bytes::WeightBytes;
@@ -65,6 +66,10 @@ impl CpuWork {
         mut observe: Option<Observer<'_>>,
     ) {
         let Processor { threads, isa } = processor;
+        for scratch in &mut self.scratch {
+            scratch.observe(observe.is_some());
+        }
+        let mut spans = Vec::new();
         threads.enter(|| {
             for (index, step) in program.steps.iter().enumerate() {
                 let buffer = &program.buffers[step.output as usize];
@@ -92,7 +97,14 @@ impl CpuWork {
                 run(&step.kernel, args);
                 if let Some(observe) = &mut observe {
                     let values = self.arena.slot(buffer.slot as usize);
-                    observe(StepOutput::new(program, batch, index, values));
+                    spans.clear();
+                    spans.extend(
+                        self.scratch
+                            .iter_mut()
+                            .filter_map(Scratchpad::spans)
+                            .flat_map(std::mem::take),
+                    );
+                    observe(StepOutput::new(program, batch, index, values, &spans));
                 }
             }
         });

@@ -69,7 +69,7 @@ impl<'o> Window<'o> {
     ) -> Result<(), DriverError> {
         let wide = floats_mut(&mut self.wide);
         download(on, from, (program.dtype, bytes), wide, &mut self.halves)?;
-        (self.observe)(StepOutput::new(program, batch, index, floats(&self.wide)));
+        (self.observe)(StepOutput::new(program, batch, index, floats(&self.wide), &[]));
         Ok(())
     }
 }

@@ -28,7 +28,7 @@ CPU a loop of fused multiply-adds; for steps that move more than they compute a 
 kernel and step, and how near it comes to what these ceilings allow.
 
 --plot writes an SVG of tokens/s over the tokens of a batch. --trace writes one run for ui.perfetto.dev: a track for the
-host, and one for the steps as the device ran them.
+host, one for the steps as the device ran them, and on the CPU one for each thread.
 
 On --device sim nothing is timed: the run of one batch is counted.")]
 pub(crate) struct BenchArgs {

@@ -45,6 +45,8 @@ const PROCESS: u32 = 1;
 const HOST: u32 = 1;
 /// The steps: one after the other on the processor, the launches of a stream on a device.
 const STEPS: u32 = 2;
+/// The first of the processor's threads; the others follow. What lies between two of its spans, it waited.
+const THREADS: u32 = 3;
 
 /// Makes a batch again, runs it, and writes what happened when.
 pub(super) fn write(
@@ -85,6 +87,17 @@ pub(super) fn write(
         });
         let when = (made + step.begin, step.time);
         events.push(span(STEPS, &spec.name, spec.kernel.name(), when, about));
+    }
+    if engine.driver().is_none() {
+        for (thread, tid) in (0..engine.threads()).zip(THREADS..) {
+            events.push(named("thread_name", tid, &format!("thread {thread}")));
+        }
+    }
+    for worked in run.threads {
+        let spec = &program.steps[worked.index];
+        let when = (made + worked.begin, worked.time);
+        let tid = THREADS + u32::try_from(worked.thread).unwrap_or(u32::MAX - THREADS);
+        events.push(span(tid, &spec.name, spec.kernel.name(), when, json!({})));
     }
     let clock = if engine.driver().is_none() {
         "one clock"
