@@ -74,8 +74,6 @@ struct Batch {
 pub(crate) struct Bench {
     /// What the table calls it.
     pub(crate) name: &'static str,
-    /// The architecture that it is compiled for.
-    pub(crate) arch: String,
     /// The unmutated PTX.
     pub(crate) ptx: String,
     /// Whether launches of it may overlap.
@@ -109,7 +107,6 @@ impl Bench {
         });
         let mut bench = Self {
             name: usual.name,
-            arch: usual.arch.to_string(),
             ptx,
             overlaps: usual.arch.capability() >= 90,
             source,
@@ -157,9 +154,9 @@ impl Bench {
         let source = case.source()?;
         let compiled = nvrtc.compile(&[(&source, case.arch)], None, &|_| {})?;
         let ptx = compiled.into_iter().next().context("one kernel compiles to one text")?.ptx;
-        let (name, arch) = (case.name, case.arch.to_string());
+        let name = case.name;
         let batches = vec![Batch { case, tail: true, numbers: Vec::new(), outcome: None }];
-        let bench = Self { name, arch, ptx, overlaps: true, source, batches };
+        let bench = Self { name, ptx, overlaps: true, source, batches };
         match bench.check_of(&bench.ptx) {
             None => Ok(bench),
             Some(check) => bail!("{}: {check}", bench.source.symbol),
@@ -225,11 +222,12 @@ impl Bench {
         if !same_bits {
             return Verdict::Killed(BITS);
         }
+        let (cuda, own) = (self.cuda(mutant.line), self.ptx.lines().nth(mutant.line - 1));
         Verdict::Survived(if self.executed(mutant.line) == 0 {
             Reason::NotReached
         } else if self.equivalent(mutant) {
             Reason::Equivalent
-        } else if let Some(reason) = reasons::explained(self.cuda(mutant.line), mutant) {
+        } else if let Some(reason) = reasons::explained(cuda, own.unwrap_or_default(), mutant) {
             Reason::Explained(reason)
         } else {
             Reason::SameBits
@@ -266,8 +264,7 @@ impl Bench {
         device.branch_limit = BRANCHES;
         let memory = |error: bytec_sim::MemoryError| stopped("host", &error);
         let size = case.dtype.bytes() as usize;
-        let packed: usize = case.lengths.iter().sum();
-        let rows_out = if case.pooled { case.lengths.len() } else { packed };
+        let rows_out: usize = case.given.iter().sum();
         let out_bytes = (rows_out * case.width * size) as u64;
         let out = device.alloc("out", out_bytes).map_err(memory)?;
         let mut upload = |name: String, bytes: &[u8], marks: &[std::ops::Range<u64>]| {
@@ -285,6 +282,7 @@ impl Bench {
                 Operand::Weight(data) | Operand::Samples(data, _) => {
                     (encode(case.dtype, data), 0, Vec::new())
                 }
+                Operand::Floats(data) => (encode(Float::F32, data), 0, Vec::new()),
                 Operand::Ids(ids) => {
                     (ids.iter().flat_map(|id| id.to_le_bytes()).collect(), 0, Vec::new())
                 }
@@ -317,7 +315,7 @@ impl Bench {
                     let address = buffer.address() + column;
                     return Ok(bytec_sim::Arg::Bytes(tensor_map(case, map, address, past)));
                 }
-                arg => (upload(format!("{arg:?}"), &table(case, rows_out, arg), &[])?, 0),
+                arg => (upload(format!("{arg:?}"), &table(case, arg), &[])?, 0),
             };
             Ok(bytec_sim::Arg::Pointer(buffer, first))
         });
@@ -405,28 +403,37 @@ fn tensor_map(case: &Case, map: Map, address: u64, past: usize) -> Vec<u8> {
     words.into_iter().flat_map(u64::to_le_bytes).collect()
 }
 
+/// Rows of each sample, of the output or of an operand.
+fn rows_of(case: &Case, of: Of) -> &[usize] {
+    match of {
+        Of::Output => &case.given,
+        Of::Operand(nth) => match case.operands[nth as usize] {
+            Operand::Keys(..) => &case.keys,
+            _ => &case.lengths,
+        },
+    }
+}
+
 /// A table of the batch, as int32.
-fn table(case: &Case, rows: usize, arg: Arg) -> Vec<u8> {
-    let lengths = case.lengths.iter().enumerate();
+fn table(case: &Case, arg: Arg) -> Vec<u8> {
+    let rows = |of| rows_of(case, of).iter().map(|rows| *rows as i64).enumerate();
     let numbers: Vec<i64> = match arg {
-        Arg::Rows(_) => vec![rows as i64],
+        Arg::Rows(of) => vec![rows(of).map(|(_, rows)| rows).sum()],
         Arg::Samples => vec![case.lengths.len() as i64],
         Arg::Offsets(of) => {
-            let lengths = if of == Of::Operand(1) { &case.keys } else { &case.lengths };
-            let ends = lengths.iter().scan(0, |end, length| {
-                *end += *length as i64;
+            let ends = rows(of).scan(0, |end, (_, rows)| {
+                *end += rows;
                 Some(*end)
             });
             std::iter::once(0).chain(ends).collect()
         }
-        Arg::Positions(_) => case.lengths.iter().flat_map(|length| 0..*length as i64).collect(),
-        Arg::SampleOfRow(_) => {
-            lengths.flat_map(|(sample, length)| vec![sample as i64; *length]).collect()
+        Arg::Positions(of) => rows(of).flat_map(|(_, rows)| 0..rows).collect(),
+        Arg::SampleOfRow(of) => {
+            rows(of).flat_map(|(sample, rows)| vec![sample as i64; rows as usize]).collect()
         }
         Arg::Tiles { per } => {
-            let tiles = lengths.flat_map(|(sample, length)| {
-                let firsts = (0..*length as i64).step_by(per as usize);
-                firsts.flat_map(move |first| [sample as i64, first])
+            let tiles = rows(Of::Output).flat_map(|(sample, rows)| {
+                (0..rows).step_by(per as usize).flat_map(move |first| [sample as i64, first])
             });
             tiles.chain([-1, 0]).collect()
         }
@@ -445,7 +452,7 @@ fn blocks(case: &Case, rows: usize, count: Count, cluster: u32) -> u32 {
         // One block, or one cluster, that stays for all there is to do.
         Count::Resident { .. } => cluster,
         Count::Tiles { per } => {
-            case.lengths.iter().map(|rows| (*rows as u32).div_ceil(per)).sum::<u32>() + 1
+            case.given.iter().map(|rows| (*rows as u32).div_ceil(per)).sum::<u32>() + 1
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The kernels that mutants are made of, each with batches for it.
 
+use bytec_compiler::cost::attention::Lengths;
 use bytec_compiler::nvrtc::Arch;
 use bytec_compiler::render::{Float, Matrix, Renderer, Site, Source};
+use bytec_plan::attention::Pairs;
 use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn};
 use half::f16;
 
 use super::inputs::{self, numbers};
+use super::moves;
 
 /// An operand of a kernel, for a batch.
 #[derive(Clone)]
@@ -18,6 +21,8 @@ pub(crate) enum Operand {
     Samples(Vec<f64>, usize),
     /// A weight.
     Weight(Vec<f64>),
+    /// A weight of f32, whatever the kernel's type.
+    Floats(Vec<f64>),
     /// One id for each packed row.
     Ids(Vec<i32>),
 }
@@ -29,7 +34,8 @@ impl Operand {
             Self::Rows(data, ..)
             | Self::Keys(data, ..)
             | Self::Samples(data, _)
-            | Self::Weight(data) => data,
+            | Self::Weight(data)
+            | Self::Floats(data) => data,
             Self::Ids(_) => &[],
         }
     }
@@ -39,7 +45,8 @@ impl Operand {
             Self::Rows(data, ..)
             | Self::Keys(data, ..)
             | Self::Samples(data, _)
-            | Self::Weight(data) => data,
+            | Self::Weight(data)
+            | Self::Floats(data) => data,
             Self::Ids(_) => &mut [],
         }
     }
@@ -60,16 +67,18 @@ pub(crate) struct Case {
     pub(crate) operands: Vec<Operand>,
     /// Columns of the output.
     pub(crate) width: usize,
-    /// Whether the output has one row a sample, and not one for each packed row.
-    pub(crate) pooled: bool,
+    /// Rows of the output of each sample.
+    pub(crate) given: Vec<usize>,
     /// Rows of the samples.
     pub(crate) lengths: Vec<usize>,
-    /// Keys of the samples; their rows where there is no attention.
+    /// Rows of the samples of another count: keys, or what is joined; their rows where there is none.
     pub(crate) keys: Vec<usize>,
+    /// The most rows that samples may have, by which tiles are chosen.
+    pub(crate) longest: u64,
 }
 
 impl Case {
-    fn new(
+    pub(crate) fn new(
         name: &'static str,
         dtype: Float,
         kernel: Kernel,
@@ -77,11 +86,12 @@ impl Case {
         width: usize,
         lengths: Vec<usize>,
     ) -> Self {
-        let keys = lengths.clone();
-        let arch = Arch::SM_80;
+        let (arch, longest) = (Arch::SM_80, 512);
+        let (given, keys) = (lengths.clone(), lengths.clone());
         let mut case =
-            Self { name, kernel, arch, dtype, operands, width, pooled: false, lengths, keys };
+            Self { name, kernel, arch, dtype, operands, width, given, lengths, keys, longest };
         for operand in &mut case.operands {
+            let dtype = if matches!(operand, Operand::Floats(_)) { Float::F32 } else { dtype };
             operand.data_mut().iter_mut().for_each(|x| *x = round(dtype, *x));
         }
         case
@@ -104,7 +114,8 @@ impl Case {
         let output = Matrix::dense(self.width as u32);
         let site = Site { kernel: &self.kernel, dtype: self.dtype, operands: &operands, output };
         let mut renderer = Renderer::for_arch(self.arch)?;
-        renderer.render(&site)?;
+        let (queries, keys) = (self.longest, self.longest);
+        renderer.render_for(&site, Lengths { queries, keys, alike: false })?;
         Ok(renderer.into_sources().remove(0))
     }
 
@@ -115,14 +126,15 @@ impl Case {
     }
 
     /// The packed keys of a sample.
-    fn keys_of(&self, sample: usize) -> std::ops::Range<usize> {
+    pub(crate) fn keys_of(&self, sample: usize) -> std::ops::Range<usize> {
         let first: usize = self.keys[..sample].iter().sum();
         first..first + self.keys[sample]
     }
 
     /// The output's rows of a sample.
     pub(crate) fn output(&self, sample: usize) -> std::ops::Range<usize> {
-        if self.pooled { sample..sample + 1 } else { self.rows(sample) }
+        let first: usize = self.given[..sample].iter().sum();
+        first..first + self.given[sample]
     }
 
     /// One sample as a batch of its own.
@@ -130,6 +142,7 @@ impl Case {
         let (rows, keys) = (self.rows(sample), self.keys_of(sample));
         let mut case = self.clone();
         (case.lengths, case.keys) = (vec![rows.len()], vec![keys.len()]);
+        case.given = vec![self.given[sample]];
         for operand in &mut case.operands {
             let (own, data, width) = match operand {
                 Operand::Rows(data, width, _) => (rows.clone(), data, *width),
@@ -139,7 +152,7 @@ impl Case {
                     *ids = ids[rows.clone()].to_vec();
                     continue;
                 }
-                Operand::Weight(_) => continue,
+                Operand::Weight(_) | Operand::Floats(_) => continue,
             };
             *data = data[own.start * width..own.end * width].to_vec();
         }
@@ -155,7 +168,7 @@ impl Case {
                 Operand::Rows(_, width, _) => (rows.clone(), *width),
                 Operand::Keys(_, width, _) => (keys.clone(), *width),
                 Operand::Samples(_, width) => (sample..sample + 1, *width),
-                Operand::Ids(_) | Operand::Weight(_) => continue,
+                Operand::Ids(_) | Operand::Weight(_) | Operand::Floats(_) => continue,
             };
             operand.data_mut()[own.start * width..own.end * width].fill(f64::NAN);
         }
@@ -170,7 +183,7 @@ fn round(dtype: Float, x: f64) -> f64 {
 
 /// Whether a batch has the numbers and sizes that models have, or those at which a kernel's parts end.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Inputs {
+pub(crate) enum Inputs {
     Usual,
     Special,
 }
@@ -181,7 +194,7 @@ fn dense(rows: usize, width: usize, seed: u64) -> Operand {
     Operand::Rows(numbers(rows * width, seed, 1.0), width, Matrix::dense(width as u32))
 }
 
-fn weight(count: usize, seed: u64) -> Operand {
+pub(crate) fn weight(count: usize, seed: u64) -> Operand {
     Operand::Weight(numbers(count, seed, 1.0))
 }
 
@@ -198,8 +211,13 @@ fn linear(name: &'static str, dtype: Float, n: usize, k: usize, inputs: Inputs) 
         // Each output is one input, so that every thread's function meets the numbers that tell most.
         Special => {
             let weights = (0..n * k).map(|at| f64::from(u8::from(at / k % k == at % k)));
-            // Three tiles of 128 rows where a block stays for several.
-            let rows = if k > 200 { 300 } else { 170 };
+            // Where a block stays for several tiles of 128 rows, so many that its ring goes round more often than an
+            // mbarrier takes arrivals.
+            let rows = match k {
+                0..=200 => 170,
+                201..=1000 => 2500,
+                _ => 300,
+            };
             (vec![rows], inputs::for_gelu(dtype, rows * k), weights.collect(), vec![0.0; n])
         }
     };
@@ -231,12 +249,39 @@ fn linear_norm(name: &'static str, dtype: Float, n: usize, k: usize, inputs: Inp
 }
 
 fn attention(name: &'static str, dtype: Float, head_size: usize, inputs: Inputs) -> Case {
+    let special = inputs::for_attention(64, &[(70, 197), (16, 134)]);
+    attention_of(name, dtype, head_size, inputs, (special, 64))
+}
+
+/// Attention on warpgroups, whose tiles have so many keys where samples may have so many rows.
+fn attention_wgmma(
+    name: &'static str,
+    head_size: usize,
+    (tile, longest): (usize, u64),
+    inputs: Inputs,
+) -> Case {
+    // Many turns of two warpgroups; a ring that goes round more often than an mbarrier takes arrivals; and two whole
+    // tiles of masked keys.
+    let lengths = [(100, 4 * tile + 9), (1, 17 * tile + 5), (70, 197), (16, 2 * tile + 6)];
+    let special = (inputs::for_attention(tile, &lengths), 2 * tile);
+    let case = attention_of(name, Float::F16, head_size, inputs, special);
+    Case { arch: Arch::SM_90A, longest, ..case }
+}
+
+/// Attention, with the lengths of the special batch, and how many keys of its last sample are masked.
+fn attention_of(
+    name: &'static str,
+    dtype: Float,
+    head_size: usize,
+    inputs: Inputs,
+    (special, masked): ((Vec<usize>, Vec<usize>), usize),
+) -> Case {
     let width = 2 * head_size;
     let scale = (head_size as f64).sqrt().recip() as f32;
     let kernel = Kernel::attention(2, head_size as u32, scale);
     let (queries, keys) = match inputs {
         Usual => (vec![104, 17, 40], vec![104, 17, 40]),
-        Special => inputs::for_attention(),
+        Special => special,
     };
     let (rows, packed): (usize, usize) = (queries.iter().sum(), keys.iter().sum());
     let matrix = |n| Matrix { column: n * width as u64, stride: 3 * width as u64 };
@@ -244,7 +289,8 @@ fn attention(name: &'static str, dtype: Float, head_size: usize, inputs: Inputs)
     let mut k = numbers(packed * width, 1, 1.0);
     let mut v = numbers(packed * width, 2, 1.0);
     if inputs == Special {
-        inputs::mask_keys(&mut q, [&mut k, &mut v], head_size, (&queries, &keys));
+        let lengths = (&queries[..], &keys[..]);
+        inputs::mask_keys(&mut q, [&mut k, &mut v], (head_size, masked), lengths);
     }
     let operands = vec![
         Operand::Rows(q, width, matrix(0)),
@@ -255,7 +301,7 @@ fn attention(name: &'static str, dtype: Float, head_size: usize, inputs: Inputs)
 }
 
 /// Lengths of samples for kernels whose rows know nothing of each other.
-fn lengths(inputs: Inputs, rows: usize) -> Vec<usize> {
+pub(crate) fn lengths(inputs: Inputs, rows: usize) -> Vec<usize> {
     match inputs {
         Usual => vec![5, 1, 0, 13, 33],
         Special => vec![rows / 3, 0, rows / 2, 7, rows - rows / 3 - rows / 2 - 7],
@@ -274,6 +320,30 @@ fn norm(name: &'static str, dtype: Float, width: usize, inputs: Inputs) -> Case 
     let x = Operand::Rows(x, width, matrix);
     let operands = vec![x, dense(rows, width, 2), weight(width, 3), weight(width, 4)];
     Case::new(name, dtype, kernel, operands, width, lengths)
+}
+
+fn rms_norm(name: &'static str, dtype: Float, width: usize, inputs: Inputs) -> Case {
+    let kernel = Kernel::RmsNorm { width: width as u32, eps: 1e-5 };
+    let (x, lengths) = rows_to_norm(width, inputs);
+    Case::new(name, dtype, kernel, vec![x, weight(width, 3)], width, lengths)
+}
+
+fn l2_normalize(name: &'static str, dtype: Float, width: usize, inputs: Inputs) -> Case {
+    let kernel = Kernel::L2Normalize { width: width as u32, eps: 1e-12 };
+    let (x, lengths) = rows_to_norm(width, inputs);
+    Case::new(name, dtype, kernel, vec![x], width, lengths)
+}
+
+/// Rows of a view, of which the special batch's first is nothing but zeros.
+fn rows_to_norm(width: usize, inputs: Inputs) -> (Operand, Vec<usize>) {
+    let matrix = Matrix { column: 4, stride: 3 * width as u64 + 4 };
+    let lengths = lengths(inputs, 67);
+    let mut x = numbers(lengths.iter().sum::<usize>() * width, 1, 1.0);
+    if inputs == Special {
+        inputs::shift_rows(&mut x, width);
+        x[..width].fill(0.0);
+    }
+    (Operand::Rows(x, width, matrix), lengths)
 }
 
 fn embed(inputs: Inputs) -> Case {
@@ -314,7 +384,8 @@ fn pool(name: &'static str, pooling: PoolKind, normalize: Option<f32>, inputs: I
         Special => (vec![4, 65, 0, 3, 67], inputs::for_pool(139, width)),
     };
     let operands = vec![Operand::Rows(x, width, Matrix::dense(width as u32))];
-    Case { pooled: true, ..Case::new(name, Float::F16, kernel, operands, width, lengths) }
+    let given = vec![1; lengths.len()];
+    Case { given, ..Case::new(name, Float::F16, kernel, operands, width, lengths) }
 }
 
 fn pointwise(inputs: Inputs) -> Case {
@@ -359,12 +430,22 @@ pub(crate) fn all() -> Vec<[Case; 2]> {
             attention("attention f32", f32, 16, inputs),
             norm("layer_norm f16", f16, 200, inputs),
             norm("layer_norm f32, wide", f32, 1100, inputs),
+            rms_norm("rms_norm f16", f16, 200, inputs),
+            rms_norm("rms_norm f32, wide", f32, 1100, inputs),
+            l2_normalize("l2_normalize f16, wide", f16, 1100, inputs),
             embed(inputs),
             softmax("softmax f16", f16, 200, inputs),
             softmax("softmax f32, wide", f32, 1100, inputs),
             pool("pool mean f16", PoolKind::Mean, Some(1e-12), inputs),
             pool("pool max f16", PoolKind::Max, None, inputs),
             pointwise(inputs),
+            moves::rotary("rotary f16", f16, (3, 24), (Pairs::Half, 16), inputs),
+            moves::rotary("rotary f32, neighbours", f32, (2, 10), (Pairs::Interleaved, 10), inputs),
+            moves::permute_rows(inputs),
+            moves::permute_samples(inputs),
+            moves::concat(inputs),
+            moves::join(inputs),
+            moves::unfold(inputs),
             // More rounds through the ring than an mbarrier takes arrivals, so that a count that is one too low is a
             // round ahead; the last step is there in part.
             Case { arch: Arch::SM_90A, ..linear("linear f16, wgmma", f16, 72, 2312, inputs) },
@@ -373,9 +454,26 @@ pub(crate) fn all() -> Vec<[Case; 2]> {
                 arch: Arch::SM_90A,
                 ..linear("linear f16, wgmma by turns", f16, 136, 264, inputs)
             },
-            Case { arch: Arch::SM_90A, ..attention("attention f16, wgmma", f16, 48, inputs) },
+            attention_wgmma("attention f16, wgmma", 48, (64, 512), inputs),
+            // Of samples so long that two warpgroups share tiles of 128 keys, and ask for products by turns.
+            attention_wgmma("attention f16, wgmma by turns", 64, (128, 8192), inputs),
             linear_norm("linear and norm f16, wgmma", f16, 312, 72, inputs),
         ]
     };
     of(Usual).into_iter().zip(of(Special)).map(|(usual, special)| [usual, special]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The case that is there for the turns of warpgroups takes them.
+    #[test]
+    fn warpgroups_of_attention_take_turns() {
+        let case = attention_wgmma("attention", 64, (128, 8192), Usual);
+        let text = case.source().expect("it renders").text;
+        for line in ["kBeside = true;", "kGroups = 2;", "kTileKeys = 128;"] {
+            assert!(text.contains(line), "{line}");
+        }
+    }
 }

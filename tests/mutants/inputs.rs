@@ -46,23 +46,25 @@ fn close_to_halves() -> Vec<f64> {
     close.collect()
 }
 
-/// Lengths of queries and of keys: every end of a tile of keys that a thread can see, none at all, and several tiles.
-/// After each sample comes one of a single key that no one asks.
-pub(crate) fn for_attention() -> (Vec<usize>, Vec<usize>) {
-    let ends = (0..8).flat_map(|n| [(2, 8 * n + 3), (2, 8 * n + 6)]);
+/// Lengths of queries and of keys: every end of a tile of so many keys that a thread can see, none at all, several tiles,
+/// and what comes last. After each sample but the last comes one of a single key that no one asks.
+pub(crate) fn for_attention(tile: usize, last: &[(usize, usize)]) -> (Vec<usize>, Vec<usize>) {
+    let ends = (0..tile / 8).flat_map(|n| [(2, 8 * n + 3), (2, 8 * n + 6)]);
     // Where a warp has all its rows, a tile that is nearly full.
     let full = [(16, 30), (16, 62)];
-    let several = [(1, 75), (1, 83), (1, 91), (1, 107), (1, 64), (20, 0), (70, 197), (16, 134)];
-    let samples = ends.chain(full).chain(several);
-    samples.flat_map(|sample| [sample, (0, 1)]).take(2 * 26 - 1).unzip()
+    let several = [(1, 75), (1, 83), (1, 91), (1, 107), (1, 64), (20, 0)];
+    let samples = ends.chain(full).chain(several).chain(last.iter().copied());
+    let mut all: Vec<_> = samples.flat_map(|sample| [sample, (0, 1)]).collect();
+    all.pop();
+    all.into_iter().unzip()
 }
 
-/// Makes the scores of the last sample's first 64 keys -infinity, those of the one before it large, and the samples
+/// Makes the scores of the last sample's first `masked` keys -infinity, those of the one before it large, and the samples
 /// that no one asks NaN.
 pub(crate) fn mask_keys(
     q: &mut [f64],
     [k, v]: [&mut [f64]; 2],
-    head_size: usize,
+    (head_size, count): (usize, usize),
     (queries, keys): (&[usize], &[usize]),
 ) {
     let width = 2 * head_size;
@@ -74,7 +76,7 @@ pub(crate) fn mask_keys(
     for row in q[rows(queries, masked)].chunks_exact_mut(head_size) {
         row[0] = row[0].abs() + 0.5;
     }
-    for row in k[rows(keys, masked)][..64 * width].chunks_exact_mut(head_size) {
+    for row in k[rows(keys, masked)][..count * width].chunks_exact_mut(head_size) {
         row[0] = f64::NEG_INFINITY;
     }
     q[rows(queries, masked - 2)].iter_mut().for_each(|x| *x *= 20.0);

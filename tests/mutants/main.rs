@@ -1,13 +1,16 @@
 //! Mutants of the real kernels' PTX on the simulated GPU: how many its checks and the numbers see.
 //!
-//! `cargo run --release -p bytec-tests --bin mutants` prints the tables; `--write` puts them into docs/sim-mutants.md,
-//! and for kernels of `sm_90a` into docs/sim-mutants-sm_90a.md; `--arch sm_90a` takes the kernels of one of them alone.
+//! `cargo run --release -p bytec-tests --bin mutants` prints the tables. `--write` puts them into docs/sim-mutants.md,
+//! and for kernels of `sm_90a` into docs/sim-mutants-sm_90a.md: it judges the mutants of the kernels that have changed
+//! since, or with `--all` those of all. Words pick kernels by parts of their names, `--arch sm_90a` those of one
+//! architecture; the page keeps what it says of the others.
 //! `--each N` makes at most so many mutants of a class of a kernel, where the class allows; `--ptx FOLDER` puts the
-//! unmutated texts there, whose lines the page names; a word picks kernels by name.
+//! unmutated texts there, whose lines the page names.
 
 mod bench;
 mod cases;
 mod inputs;
+mod moves;
 mod mutate;
 mod oracle;
 mod reasons;
@@ -17,11 +20,12 @@ mod shadow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use bytec_tests::nvrtc::nvrtc;
 
-use bench::{Bench, Verdict};
+use bench::{BATCHES, Bench};
 use mutate::{CLASSES, Mutant};
+use report::{Judged, Section};
 
 /// Mutants of a class of a kernel, where there are more and the class does not ask for all.
 const EACH: usize = 60;
@@ -30,77 +34,130 @@ const EACH: usize = 60;
 const PAGES: [(&str, &str); 2] =
     [("sm_80", "docs/sim-mutants.md"), ("sm_90a", "docs/sim-mutants-sm_90a.md")];
 
-/// A mutant and what became of it.
-pub(crate) struct Judged {
-    /// The kernel, by its index.
-    pub(crate) bench: usize,
-    /// The change.
-    pub(crate) mutant: Mutant,
-    /// What became of it.
-    pub(crate) verdict: Verdict,
+/// What is asked for.
+struct Asked {
+    write: bool,
+    all: bool,
+    each: usize,
+    arch: Option<String>,
+    folder: Option<String>,
+    names: Vec<String>,
+}
+
+impl Asked {
+    fn read(mut words: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        let mut asked = Self {
+            write: false,
+            all: false,
+            each: EACH,
+            arch: None,
+            folder: None,
+            names: Vec::new(),
+        };
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--write" => asked.write = true,
+                "--all" => asked.all = true,
+                "--each" => {
+                    asked.each = words.next().context("--each takes a number")?.parse()?;
+                }
+                "--arch" => {
+                    asked.arch = Some(words.next().context("--arch takes sm_80 or sm_90a")?);
+                }
+                "--ptx" => asked.folder = Some(words.next().context("--ptx takes a folder")?),
+                _ => asked.names.push(word),
+            }
+        }
+        Ok(asked)
+    }
+
+    fn names(&self, kernel: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|name| kernel.contains(name.as_str()))
+    }
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "printing the table is its purpose")]
 fn main() -> anyhow::Result<()> {
-    let (mut write, mut each, mut name, mut folder, mut only) = (false, EACH, None, None, None);
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "--write" => write = true,
-            "--each" => each = words.next().context("--each takes a number")?.parse()?,
-            "--arch" => only = Some(words.next().context("--arch takes sm_80 or sm_90a")?),
-            "--ptx" => folder = Some(words.next().context("--ptx takes a folder")?),
-            _ => name = Some(word),
-        }
-    }
+    let asked = Asked::read(std::env::args().skip(1))?;
     let nvrtc = nvrtc().context("mutants are made of what NVRTC gives")?;
-    let mut benches = Vec::new();
-    for case in cases::all() {
-        let own = case[0].name;
-        let arch = case[0].arch.to_string();
-        let wanted = only.as_ref().is_none_or(|only| *only == arch);
-        if wanted && name.as_ref().is_none_or(|name| own.contains(name.as_str())) {
+    for (arch, file) in PAGES {
+        if asked.arch.as_ref().is_some_and(|only| only != arch) {
+            continue;
+        }
+        let path = bytec_tests::root().join(file);
+        let mut written = match std::fs::read_to_string(&path) {
+            Ok(page) if asked.write => Section::read(&page).with_context(|| file.to_owned())?,
+            _ => Vec::new(),
+        };
+        let mut sections = Vec::new();
+        for case in cases::all().into_iter().filter(|case| case[0].arch.to_string() == arch) {
+            let own = case[0].name;
+            let before = written.iter().position(|section| section.name() == own);
+            let before = before.map(|at| written.swap_remove(at));
+            if !asked.names(own) {
+                let kept = !asked.write || before.is_some();
+                ensure!(kept, "{file} has no section of {own}: write it whole once, without names");
+                sections.extend(before);
+                continue;
+            }
             let bench = Bench::new(case, nvrtc).with_context(|| own.to_owned())?;
-            if let Some(folder) = &folder {
+            if let Some(folder) = &asked.folder {
                 std::fs::write(format!("{folder}/{own}.ptx"), &bench.ptx)?;
             }
-            benches.push(bench);
+            let mutants = chosen(&bench.ptx, asked.each);
+            let mark = mark(&bench, &mutants);
+            match before {
+                Some(section)
+                    if section.is_of(own, &mark) && !asked.all && asked.names.is_empty() =>
+                {
+                    sections.push(section);
+                }
+                _ => {
+                    let started = std::time::Instant::now();
+                    let judged = judge(&bench, &mutants);
+                    eprintln!("{own}: {} mutants in {:.1?}", judged.len(), started.elapsed());
+                    sections.push(Section::new(&bench, mark, &judged));
+                }
+            }
+            if asked.write {
+                // A run that is ended early keeps what it has done.
+                let known: Vec<_> = sections.iter().chain(&written).collect();
+                let page = report::page(&known, nvrtc.version(), asked.each, arch)?;
+                std::fs::write(&path, page)?;
+            }
         }
-    }
-    let mut judged = Vec::new();
-    for bench in 0..benches.len() {
-        let started = std::time::Instant::now();
-        let verdicts = judge(&benches, bench, each);
-        let name = benches[bench].name;
-        eprintln!("{name}: {} mutants in {:.1?}", verdicts.len(), started.elapsed());
-        judged.extend(verdicts);
-    }
-    for (arch, file) in PAGES {
-        let Some(page) = report::page(&benches, &judged, nvrtc.version(), each, arch) else {
-            continue;
-        };
-        if write {
-            let path = bytec_tests::root().join(file);
-            std::fs::create_dir_all(path.with_file_name(""))?;
-            std::fs::write(path, page)?;
-        } else {
-            println!("{page}");
+        if !asked.write && !sections.is_empty() {
+            let known: Vec<_> = sections.iter().collect();
+            println!("{}", report::page(&known, nvrtc.version(), asked.each, arch)?);
         }
     }
     Ok(())
 }
 
+/// A hash of what a kernel's section is made of: its PTX, its mutants, and what it gives.
+fn mark(bench: &Bench, mutants: &[Mutant]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    add(bench.ptx.as_bytes());
+    (0..BATCHES.len()).for_each(|batch| add(bench.bytes(batch)));
+    for Mutant { class, line, text } in mutants {
+        add(format!("{class} {line} {text}").as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
 /// Judges a kernel's mutants, on two threads.
-fn judge(benches: &[Bench], nth: usize, each: usize) -> Vec<Judged> {
-    let bench = &benches[nth];
-    let mutants = chosen(&bench.ptx, each);
+fn judge(bench: &Bench, mutants: &[Mutant]) -> Vec<Judged> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let verdict = bench.judge(mutant);
-                    let judged = Judged { bench: nth, mutant: mutant.clone(), verdict };
+                    let judged = Judged { mutant: mutant.clone(), verdict };
                     done.lock().unwrap_or_else(|poison| poison.into_inner()).push(judged);
                 }
             });
@@ -129,19 +186,46 @@ fn chosen(ptx: &str, each: usize) -> Vec<Mutant> {
 #[cfg(test)]
 mod tests {
     use std::fmt::Write;
+    use std::sync::OnceLock;
 
-    use super::bench::Reason;
+    use super::bench::{Reason, Verdict};
     use super::*;
+
+    /// A bench for every kernel, made once by two threads; `None` without NVRTC.
+    fn benches() -> Option<&'static [Bench]> {
+        static BENCHES: OnceLock<Vec<Bench>> = OnceLock::new();
+        let nvrtc = nvrtc()?;
+        Some(BENCHES.get_or_init(|| {
+            let cases = cases::all();
+            let bench =
+                |case: &[cases::Case; 2]| Bench::new(case.clone(), nvrtc).expect("it is clean");
+            let (next, made) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        while let Some((at, case)) = {
+                            let at = next.fetch_add(1, Ordering::Relaxed);
+                            cases.get(at).map(|case| (at, case))
+                        } {
+                            let bench = bench(case);
+                            made.lock().expect("nobody panics with it").push((at, bench));
+                        }
+                    });
+                }
+            });
+            let mut made = made.into_inner().expect("nobody panics with it");
+            made.sort_by_key(|(at, _)| *at);
+            made.into_iter().map(|(_, bench)| bench).collect()
+        }))
+    }
 
     /// Every barrier, wait and copy of three kernels, and a few of the other classes: each of the classes that are complete
     /// is seen or known not to matter, and most of the others.
     #[test]
     fn mutants_of_every_class_are_killed() {
-        let Some(nvrtc) = nvrtc() else { return };
+        let Some(benches) = benches() else { return };
         let names = ["linear f16", "attention f16", "softmax f32, wide", "linear f16, wgmma"];
-        let cases = cases::all().into_iter().filter(|case| names.contains(&case[0].name));
-        let benches: Vec<_> =
-            cases.map(|case| Bench::new(case, nvrtc).expect("it is clean")).collect();
+        let benches: Vec<_> = benches.iter().filter(|bench| names.contains(&bench.name)).collect();
         assert_eq!(benches.len(), names.len());
         let mut classes = 0;
         for (at, (class, all)) in CLASSES.into_iter().enumerate() {
@@ -197,10 +281,9 @@ mod tests {
     /// What each kernel gives for each of its batches, to the bit.
     #[test]
     fn kernels_give_the_recorded_bits() {
-        let Some(nvrtc) = nvrtc() else { return };
+        let Some(benches) = benches() else { return };
         let mut found = String::new();
-        for case in cases::all() {
-            let bench = Bench::new(case, nvrtc).expect("it is clean");
+        for bench in benches {
             for (batch, name) in bench::BATCHES.iter().enumerate() {
                 let hash = blake3::hash(bench.bytes(batch)).to_hex();
                 writeln!(found, "{}, {name}: {}", bench.name, &hash[..16]).expect("strings grow");

@@ -9,15 +9,16 @@ use bytec_ir::eval::unary;
 use bytec_plan::kernel::{Kernel, PoolKind};
 
 use super::cases::{Case, Operand};
+use super::moves;
 
 /// Half a unit in the last place of f32, of 1.
-const U: f64 = 1.0 / (1u64 << 24) as f64;
+pub(super) const U: f64 = 1.0 / (1u64 << 24) as f64;
 
 /// A number, and how far a kernel may be from it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Near {
-    value: f64,
-    error: f64,
+    pub(super) value: f64,
+    pub(super) error: f64,
 }
 
 impl Near {
@@ -65,7 +66,27 @@ pub(crate) fn oracle(case: &Case) -> Vec<Near> {
         }
         Kernel::Pool { pooling, normalize, .. } => pool(case, *pooling, *normalize),
         Kernel::Pointwise { .. } => pointwise(case),
-        _ => Vec::new(),
+        Kernel::RmsNorm { eps, .. } => {
+            let rows = case.operands[0].data().chunks_exact(case.width);
+            rows.flat_map(|row| rms_norm(row, case.operands[1].data(), *eps)).collect()
+        }
+        Kernel::L2Normalize { eps, .. } => {
+            let exact = |x: &f64| Near { value: *x, error: 0.0 };
+            let mut numbers: Vec<_> = case.operands[0].data().iter().map(exact).collect();
+            numbers.chunks_exact_mut(case.width).for_each(|row| divide_by_norm(row, *eps));
+            numbers
+        }
+        Kernel::Rotary { head_size, rotary, .. } => {
+            moves::turned(case, *head_size as usize, *rotary)
+        }
+        Kernel::Permute { from, start, shape, strides, .. } => {
+            moves::permuted(case, *from, (*start, shape, strides))
+        }
+        Kernel::Concat { groups, parts } => moves::concatenated(case, *groups, parts),
+        Kernel::Join { .. } => moves::joined(case),
+        Kernel::Unfold { width, size, before } => {
+            moves::unfolded(case, *width as usize, (*size as usize, *before as usize))
+        }
     };
     numbers.into_iter().map(|near| near.stored(case.dtype)).collect()
 }
@@ -195,6 +216,17 @@ fn layer_norm(row: &[(f64, f64)], gamma: &[f64], beta: &[f64], eps: f32) -> Vec<
     near.collect()
 }
 
+fn rms_norm(row: &[f64], gamma: &[f64], eps: f32) -> Vec<Near> {
+    let squares = row.iter().map(|x| x * x).sum::<f64>() / row.len() as f64;
+    let scale = (squares + f64::from(eps)).sqrt().recip();
+    let near = row.iter().zip(gamma).map(|(x, g)| {
+        let value = x * scale * g;
+        // The sum's error is halved by the root; then come the root, the quotient and two products.
+        Near { value, error: 24.0 * U * value.abs() }
+    });
+    near.collect()
+}
+
 fn embed(case: &Case, eps: f32) -> Vec<Near> {
     let width = case.width;
     let (words, places) = (case.operands[0].data(), case.operands[2].data());
@@ -248,19 +280,24 @@ fn pool(case: &Case, kind: PoolKind, normalize: Option<f32>) -> Vec<Near> {
             })
             .collect();
         if let Some(eps) = normalize {
-            let eps = f64::from(eps);
-            let norm = row.iter().map(|near| near.value.powi(2)).sum::<f64>().sqrt();
-            let error = row.iter().map(|near| near.error.powi(2)).sum::<f64>().sqrt();
-            let divisor = if norm < eps { eps } else { norm };
-            let relative = if norm < eps { 2.0 * U } else { error / norm + 24.0 * U };
-            for near in &mut row {
-                near.value /= divisor;
-                near.error = near.error / divisor + near.value.abs() * relative;
-            }
+            divide_by_norm(&mut row, eps);
         }
         out.extend(row);
     }
     out
+}
+
+/// A row divided by its L2 norm, or by `eps` if that is larger.
+fn divide_by_norm(row: &mut [Near], eps: f32) {
+    let eps = f64::from(eps);
+    let norm = row.iter().map(|near| near.value.powi(2)).sum::<f64>().sqrt();
+    let error = row.iter().map(|near| near.error.powi(2)).sum::<f64>().sqrt();
+    let divisor = if norm < eps { eps } else { norm };
+    let relative = if norm < eps { 2.0 * U } else { error / norm + 24.0 * U };
+    for near in row {
+        near.value /= divisor;
+        near.error = near.error / divisor + near.value.abs() * relative;
+    }
 }
 
 /// Of the one chain that is a case: sigmoid((x + row) * scalar - sample).

@@ -4,9 +4,17 @@
 
 use super::mutate::Mutant;
 
-/// A class of mutants, a part of the CUDA line that its statement comes from, a part of the mutant's text; and why.
-const EXPLAINED: [(&str, &str, &str, &str); 21] = [
+/// A class of mutants, a part of the CUDA line that its statement comes from, a part of the statement or of what it
+/// becomes; and why.
+const EXPLAINED: [(&str, &str, &str, &str); 28] = [
     ("barrier removed", "__syncwarp();", "", ALIGNED),
+    ("barrier removed", "asm volatile(", "barrier.cluster.wait", EXCHANGED),
+    ("barrier removed", "bar.sync %0, %1;", "bar.sync", WAITED),
+    ("predicate negated", "if (group == 0)", "", SWAPPED),
+    ("bound off by one", "if (group == 0)", "", SWAPPED),
+    ("predicate dropped", "if (group == 0)", "", ONE_BARRIER),
+    ("bound off by one", "const bool ragged", "", WHOLE_TILE),
+    ("integer constant off by one", "const int tiles_down", "shl.b32", NO_ROWS),
     ("predicate negated", "if (lane == 0)", "", ALL_LANES),
     ("bound off by one", "if (lane == 0)", "", ALL_LANES),
     ("predicate dropped", "key < keys;", "", NO_KEYS),
@@ -31,6 +39,16 @@ const EXPLAINED: [(&str, &str, &str, &str); 21] = [
 
 const ALIGNED: &str =
     "an aligned barrier comes after it, which the simulator lets wait for the warp's lanes";
+const EXCHANGED: &str =
+    "each block has waited before, at mbarriers, for all that the others send it";
+const WAITED: &str =
+    "each warp has waited itself for the last product that reads what is written behind it";
+const SWAPPED: &str = "the two warpgroups exchange the numbers of their barriers";
+const ONE_BARRIER: &str =
+    "both warpgroups use one barrier, and here neither comes while warps of the other wait there";
+const WHOLE_TILE: &str =
+    "a tile that is whole goes the way of one that is not, in which nothing is cleared";
+const NO_ROWS: &str = "tiles past the last have no rows that are stored";
 const ALL_LANES: &str = "all lanes of the warp hold the same sum, so any of them may write it";
 const NO_KEYS: &str =
     "without keys the result is NaN: 0 times 1/0, whether or not a tile of masked keys was added";
@@ -47,10 +65,11 @@ const ONE_UNIT: &str = "the f32 changes by one unit, 1/8192 of one of the f16 th
 const COEFFICIENT: &str = "the f32 changes by less than a unit of the f16 that it is rounded to: not seen in these batches";
 const HALVES: &str = "any split of n in two whose powers are normal numbers gives the same product";
 
-/// The explanation for a mutant of a statement that comes from a line of CUDA, if there is one.
-pub(crate) fn explained(cuda: &str, mutant: &Mutant) -> Option<&'static str> {
+/// The explanation for a mutant of a statement, which comes from a line of CUDA, if there is one.
+pub(crate) fn explained(cuda: &str, own: &str, mutant: &Mutant) -> Option<&'static str> {
     let mut explained = EXPLAINED.iter().filter(|(class, from, text, _)| {
-        mutant.class == *class && cuda.contains(from) && mutant.text.contains(text)
+        let has = own.contains(text) || mutant.text.contains(text);
+        mutant.class == *class && cuda.contains(from) && has
     });
     explained.next().map(|(.., why)| *why)
 }

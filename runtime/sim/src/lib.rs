@@ -90,7 +90,7 @@
 //!   there, and atomics order nothing but themselves.
 //! - A division of integers by zero gives what GPUs are seen to give; the ISA leaves it open. A shuffle
 //!   from a lane that takes no part gives the reader's own value. A register that nothing wrote is zero.
-//! - `mbarrier.try_wait` says no the first time that a warp comes to it, and later only when it has waited until some
+//! - `mbarrier.try_wait` says no the first time of each wait of a warp, and later only when it has waited until some
 //!   mbarrier changed. What one lane of a warp learns from
 //!   a wait, all its lanes learn; and after a lane has arrived or fenced without the rest of its warp, what it does up
 //!   to the warp's next synchronisation counts as done before.

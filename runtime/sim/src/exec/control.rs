@@ -221,7 +221,8 @@ impl Cluster<'_> {
                     self.mbarrier(warp, mask, op)?;
                     return Ok(Flow::Next);
                 };
-                // It may say no for no reason, and does at first, so that one whose answer does not matter is found out.
+                // It may say no for no reason, and each wait begins with a no, so that one whose answer does not matter is
+                // found out.
                 if blocking && !warp.doubted.contains(&pc) {
                     warp.doubted.push(pc);
                     warp.set_pred(mask, done, 0);
@@ -242,6 +243,7 @@ impl Cluster<'_> {
                         Ok(Flow::Leave)
                     }
                     missing => {
+                        warp.doubted.retain(|doubted| *doubted != pc);
                         let bits = if missing.is_none() { u32::MAX } else { 0 };
                         warp.set_pred(mask, done, bits);
                         if self.launch.tracked {
