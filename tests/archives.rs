@@ -15,10 +15,23 @@ use serde_json::{Value, json};
 const CASES: [&str; 5] = ["bert", "deberta_v2", "roberta", "t5_encoder", "vit"];
 
 /// Cases that only an archive holds, and the kernels of their plans: heads of keys that queries share are never repeated.
-const ALONE: [(&str, &[(&str, usize)]); 1] = [(
-    "qwen2",
-    &[("attention", 2), ("embed", 1), ("linear", 8), ("pointwise", 6), ("rms_norm", 5)],
-)];
+const ALONE: [(&str, &[(&str, usize)]); 2] = [
+    (
+        "parts",
+        &[
+            ("attention", 1),
+            ("concat", 8),
+            ("embed", 6),
+            ("layer_norm", 1),
+            ("linear", 9),
+            ("permute", 2),
+            ("pointwise", 12),
+            ("pool", 7),
+            ("rotary", 1),
+        ],
+    ),
+    ("qwen2", &[("attention", 2), ("embed", 1), ("linear", 8), ("pointwise", 6), ("rms_norm", 5)]),
+];
 
 fn folder(case: &str) -> PathBuf {
     bytec_tests::root().join("tests/golden_data/pt2").join(case)

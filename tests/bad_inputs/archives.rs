@@ -280,6 +280,21 @@ fn programs() -> Vec<Row> {
             &["`layer_norm`", "over u0"],
         ),
         graph(
+            "a size that is read from the ids",
+            |graph| {
+                let read = json!({
+                    "target": "torch.ops.aten.item.default",
+                    "inputs": [{"name": "self", "arg": {"as_tensor": {"name": "input_ids"}}}],
+                    "outputs": [{"as_sym_int": {"as_name": "item"}}],
+                });
+                graph["sym_int_values"]["item"] = size("Symbol('u0', integer=True)");
+                graph["nodes"].as_array_mut().expect("a list").insert(0, read);
+                graph["tensor_values"]["layer_norm"]["sizes"][1] =
+                    size("Symbol('u0', integer=True)");
+            },
+            &["`layer_norm`", "over u0", "depend on values"],
+        ),
+        graph(
             "a size by a remainder",
             |graph| {
                 graph["tensor_values"]["gelu"]["sizes"][1] = size("Mod(Integer(9), Integer(4))");

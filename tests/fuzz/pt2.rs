@@ -224,7 +224,7 @@ impl Subject for Archives {
         let Ok(trace) = archive.trace(input, &FrontOptions::default()) else {
             return Reached::Refused;
         };
-        match lift(&trace, &LiftOptions::default()) {
+        match lift(&trace, &LiftOptions { tables: true, ..LiftOptions::default() }) {
             Ok(lifted) => packed(&lifted.graph),
             Err(_) => Reached::Read,
         }

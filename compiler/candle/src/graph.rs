@@ -1,6 +1,5 @@
 //! From a traced model to a graph file.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
@@ -16,7 +15,7 @@ use crate::trace::Traced;
 pub fn graph(traced: &Traced, options: &Options) -> Result<Lifted, LiftError> {
     let defaults =
         options.inputs.iter().filter_map(|input| Some((input.name.clone(), input.default?)));
-    lift(&traced.trace, &LiftOptions { ones: BTreeSet::new(), defaults: defaults.collect() })
+    lift(&traced.trace, &LiftOptions { defaults: defaults.collect(), ..LiftOptions::default() })
 }
 
 /// Writes a file whole or not at all.

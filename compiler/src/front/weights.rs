@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
-use bytec_ir::eval::{EvalError, Tensor, WeightSource};
+use bytec_ir::eval::{Data, EvalError, Tensor, WeightSource};
 use bytec_models::{Checkpoint, TensorInfo};
 use half::{bf16, f16};
 use memmap2::Mmap;
@@ -153,6 +153,21 @@ impl Weights {
         }
         self.files.append(&mut other.files);
         Ok(())
+    }
+
+    /// Adds tensors of floats that no file holds, as f32.
+    pub(super) fn hold(&mut self, tensors: BTreeMap<String, Tensor>) {
+        let file = self.files.len();
+        let mut held = Vec::new();
+        for (name, tensor) in tensors {
+            let Data::Float(values) = tensor.data else { continue };
+            let start = held.len();
+            held.extend(values.iter().flat_map(|&x| (x as f32).to_le_bytes()));
+            let shape = tensor.shape.iter().map(|&extent| extent as u64).collect();
+            let entry = Entry { dtype: "F32".to_owned(), shape, bytes: start..held.len() };
+            self.tensors.insert(name, Place { file, entry });
+        }
+        self.files.push(Bytes::Copied(held));
     }
 
     fn empty(source: &Path) -> Self {

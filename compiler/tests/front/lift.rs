@@ -4,12 +4,24 @@ use std::collections::BTreeMap;
 
 use bytec_compiler::FrontOptions;
 use bytec_compiler::front::pt2;
-use bytec_ir::eval::{Data, Rounding, Tensor, eval as eval_graph};
+use bytec_ir::eval::{Data, EvalError, Rounding, Tensor, WeightSource, eval as eval_graph};
 use bytec_ir::sample::Random;
 use bytec_trace::eval::eval;
-use bytec_trace::{Kind, LiftOptions, Op, Trace, lift};
+use bytec_trace::{Kind, LiftOptions, Lifted, Op, Trace, lift};
 
 use crate::pt2::cases;
+
+/// A checkpoint, and the weights that the lifting makes.
+struct Both<'a> {
+    weights: &'a dyn WeightSource,
+    tables: BTreeMap<String, Tensor>,
+}
+
+impl WeightSource for Both<'_> {
+    fn tensor(&self, name: &str) -> Result<Tensor, EvalError> {
+        self.tables.tensor(name).or_else(|_| self.weights.tensor(name))
+    }
+}
 
 /// Random inputs of a trace, at a batch of one. No id is that of padding.
 fn inputs(trace: &Trace, length: u64) -> BTreeMap<String, Tensor> {
@@ -45,10 +57,12 @@ fn every_archive_becomes_a_graph_that_gives_the_same() {
         if name == "ops" {
             continue;
         }
-        let (trace, weights) =
+        let pt2::Opened { trace, weights, known } =
             pt2::open(&case.join("model.pt2"), &FrontOptions::default()).unwrap();
-        let lifted = lift(&trace, &LiftOptions::default());
-        let graph = lifted.unwrap_or_else(|error| panic!("{name}: {error}")).graph;
+        let options = LiftOptions { known, tables: true, ..LiftOptions::default() };
+        let lifted = lift(&trace, &options);
+        let Lifted { graph, tables, .. } = lifted.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let both = Both { weights: &weights, tables };
         for length in [1, 2, 9] {
             let inputs = inputs(&trace, length);
             let expected = eval(&trace, &inputs, &weights).unwrap();
@@ -57,7 +71,7 @@ fn every_archive_becomes_a_graph_that_gives_the_same() {
                 (input, tensor)
             });
             let sample = sample.filter(|(input, _)| graph.value(input).is_some()).collect();
-            let found = eval_graph(&graph, &sample, &weights, Rounding::Exact).unwrap();
+            let found = eval_graph(&graph, &sample, &both, Rounding::Exact).unwrap();
             for (output, expected) in expected {
                 let pairs =
                     expected.as_floats().unwrap().iter().zip(found[&output].as_floats().unwrap());

@@ -49,13 +49,14 @@ pub(crate) fn cases() -> Vec<PathBuf> {
 #[test]
 fn every_program_agrees_with_torch() {
     let cases = cases();
-    assert!(cases.len() >= 7, "only {} cases", cases.len());
+    assert!(cases.len() >= 8, "only {} cases", cases.len());
     for case in cases {
         let name = case.file_name().unwrap().to_string_lossy().into_owned();
         let expected = samples(&case.join("outputs.safetensors"));
         let outputs = expected[&0].keys().cloned().collect();
         let options = FrontOptions { outputs, ..FrontOptions::default() };
-        let (trace, weights) = pt2::open(&case.join("model.pt2"), &options).unwrap();
+        let pt2::Opened { trace, weights, .. } =
+            pt2::open(&case.join("model.pt2"), &options).unwrap();
         for (sample, inputs) in samples(&case.join("inputs.safetensors")) {
             let found = eval(&trace, &inputs, &weights).unwrap();
             for (output, expected) in &expected[&sample] {

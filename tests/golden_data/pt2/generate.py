@@ -44,7 +44,7 @@ CASES = {
 }
 
 # Only their archives compile: there is no family that reads their checkpoints.
-WITHOUT_FAMILY = {"ops", "qwen2"}
+WITHOUT_FAMILY = {"ops", "parts", "qwen2"}
 
 
 class Ops(torch.nn.Module):
@@ -68,12 +68,48 @@ class Ops(torch.nn.Module):
         }
 
 
+class Parts(torch.nn.Module):
+    """Parts of models that are no case: what masked tokens are scaled by and rows at the largest or the ending id (ESM, CLIP),
+    convolutions of one tap in groups (SqueezeBERT), and positions by a saved buffer, by a table that is no rotation (RoFormer)
+    and by numbers of the program (DINOv3)."""
+
+    def __init__(self):
+        super().__init__()
+        self.config = types.SimpleNamespace(vocab_size=50)
+        self.words, self.norm = torch.nn.Embedding(50, 16), torch.nn.LayerNorm(16)
+        self.projections = torch.nn.ModuleList(torch.nn.Conv1d(16, 16, 1, groups=2) for _ in range(3))
+        self.frequencies = torch.nn.Buffer(10_000.0 ** -(torch.arange(0, 8, 2) / 8))
+        self.waves = torch.nn.Parameter(torch.empty(40, 8), requires_grad=False)
+
+    def forward(self, input_ids, return_dict=True):
+        (batch, length), places = input_ids.shape, torch.arange(input_ids.shape[1])
+        masked = input_ids == 5
+        x = self.words(input_ids).masked_fill(masked.unsqueeze(-1), 0.0)
+        x = x * 0.88 / (2 - masked.sum(-1).to(x.dtype) / length)[:, None, None]
+        x = self.norm(x + torch.cos(torch.arange(0.5, 16, dtype=x.dtype) / 4))
+        q, k, v = (project(x.transpose(1, 2)).view(batch, 2, 8, length).transpose(2, 3) for project in self.projections)
+        angles = places[:, None].to(x.dtype) * self.frequencies
+        angles = torch.cat([angles, angles], -1)
+        q = q * angles.cos() + torch.cat([-q[..., 4:], q[..., :4]], -1) * angles.sin()
+        sin, cos = torch.nn.functional.embedding(places, self.waves)[None, None].chunk(2, -1)
+        sin, cos = (torch.stack([wave, wave], -1).reshape(1, 1, length, 8) for wave in (sin, cos))
+        k = k * cos + torch.stack([-k[..., 1::2], k[..., ::2]], -1).reshape_as(k) * sin
+        seen = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        x, samples = x + seen.transpose(1, 2).reshape(batch, length, 16), torch.arange(batch)
+        return {"ended": x[samples, (input_ids == 7).int().argmax(-1)], "largest": x[samples, input_ids.argmax(-1)], "rows": x}
+
+
 def prepared(case):
     """The model of a case, the module to export, an example of its inputs, which of their axes vary, and its outputs."""
     if case == "ops":
         model = Ops().eval()
         return model, export_pt2.with_arguments(model, ["x"]), {"x": torch.randn(3, 4, 6)}, \
             {"x": {0: torch.export.Dim("B", min=1, max=64)}}, ["halves", "means", "whole"]
+    if case == "parts":
+        model = Parts().eval()
+        axes = {0: torch.export.Dim("B", min=1, max=64), 1: torch.export.Dim("S", min=1, max=40)}
+        return model, export_pt2.with_arguments(model, ["input_ids"]), {"input_ids": torch.randint(4, 50, (3, 11))}, \
+            {"input_ids": axes}, ["ended", "largest", "rows"]
     cls, config = CASES[case]
     cls = getattr(transformers, cls)
     try:
@@ -106,7 +142,7 @@ def scrubbed(source, target):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", default=["ops", *CASES], help="which cases (default: all)")
+    parser.add_argument("cases", nargs="*", default=["ops", "parts", *CASES], help="which cases (default: all)")
     parser.add_argument("--into", default=HERE, help="the folder of the cases (default: this one)")
     options = parser.parse_args()
     for case in options.cases:

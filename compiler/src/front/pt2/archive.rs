@@ -131,6 +131,14 @@ impl Archive {
         self.tensors.iter().filter(|(_, place)| place.is_weight).map(|(name, _)| name.as_str())
     }
 
+    /// True for a tensor that no training changes: a buffer, or a frozen parameter.
+    pub(super) fn is_settled(&self, name: &str) -> bool {
+        self.tensors.get(name).is_some_and(|Place { payload, .. }| {
+            let learns = payload.tensor_meta.as_ref().is_none_or(|meta| meta.requires_grad);
+            !(payload.is_param && learns)
+        })
+    }
+
     /// The place of a tensor, checked against its storage.
     pub(super) fn stored(&self, name: &str) -> Result<Stored, Pt2Error> {
         let wrong = |problem: String| Pt2Error::Tensor { name: name.to_owned(), problem };

@@ -1,8 +1,9 @@
 //! Sizes in an archive: sympy's `srepr` text, such as `Add(Mul(Integer(2), Symbol('s18', integer=True)), Integer(-1))`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytec_ir::dim::Dim;
+use bytec_ir::types::SymbolRange;
 use thiserror::Error;
 
 /// The deepest nesting of an expression.
@@ -84,9 +85,28 @@ pub(super) fn number(n: i64) -> Dim {
     if n < 0 { Dim::fixed(0) - magnitude } else { magnitude }
 }
 
-/// Reads an expression over `symbols`.
-pub(super) fn parse(text: &str, symbols: &BTreeSet<&str>) -> Result<Dim, ExprError> {
-    let mut parser = Parser { text, at: 0, depth: 0, symbols };
+/// What an expression may be over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scope<'s> {
+    /// The sizes of inputs.
+    pub(super) symbols: &'s BTreeSet<&'s str>,
+    /// The sizes that the program computes and what they are.
+    pub(super) bound: &'s BTreeMap<String, Dim>,
+    /// The limits of the inputs' sizes, by which the larger and the smaller of two are told.
+    pub(super) ranges: &'s [SymbolRange],
+}
+
+/// The name, if the expression is a symbol alone.
+pub(super) fn symbol(text: &str) -> Option<&str> {
+    let (name, rest) = text.strip_prefix("Symbol('")?.split_once('\'')?;
+    let word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let alone = rest.strip_suffix(')').is_some_and(|rest| !rest.contains(')'));
+    (word && alone).then_some(name)
+}
+
+/// Reads an expression.
+pub(super) fn parse(text: &str, scope: Scope<'_>) -> Result<Dim, ExprError> {
+    let mut parser = Parser { text, at: 0, depth: 0, scope };
     let ratio = parser.expression()?;
     if parser.at != text.len() {
         return Err(parser.syntax("the end"));
@@ -98,7 +118,7 @@ struct Parser<'t> {
     text: &'t str,
     at: usize,
     depth: usize,
-    symbols: &'t BTreeSet<&'t str>,
+    scope: Scope<'t>,
 }
 
 impl<'t> Parser<'t> {
@@ -179,6 +199,7 @@ impl<'t> Parser<'t> {
                 let Ratio { dim, divisor } = self.expression()?;
                 Ratio::whole(dim.ceil_div(divisor))
             }
+            "Min" | "Max" => Ratio::whole(self.extreme(function)?),
             "One" => Ratio::whole(Dim::fixed(1)),
             "Zero" => Ratio::whole(Dim::fixed(0)),
             _ => {
@@ -201,11 +222,36 @@ impl<'t> Parser<'t> {
             self.expect('=', "`=`")?;
             self.word();
         }
-        if !self.symbols.contains(symbol) {
+        if let Some(dim) = self.scope.bound.get(symbol) {
+            return Ok(Ratio::whole(dim.clone()));
+        }
+        if !self.scope.symbols.contains(symbol) {
             let (symbol, text) = (symbol.to_owned(), self.text.to_owned());
             return Err(ExprError::Symbol { symbol, text });
         }
         Ok(Ratio::whole(Dim::symbol(symbol)))
+    }
+
+    /// The smallest or the largest of several, if it is the same one whatever the sizes.
+    fn extreme(&mut self, function: &str) -> Result<Dim, ExprError> {
+        let mut found = self.expression()?.dim();
+        while self.eat(',') {
+            let other = self.expression()?.dim();
+            let apart = other.checked_sub(&found).ok_or_else(|| self.too_large())?;
+            let (low, high) = apart.bounds(self.scope.ranges).unwrap_or((-1, 1));
+            let takes = match (low >= 0, high <= 0) {
+                (true, _) => function == "Max",
+                (_, true) => function == "Min",
+                _ => {
+                    let (function, text) = (function.to_owned(), self.text.to_owned());
+                    return Err(ExprError::Function { function, text });
+                }
+            };
+            if takes {
+                found = other;
+            }
+        }
+        Ok(found)
     }
 
     fn fold(
@@ -251,10 +297,27 @@ impl<'t> Parser<'t> {
 
 #[cfg(test)]
 mod tests {
+    use bytec_ir::dim::Symbol;
+
     use super::*;
 
     fn read(text: &str) -> Result<String, ExprError> {
-        parse(text, &BTreeSet::from(["s1", "s2"])).map(|dim| dim.to_string())
+        let symbols = BTreeSet::from(["s1", "s2"]);
+        let bound = BTreeMap::from([("u1".to_owned(), Dim::symbol("s1") * Dim::fixed(2))]);
+        let range = |name: &str, max| SymbolRange { symbol: Symbol::new(name), min: 1, max };
+        let ranges = [range("s1", 40), range("s2", 64)];
+        let scope = Scope { symbols: &symbols, bound: &bound, ranges: &ranges };
+        parse(text, scope).map(|dim| dim.to_string())
+    }
+
+    #[test]
+    fn a_symbol_alone_has_a_name() {
+        assert_eq!(symbol("Symbol('u0', integer=True)"), Some("u0"));
+        for other in
+            ["Symbol('u0", "Integer(1)", "Symbol('u 0')", "Add(Symbol('u0'), Symbol('u1'))"]
+        {
+            assert_eq!(symbol(other), None, "{other}");
+        }
     }
 
     #[test]
@@ -278,6 +341,9 @@ mod tests {
                 "ceil(s1, 4)",
             ),
             ("FloorDiv(Integer(-1), Integer(2))".to_owned(), "floor(-1, 2)"),
+            (format!("Min(Integer(40), {s})"), "s1"),
+            (format!("Max({s}, Integer(0), Integer(40))"), "40"),
+            ("Add(Symbol('u1', integer=True), Integer(1))".to_owned(), "2*s1 + 1"),
         ];
         for (text, expected) in cases {
             assert_eq!(read(&text).as_deref(), Ok(expected), "{text}");
@@ -290,7 +356,8 @@ mod tests {
         let wide = "Pow(Add(Symbol('s1'), Integer(1)), Integer(17))";
         let cases = [
             ("Mod(Symbol('s1'), Integer(2))", "uses Mod"),
-            ("Max(Integer(1), Symbol('s1'))", "uses Max"),
+            ("Max(Integer(2), Symbol('s1'))", "uses Max"),
+            ("Min(Integer(39), Symbol('s1'))", "uses Min"),
             ("Symbol('u0', integer=True)", "over u0"),
             ("Symbol('s1'", "expected `)` at byte 11"),
             ("", "expected a function and `(` at byte 0"),

@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use bytec_ir::eval::{Tensor, WeightSource};
 use bytec_trace::{LiftOptions, Op, Trace, lift};
 
 pub use archive::Archive;
@@ -30,6 +31,9 @@ use super::{FrontOptions, Loaded, graph_file};
 
 /// The input that libraries mask padding with. A sample has none, so it is 1 everywhere.
 const MASK: &str = "attention_mask";
+
+/// The most elements of a settled tensor that the lifting may look at, and of all of them.
+const MAX_KNOWN: [usize; 2] = [1 << 20, 1 << 22];
 
 /// The input that a text alone may leave out, as it may with a model from safetensors.
 const SEGMENTS: &str = "token_type_ids";
@@ -59,7 +63,7 @@ pub(super) fn load(path: &Path, options: &FrontOptions) -> Result<Loaded, FrontE
         let problem = "--graph has no effect on a torch.export archive, which has a program of its own; leave it out";
         return Err(FrontError::Options(problem.to_owned()));
     }
-    let (trace, weights) = open(path, options)?;
+    let Opened { trace, mut weights, known } = open(path, options)?;
     let takes = |name: &str| {
         trace
             .nodes()
@@ -69,9 +73,12 @@ pub(super) fn load(path: &Path, options: &FrontOptions) -> Result<Loaded, FrontE
     let lift_options = LiftOptions {
         ones: named(MASK).into_iter().collect::<BTreeSet<_>>(),
         defaults: named(SEGMENTS).into_iter().map(|name| (name, 0)).collect(),
+        known,
+        tables: true,
     };
     let lifted = lift(&trace, &lift_options)
         .map_err(|source| FrontError::Lift { file: path.to_owned(), source: Box::new(source) })?;
+    weights.hold(lifted.tables);
     let folder = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -104,17 +111,48 @@ pub(super) fn load(path: &Path, options: &FrontOptions) -> Result<Loaded, FrontE
     })
 }
 
+/// What an archive holds.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its program.
+    pub trace: Trace,
+    /// The tensors of its checkpoint.
+    pub weights: Weights,
+    /// Those of the program that no training changes, if they are small: buffers and frozen parameters.
+    pub known: BTreeMap<String, Tensor>,
+}
+
 /// The program of the archive at `path`, with the names and the limit of the options, and the tensors of its checkpoint.
 ///
 /// # Errors
 /// The file can't be read, or isn't an archive that a plan can be made of.
-pub fn open(path: &Path, options: &FrontOptions) -> Result<(Trace, Weights), FrontError> {
+pub fn open(path: &Path, options: &FrontOptions) -> Result<Opened, FrontError> {
     let wrong = |source| FrontError::Archive { file: path.to_owned(), source: Box::new(source) };
     let map = weights::map(path)?;
     let archive = Archive::parse(&map).map_err(wrong)?;
     let trace = archive.trace(&map, options).map_err(wrong)?;
     let entries = archive.entries(&map).map_err(wrong)?;
-    Ok((trace, Weights::of_archive(path, map, entries)))
+    let settled: BTreeSet<String> = trace
+        .nodes()
+        .filter_map(|(_, node)| match &node.op {
+            Op::Weight { name } if archive.is_settled(name) => Some(name.clone()),
+            _ => None,
+        })
+        .collect();
+    let weights = Weights::of_archive(path, map, entries);
+    let mut known = BTreeMap::new();
+    let mut left = MAX_KNOWN[1];
+    for name in settled {
+        let elements = weights.info(&name).map_or(u64::MAX, |info| {
+            info.shape.iter().fold(1, |count: u64, &extent| count.saturating_mul(extent))
+        });
+        let fits = usize::try_from(elements).is_ok_and(|count| count <= MAX_KNOWN[0].min(left));
+        if fits && let Ok(tensor) = weights.tensor(&name) {
+            left -= elements as usize;
+            known.insert(name, tensor);
+        }
+    }
+    Ok(Opened { trace, weights, known })
 }
 
 impl Archive {

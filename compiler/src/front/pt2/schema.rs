@@ -47,6 +47,9 @@ pub(super) struct TensorMeta {
     pub(super) sizes: Vec<SymInt>,
     pub(super) strides: Vec<SymInt>,
     pub(super) storage_offset: SymInt,
+    /// Whether training changes it, of a tensor in storage.
+    #[serde(default)]
+    pub(super) requires_grad: bool,
 }
 
 /// A number, or an expression over symbols.
@@ -256,5 +259,8 @@ pub(super) struct Payloads {
 pub(super) struct Payload {
     pub(super) path_name: String,
     pub(super) use_pickle: bool,
+    /// Whether it is a parameter, not a buffer.
+    #[serde(default)]
+    pub(super) is_param: bool,
     pub(super) tensor_meta: Option<TensorMeta>,
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use bytec_ir::ids::input_limits;
 use bytec_ir::{Def, Dim, NodeId, Op};
+use bytec_plan::extent::Rows;
 use bytec_plan::kernel::{Instr, Kernel};
 use bytec_plan::program::{Buffer, DType, InputSpec, Operand, OutputSpec, Step, SymbolSpec, View};
 
@@ -161,12 +162,22 @@ impl<'a> Selector<'a> {
         }
     }
 
+    /// Whether the op is the first of the rows, of which the pooling makes one.
+    fn first_row(&mut self, id: NodeId, op: &Op) -> Result<bool, String> {
+        let (Op::Select { axis: 0, index: 0 }, &[x]) = (op, &self.packed.graph.operands(id)[..])
+        else {
+            return Ok(false);
+        };
+        let (row, rows) = (self.matrix(id)?, self.matrix(x)?);
+        Ok(row.rows == Rows::PerSample && row.width == rows.width)
+    }
+
     /// Gives an op its view or its step.
     fn give(&mut self, id: NodeId, op: &Op) -> Result<(), String> {
         let view = match self.view_of(id, op)? {
             Some(view) => view,
             // The first row of a sample is pooled: its kernel can do more with it.
-            None if !first_row(op) && self.moved(id, op)?.is_some() => return Ok(()),
+            None if !self.first_row(id, op)? && self.moved(id, op)?.is_some() => return Ok(()),
             None => {
                 if let Some(&x) = self.packed.graph.operands(id).first() {
                     self.write(x)?;
@@ -317,9 +328,4 @@ impl<'a> Selector<'a> {
         let reason = "an output is a buffer of its own".to_owned();
         Ok(self.push_step(graph.name(id), matrix, (kernel, operands, reason)).buffer)
     }
-}
-
-/// Whether the op is the first of the rows, of which the pooling makes one.
-fn first_row(op: &Op) -> bool {
-    matches!(op, Op::Select { axis: 0, index: 0 })
 }

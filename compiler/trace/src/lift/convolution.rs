@@ -33,6 +33,11 @@ pub(super) fn lower(
     let ([_, _, kernel @ ..], [_, _, space @ ..]) = (&weight[..], &from[..]) else {
         return Err("expected channels and space".to_owned());
     };
+    if by.groups != 1
+        && let Some(out) = grouped(l, xs, by, &weight, shape, name)?
+    {
+        return Ok(out);
+    }
     if by.groups != 1 || by.dilation.iter().any(|&d| d != 1) {
         return Err(format!(
             "expected a convolution of one group without dilation, found {} groups and dilation {:?}",
@@ -99,4 +104,54 @@ pub(super) fn lower(
     let matrix =
         l.shaped(&matrix.transposed(&[0, 2, 1]), &matrix_width, &format!("{name}.matrix"))?;
     Ok(linear(l, windows, matrix, bias, name)?.transposed(&[1, 0]))
+}
+
+/// The most groups of a convolution.
+const MOST_GROUPS: u64 = 64;
+
+/// A convolution of one tap in groups: a linear of each group's columns.
+fn grouped(
+    l: &mut Lower<'_, '_>,
+    xs: &[ValueId],
+    by: &Conv<'_>,
+    weight: &[u64],
+    shape: &[Dim],
+    name: &str,
+) -> Result<Option<View>, String> {
+    let (outputs, inputs) = (weight[0], weight[1]);
+    let one_tap = weight[2..].iter().all(|&taps| taps == 1)
+        && by.stride.iter().all(|&step| step == 1)
+        && by.padding.iter().all(|&zeros| zeros == 0);
+    if !one_tap || by.groups > MOST_GROUPS || by.groups == 0 {
+        return Ok(None);
+    }
+    let rows = product(&shape[2..]).ok_or("there are too many rows")?;
+    let channels = inputs.checked_mul(by.groups).ok_or("there are too many channels")?;
+    let x = l.view(xs[0])?;
+    let x = l.reshaped(&x, &[Dim::fixed(channels), rows.clone()], name)?;
+    let x = l.computed(&x.transposed(&[1, 0]), name)?;
+    let matrix = l.view(xs[1])?;
+    let matrix = l.shaped(&matrix, &[outputs.into(), inputs.into()], &format!("{name}.matrix"))?;
+    let bias = xs.get(2).map(|&bias| l.full(bias)).transpose()?;
+    let mut parts = Vec::new();
+    for group in 0..by.groups {
+        let of = format!("{name}.group_{group}");
+        let part = |axis: usize, width: u64| {
+            let (start, end) = ((group * width) as usize, ((group + 1) * width) as usize);
+            IrOp::Slice { axis, start, end }
+        };
+        let own = outputs / by.groups;
+        let columns = l.op(&format!("{of}.columns"), part(1, inputs), &[x])?;
+        let weight = l.op(&format!("{of}.weight"), part(0, own), &[matrix])?;
+        let bias = bias.map(|bias| l.op(&format!("{of}.bias"), part(0, own), &[bias]));
+        let out = linear(l, columns, weight, bias.transpose()?, &of)?;
+        parts.push(l.computed(&out, &of)?);
+    }
+    let out = l.made(name, IrOp::Concat { axis: 1 }, &parts)?;
+    let mut full = shape[2..].to_vec();
+    full.push(outputs.into());
+    let out = l.reshaped(&out, &full, name)?;
+    let axes = shape.len() - 2;
+    let perm: Vec<_> = [axes].into_iter().chain(0..axes).collect();
+    Ok(Some(out.transposed(&perm)))
 }

@@ -51,7 +51,7 @@ fn moves(op: &Op) -> bool {
 /// Recognises a part of the scores, `heads` of them, that is rows of one table by distance.
 pub(super) fn table(program: &Program<'_>, part: &Part, heads: u64) -> Result<Table, String> {
     let mut reason = "no table that it is looked up in was found".to_owned();
-    for source in sources(program, part.value, moves) {
+    for source in sources(program, part.value, |v| program.is_sizes_only(v), moves) {
         let extents: Option<Vec<u64>> = program.shape(source).iter().map(Dim::as_fixed).collect();
         let Some(extents) = extents else { continue };
         let count = extents.iter().try_fold(1u64, |count, &extent| count.checked_mul(extent));

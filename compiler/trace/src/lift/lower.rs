@@ -1,11 +1,12 @@
 //! The plans carried out: a graph of views, numbers and ops.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytec_ir::attention::Bias;
 use bytec_ir::attrs::{BinaryFn, Real};
 use bytec_ir::builder::Builder;
 use bytec_ir::dim::Dim;
+use bytec_ir::eval::{Data, Tensor};
 use bytec_ir::graph::{Def, Graph, NodeId};
 use bytec_ir::ops::Op as IrOp;
 use bytec_ir::patch::Patch;
@@ -13,12 +14,15 @@ use bytec_ir::types::{DType, TensorType};
 
 use super::LiftOptions;
 use super::attention::{Attention, Operand};
+use super::by_id;
 use super::ops;
+use super::picked;
 use super::plan::Plan;
 use super::rotary::Rotation;
 use super::rows;
 use super::share;
 use super::sizes::Program;
+use super::tabled;
 use super::view::{Step, View};
 use crate::dims::{squeezed, squeezed_axis};
 use crate::op::Op;
@@ -46,9 +50,13 @@ pub(super) struct Lower<'p, 't> {
     builder: Builder,
     values: Vec<Lowered>,
     made: BTreeMap<(NodeId, Vec<String>), NodeId>,
+    /// Weights of the graph that no checkpoint holds.
+    tables: BTreeMap<String, Tensor>,
+    /// The names of the others.
+    held: BTreeSet<String>,
 }
 
-/// Carries out the plans.
+/// Carries out the plans. Beside the graph come the weights that no checkpoint holds.
 ///
 /// # Errors
 /// Every node that has no counterpart in the graph.
@@ -56,12 +64,23 @@ pub(super) fn lower(
     program: &Program<'_>,
     plans: &[Plan],
     options: &LiftOptions,
-) -> Result<Graph, Refusals> {
+) -> Result<(Graph, BTreeMap<String, Tensor>), Refusals> {
     let mut builder = Builder::new();
     for range in &program.trace.symbols {
         builder.symbol(range.symbol.name(), range.min, range.max);
     }
-    let mut lower = Lower { program, builder, values: Vec::new(), made: BTreeMap::new() };
+    let held = program.nodes.iter().filter_map(|node| match &node.op {
+        Op::Weight { name } => Some(name.clone()),
+        _ => None,
+    });
+    let mut lower = Lower {
+        program,
+        builder,
+        values: Vec::new(),
+        made: BTreeMap::new(),
+        tables: BTreeMap::new(),
+        held: held.collect(),
+    };
     let mut refusals = Vec::new();
     for (&value, plan) in program.ids.iter().zip(plans) {
         let lowered = lower.value(value, plan, options).unwrap_or_else(|reason| {
@@ -81,7 +100,10 @@ pub(super) fn lower(
         }
     }
     if refusals.is_empty() {
-        Ok(without_dead(lower.builder.finish()))
+        let graph = without_dead(lower.builder.finish());
+        let mut tables = lower.tables;
+        tables.retain(|name, _| graph.weight(name).is_some());
+        Ok((graph, tables))
     } else {
         Err(Refusals(refusals))
     }
@@ -124,6 +146,10 @@ impl Lower<'_, '_> {
             Plan::Attention(attention) => self.attention(value, attention)?,
             Plan::Rotation(rotation) => self.rotation(value, rotation)?,
             Plan::Share(found) => share::lower(self, found, &self.name(value))?,
+            Plan::Table(found) => tabled::lower(self, value, found, &self.name(value))?,
+            Plan::ById(found) => by_id::lower(self, found, &self.name(value))?,
+            Plan::Kept(found) => by_id::lower_kept(self, found, &self.name(value))?,
+            Plan::Picked(found) => picked::lower(self, found, &node.ty.shape, &self.name(value))?,
             Plan::Op if let Some(found) = rows::lower(self, value)? => return Ok(found),
             Plan::Op => match &node.op {
                 Op::Input { name } => {
@@ -209,6 +235,22 @@ impl Lower<'_, '_> {
     /// A number of the graph.
     pub(super) fn number(&mut self, name: &str, number: f64) -> NodeId {
         self.builder.constant(name, number)
+    }
+
+    /// A weight that no checkpoint holds; equal ones are one.
+    pub(super) fn table(&mut self, name: &str, shape: &[u64], values: Vec<f64>) -> NodeId {
+        let extents = shape.iter().map(|&extent| extent as usize).collect();
+        let tensor = Tensor { shape: extents, data: Data::Float(values) };
+        let known = self.tables.iter().find(|(_, known)| **known == tensor);
+        let name = known.map(|(known, _)| known.clone()).unwrap_or_else(|| {
+            let mut name = name.to_owned();
+            while self.held.contains(&name) || self.tables.contains_key(&name) {
+                name.push('_');
+            }
+            name
+        });
+        self.tables.insert(name.clone(), tensor);
+        self.builder.weight(&name, shape.iter().copied())
     }
 
     /// The graph so far.

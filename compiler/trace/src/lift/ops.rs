@@ -5,10 +5,11 @@ use bytec_ir::dim::Dim;
 use bytec_ir::graph::NodeId;
 use bytec_ir::ops::Op as IrOp;
 
+use super::aligned::Frame;
 use super::convolution::{self, Conv};
 use super::lower::{Lower, Lowered};
-use super::plan::unexpanded;
 use super::rows;
+use super::sizes::Program;
 use super::view::View;
 use crate::dims::{product, squeezed, squeezed_axis};
 use crate::op::{BinaryOp, Op, ReduceOp, UnaryOp};
@@ -167,7 +168,7 @@ fn binary(l: &mut Lower<'_, '_>, f: BinaryOp, xs: [ValueId; 2], value: ValueId) 
         BinaryOp::Max => BinaryFn::Max,
         _ => return Err(format!("a graph has no {f:?} of values that depend on the sample")),
     };
-    let shape = l.program.shape(value).to_vec();
+    let frame = Frame::new(l, l.program.shape(value), &xs);
     let mut operands = Vec::new();
     for x in xs {
         operands.push(match l.lowered(x) {
@@ -175,39 +176,17 @@ fn binary(l: &mut Lower<'_, '_>, f: BinaryOp, xs: [ValueId; 2], value: ValueId) 
                 let number = *number;
                 l.number(&format!("{name}.number"), number)
             }
-            _ => aligned(l, x, &shape, &name)?,
+            _ => frame.operand(l, x, &name)?,
         });
     }
     let out = l.made(&name, IrOp::Binary { f: function }, &operands)?;
-    if squeezed(&out.shape()) != squeezed(&shape) {
-        return Err(format!(
+    frame.result(&out).ok_or_else(|| {
+        format!(
             "it repeats {:?} along axes of {}, which a graph does not",
             out.shape().iter().map(ToString::to_string).collect::<Vec<_>>(),
             l.program.node(value).ty
-        ));
-    }
-    Ok(out)
-}
-
-/// An operand of arithmetic whose result has `shape`, with axes of 1 where it is repeated.
-fn aligned(l: &mut Lower<'_, '_>, x: ValueId, shape: &[Dim], name: &str) -> Result<NodeId, String> {
-    let x = unexpanded(l.program, x);
-    let view = l.view(x)?;
-    let own = l.program.shape(x);
-    let ahead = shape.len().saturating_sub(own.len());
-    let one = Dim::fixed(1);
-    let mut wanted: Vec<Dim> = Vec::new();
-    for (axis, dim) in shape.iter().enumerate().filter(|(_, dim)| **dim != one) {
-        let extent = axis.checked_sub(ahead).map_or(&one, |own_axis| &own[own_axis]);
-        if *extent != one && extent != dim {
-            return Err(format!("an axis of {extent} is repeated to {dim}"));
-        }
-        // Leading axes that are repeated may be missing.
-        if !(wanted.is_empty() && *extent == one) {
-            wanted.push(extent.clone());
-        }
-    }
-    l.shaped(&view, &wanted, name)
+        )
+    })
 }
 
 fn power(l: &mut Lower<'_, '_>, [x, exponent]: [ValueId; 2], name: &str) -> Outcome {
@@ -327,7 +306,7 @@ fn slice(
 }
 
 /// One index of an axis.
-fn pick(
+pub(super) fn pick(
     l: &mut Lower<'_, '_>,
     view: &View,
     at: usize,
@@ -360,14 +339,35 @@ fn concat(l: &mut Lower<'_, '_>, xs: &[ValueId], axis: usize, name: &str) -> Out
     let mut parts = Vec::new();
     let mut at = 0;
     for &x in xs {
+        if is_empty(l.program, x, axis) {
+            continue;
+        }
         let from = l.program.shape(x).to_vec();
         let kept = from.iter().enumerate().filter(|(i, dim)| *i == axis || **dim != one);
         let wanted: Vec<_> = kept.map(|(_, dim)| dim.clone()).collect();
         at = from[..axis.min(from.len())].iter().filter(|dim| **dim != one).count();
         let view = l.view(x)?;
-        parts.push(l.shaped(&view, &wanted, name)?);
+        parts.push(l.reshaped(&view, &wanted, name)?);
     }
-    l.made(name, IrOp::Concat { axis: at }, &parts)
+    // In rows as they are packed, unless these are what is put together.
+    let symbolic = |view: &View, axis: usize| view.shape()[axis].as_fixed().is_none();
+    let mut order: Vec<_> =
+        parts.first().map_or_else(Vec::new, |part| (0..part.shape().len()).collect());
+    if !parts.iter().any(|part| symbolic(part, at)) {
+        order = parts.first().map_or_else(Vec::new, rows_first);
+    }
+    let mut operands = Vec::new();
+    for part in parts {
+        operands.push(l.computed(&part.transposed(&order), name)?);
+    }
+    let back = inverse(&order);
+    let out = l.made(name, IrOp::Concat { axis: back[at] }, &operands)?;
+    Ok(out.transposed(&back))
+}
+
+/// Nothing along an axis.
+pub(super) fn is_empty(program: &Program<'_>, x: ValueId, axis: usize) -> bool {
+    program.shape(x).get(axis).and_then(Dim::as_fixed) == Some(0)
 }
 
 pub(super) fn reduce(

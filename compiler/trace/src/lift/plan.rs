@@ -5,9 +5,13 @@ use crate::program::{Kind, ValueId};
 use crate::refusal::{Refusal, Refusals};
 
 use super::attention::{self, Attention};
+use super::by_id::{self, ById, Kept};
+use super::ops;
+use super::picked::{self, Picked};
 use super::rotary::{self, Rotation};
 use super::share::{self, Share};
 use super::sizes::Program;
+use super::tabled::{self, Tabled};
 
 /// What a value becomes.
 #[derive(Debug)]
@@ -26,6 +30,14 @@ pub(super) enum Plan {
     Rotation(Rotation),
     /// A sum over rows divided by how many there are.
     Share(Share),
+    /// A number of each id.
+    ById(ById),
+    /// Rows of a table, those of some ids replaced by zeros.
+    Kept(Kept),
+    /// The row at the largest of numbers that the ids decide.
+    Picked(Box<Picked>),
+    /// A table that the sizes decide.
+    Table(Tabled),
     /// Its own op.
     Op,
 }
@@ -75,6 +87,22 @@ fn plan(program: &Program<'_>, value: ValueId) -> Result<Plan, String> {
     if let Some(found) = share::recognise(program, value) {
         return Ok(Plan::Share(found));
     }
+    if let Some(found) = by_id::kept(program, value) {
+        return Ok(Plan::Kept(found));
+    }
+    if let Some(found) = picked::recognise(program, value) {
+        return Ok(Plan::Picked(Box::new(found)));
+    }
+    if node.ty.kind == Kind::Float
+        && let Some(found) = by_id::recognise(program, value)
+    {
+        return Ok(Plan::ById(found));
+    }
+    if tabled::is_due(program, value)
+        && let Some(found) = tabled::recognise(program, value)
+    {
+        return Ok(Plan::Table(found));
+    }
     match &node.op {
         Op::Where => {
             let chosen = program.uniform(node.operands[0]);
@@ -96,6 +124,9 @@ fn of_sizes(program: &Program<'_>, value: ValueId) -> Result<Plan, String> {
     }
     if let Some(start) = program.iota(value) {
         return Ok(Plan::Iota(start));
+    }
+    if let Some(found) = tabled::recognise(program, value) {
+        return Ok(Plan::Table(found));
     }
     let mut seen = String::new();
     let looked = program.look(value, |tensor| {
@@ -120,7 +151,13 @@ fn identity(program: &Program<'_>, value: ValueId) -> Option<ValueId> {
         (Op::Cast, &[x]) if program.node(x).ty.kind == node.ty.kind => x,
         (Op::Expand | Op::Repeat | Op::Reshape, &[x]) => x,
         (Op::Slice { step: 1, start, .. }, &[x]) if start.as_fixed() == Some(0) => x,
-        (Op::Concat { .. }, &[x]) => x,
+        (Op::Concat { axis }, xs) => {
+            let mut parts = xs.iter().filter(|&&x| !ops::is_empty(program, x, *axis));
+            match (parts.next(), parts.next()) {
+                (Some(&x), None) => x,
+                _ => return None,
+            }
+        }
         (Op::Binary(f), &[a, b]) if node.ty.kind == Kind::Float => {
             let (of_a, of_b) = (program.uniform(a), program.uniform(b));
             match f {
@@ -145,15 +182,25 @@ fn same(program: &Program<'_>, a: ValueId, b: ValueId) -> bool {
 /// The values that a plan is carried out with.
 fn operands(program: &Program<'_>, value: ValueId, plan: &Plan) -> Vec<ValueId> {
     match plan {
-        Plan::Unneeded | Plan::Number(_) | Plan::Iota(_) => Vec::new(),
+        Plan::Unneeded | Plan::Number(_) | Plan::Iota(_) | Plan::Table(_) => Vec::new(),
         Plan::Same(same) => vec![*same],
         Plan::Attention(attention) => attention.operands(),
         Plan::Rotation(rotation) => vec![rotation.x],
-        Plan::Share(share) => vec![share.x],
+        Plan::Share(share) => vec![share.source()],
+        Plan::ById(found) => vec![found.ids],
+        Plan::Kept(found) => {
+            vec![program.node(by_id::bare(program, found.x)).operands[0], found.by.ids]
+        }
+        Plan::Picked(found) => vec![found.x, found.by.ids],
         Plan::Op => {
-            let spread = matches!(program.node(value).op, Op::Binary(_));
-            let operands = program.node(value).operands.iter();
-            operands.map(|&v| if spread { unexpanded(program, v) } else { v }).collect()
+            let operands = program.node(value).operands.iter().copied();
+            match program.node(value).op {
+                Op::Binary(_) => operands.map(|v| unexpanded(program, v)).collect(),
+                Op::Concat { axis } => {
+                    operands.filter(|&v| !ops::is_empty(program, v, axis)).collect()
+                }
+                _ => operands.collect(),
+            }
         }
     }
 }

@@ -9,11 +9,12 @@ use crate::program::ValueId;
 /// The most nodes that are looked through.
 const MOST: usize = 256;
 
-/// The values, nearest first, that `value` is made of alone, besides what the sizes decide, through ops that `through`
-/// lets pass.
+/// The values, nearest first, that `value` is made of alone, besides what is `settled`, through ops that `through` lets
+/// pass.
 pub(super) fn sources(
     program: &Program<'_>,
     value: ValueId,
+    settled: impl Fn(ValueId) -> bool,
     through: impl Fn(&Op) -> bool,
 ) -> Vec<ValueId> {
     let mut found = Vec::new();
@@ -26,7 +27,7 @@ pub(super) fn sources(
             break;
         }
         left.remove(&latest);
-        left.extend(node.operands.iter().filter(|operand| !program.is_sizes_only(**operand)));
+        left.extend(node.operands.iter().filter(|operand| !settled(**operand)));
         if left.len() == 1 {
             found.extend(left.last());
         }

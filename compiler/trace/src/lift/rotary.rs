@@ -58,7 +58,7 @@ pub(super) fn recognise(program: &Program<'_>, value: ValueId) -> Result<Option<
     }
     let shape = program.shape(value);
     let mut reason = "its tables are no angles of positions".to_owned();
-    for x in sources(program, value, linear) {
+    for x in sources(program, value, |v| program.is_known(v), linear) {
         if program.shape(x) != shape || !turns(program, value, x) {
             continue;
         }
@@ -81,7 +81,7 @@ fn turns(program: &Program<'_>, value: ValueId, x: ValueId) -> bool {
         if at == x || !seen.insert(at) {
             continue;
         }
-        if program.is_sizes_only(at) {
+        if program.is_known(at) {
             if program.node(at).ty.kind == Kind::Float && program.uniform(at).is_none() {
                 return true;
             }

@@ -5,8 +5,9 @@ use bytec_ir::dim::Dim;
 use bytec_ir::ops::{Op as IrOp, OpKind};
 
 use super::lower::{Lower, Lowered};
+use super::ops;
 use super::view::View;
-use crate::dims::{product, squeezed};
+use crate::dims::{product, squeezed, squeezed_axis};
 use crate::op::{BinaryOp, Op};
 use crate::program::ValueId;
 
@@ -145,9 +146,11 @@ pub(super) fn looked_up(
                     "it takes the same index all along an axis, which a graph does not repeat";
                 return Err(reason.to_owned());
             }
-            let row = index(row, &extent)?;
-            let table = l.shaped(&table, &[extent, width], name)?;
-            l.made(name, IrOp::Select { axis: 0, index: row }, &[table])?
+            let row = Dim::from(index(row, &extent)?);
+            return match squeezed_axis(&from, axis) {
+                Some(at) => ops::pick(l, &view, at, &row, &extent, name),
+                None => Ok(view),
+            };
         }
         Lowered::Refused => return Err(String::new()),
         Lowered::Row(_) | Lowered::Plus(..) => {

@@ -78,7 +78,8 @@ fn alike(program: &Program<'_>, value: ValueId, length: &Dim) -> bool {
     let first = node.operands.first().map(|&x| program.shape(x)).unwrap_or_default();
     let apart = |axis: &usize| first.get(*axis).is_some_and(|dim| dim != length);
     match &node.op {
-        Op::Constant(_) | Op::Full | Op::Unary(_) | Op::Binary(_) | Op::Where | Op::Cast => true,
+        Op::Constant(_) | Op::Weight { .. } | Op::Full | Op::Unary(_) | Op::Binary(_) => true,
+        Op::Where | Op::Cast => true,
         Op::Arange { .. } | Op::Permute { .. } | Op::Expand | Op::Rope { .. } => true,
         Op::Reshape => squeezed(first) == squeezed(&node.ty.shape),
         Op::Slice { axis, start, .. } => {

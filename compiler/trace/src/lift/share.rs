@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use bytec_ir::attrs::PoolKind;
+use bytec_ir::attrs::{PoolKind, ReduceFn};
 use bytec_ir::dim::Dim;
 use bytec_ir::eval::Data;
 use bytec_ir::ops::Op as IrOp;
 
+use super::by_id::{self, ById};
 use super::lower::Lower;
 use super::ops;
 use super::sizes::Program;
@@ -22,9 +23,18 @@ use crate::program::{Kind, ValueId};
 #[derive(Clone, Debug)]
 pub(super) struct Share {
     /// What is summed.
-    pub(super) x: ValueId,
+    x: ValueId,
+    /// What each id adds, if that is all.
+    by_id: Option<ById>,
     axes: Vec<usize>,
     root: bool,
+}
+
+impl Share {
+    /// The value that it is computed from.
+    pub(super) fn source(&self) -> ValueId {
+        self.by_id.as_ref().map_or(self.x, |found| found.ids)
+    }
 }
 
 /// The share that a value is, if it is one. A fixed number of rows is left to the graph's rules.
@@ -43,7 +53,7 @@ pub(super) fn recognise(program: &Program<'_>, value: ValueId) -> Option<Share> 
     }
     let mut sum = program.node(dividend);
     while let (Op::Reshape | Op::Cast, &[x]) = (&sum.op, &sum.operands[..])
-        && program.node(x).ty.kind == Kind::Float
+        && program.node(x).ty.kind != Kind::Bool
         && squeezed(program.shape(x)) == shape
     {
         sum = program.node(x);
@@ -67,14 +77,27 @@ pub(super) fn recognise(program: &Program<'_>, value: ValueId) -> Option<Share> 
         Ok(())
     });
     looked.ok()?;
-    (whole || root).then(|| Share { x, axes: axes.clone(), root: !whole })
+    if !(whole || root) {
+        return None;
+    }
+    // Integers are only summed where each is a number of an id.
+    let by_id = match program.node(x).ty.kind {
+        Kind::Float => None,
+        _ if whole => Some(by_id::recognise(program, x)?),
+        _ => return None,
+    };
+    Some(Share { x, by_id, axes: axes.clone(), root: !whole })
 }
 
 pub(super) fn lower(
     l: &mut Lower<'_, '_>,
-    Share { x, axes, root }: &Share,
+    Share { x, by_id, axes, root }: &Share,
     name: &str,
 ) -> Result<View, String> {
+    if let Some(found) = by_id {
+        let numbers = by_id::looked_up(l, found.ids, found.values.clone(), &format!("{name}.of"))?;
+        return l.made(name, IrOp::Reduce { f: ReduceFn::Mean, axis: 0 }, &[numbers]);
+    }
     if !root {
         return ops::reduce(l, ReduceOp::Mean, axes, *x, name);
     }

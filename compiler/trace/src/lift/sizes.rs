@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use bytec_ir::dim::{Bindings, Dim};
 use bytec_ir::eval::{Data, Tensor};
 
-use super::sampled;
+use super::{LiftOptions, sampled};
 use crate::eval::Run;
+use crate::op::Op;
 use crate::origin::{Origin, origins};
 use crate::program::{Node, Trace, ValueId};
 
@@ -41,16 +42,19 @@ pub(crate) struct Program<'t> {
     pub(crate) nodes: Vec<&'t Node>,
     pub(crate) ids: Vec<ValueId>,
     origins: Vec<Origin>,
+    known: Vec<bool>,
+    options: &'t LiftOptions,
     sizes: Vec<Bindings>,
     uniform: RefCell<BTreeMap<ValueId, Option<f64>>>,
 }
 
 impl<'t> Program<'t> {
     /// Looks at a trace without a batch.
-    pub(crate) fn new(trace: &'t Trace) -> Self {
+    pub(crate) fn new(trace: &'t Trace, options: &'t LiftOptions) -> Self {
         let (ids, nodes) = trace.nodes().unzip();
         let (origins, sizes) = (origins(trace), sizes(trace));
-        Self { trace, nodes, ids, origins, sizes, uniform: RefCell::default() }
+        let known = known(trace, options);
+        Self { trace, nodes, ids, origins, known, options, sizes, uniform: RefCell::default() }
     }
 
     pub(crate) fn node(&self, value: ValueId) -> &'t Node {
@@ -69,6 +73,35 @@ impl<'t> Program<'t> {
         self.origin(value).is_sizes_only()
     }
 
+    /// Whether the sizes and known tensors of the checkpoint decide a value.
+    pub(crate) fn is_known(&self, value: ValueId) -> bool {
+        self.known[value.index()]
+    }
+
+    /// Whether the graph may have weights that no checkpoint holds.
+    pub(crate) fn takes_tables(&self) -> bool {
+        self.options.tables
+    }
+
+    /// The most that a symbol is worth.
+    pub(crate) fn largest(&self) -> Bindings {
+        self.sizes.last().cloned().unwrap_or_default()
+    }
+
+    /// A value at one size, with `given` for some.
+    pub(crate) fn at(
+        &self,
+        bindings: &Bindings,
+        value: ValueId,
+        given: BTreeMap<ValueId, Tensor>,
+    ) -> Result<Tensor, String> {
+        let inputs = BTreeMap::new();
+        let weights = &self.options.known;
+        let run = Run { trace: self.trace, bindings, inputs: &inputs, weights };
+        let mut found = run.values(&[value], given).map_err(|error| error.to_string())?;
+        found.pop().ok_or_else(|| "it has no value".to_owned())
+    }
+
     /// The values wanted at every size that is looked at, with `given` for some of them.
     pub(crate) fn at_sizes(
         &self,
@@ -76,7 +109,7 @@ impl<'t> Program<'t> {
         given: impl Fn(&Bindings) -> Result<BTreeMap<ValueId, Tensor>, String>,
         mut look: impl FnMut(&Look, &[Tensor]) -> Result<(), String>,
     ) -> Result<(), String> {
-        let (inputs, weights) = (BTreeMap::new(), BTreeMap::new());
+        let (inputs, weights) = (BTreeMap::new(), &self.options.known);
         for bindings in &self.sizes {
             let count = wanted.iter().map(|&value| self.count(value, bindings));
             let count = count.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0);
@@ -94,14 +127,14 @@ impl<'t> Program<'t> {
             let mut known = given(&look_at.bindings)?;
             known.extend(aranges);
             let bindings = &look_at.bindings;
-            let run = Run { trace: self.trace, bindings, inputs: &inputs, weights: &weights };
+            let run = Run { trace: self.trace, bindings, inputs: &inputs, weights };
             let found = run.values(wanted, known).map_err(|error| error.to_string())?;
             look(&look_at, &found)?;
         }
         Ok(())
     }
 
-    fn count(&self, value: ValueId, bindings: &Bindings) -> Result<u64, String> {
+    pub(crate) fn count(&self, value: ValueId, bindings: &Bindings) -> Result<u64, String> {
         let sizes = self.shape(value).iter().map(|dim| dim.eval(bindings));
         let sizes = sizes.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
         Ok(sizes.into_iter().fold(1u64, u64::saturating_mul))
@@ -163,6 +196,20 @@ impl<'t> Program<'t> {
         });
         if counts == Ok(true) { start } else { None }
     }
+}
+
+/// Which values the sizes and known tensors of the checkpoint decide.
+fn known(trace: &Trace, options: &LiftOptions) -> Vec<bool> {
+    let mut found: Vec<bool> = Vec::new();
+    for (_, node) in trace.nodes() {
+        let own = match &node.op {
+            Op::Input { .. } => false,
+            Op::Weight { name } => options.known.contains_key(name),
+            _ => node.operands.iter().all(|operand| found[operand.index()]),
+        };
+        found.push(own);
+    }
+    found
 }
 
 /// The sizes that values are looked at: small ones one by one, some in between, and the largest.

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod create;
+mod item;
 mod layers;
 mod math;
 mod reduce;
@@ -48,6 +49,7 @@ pub(super) fn lower(
         allowed: signature.names,
         placeholders: placeholders(archive),
         values: BTreeMap::new(),
+        bound: BTreeMap::new(),
         storage: Storage::new(archive),
         constant_elements: 0,
     };
@@ -119,6 +121,8 @@ struct Lowering<'a> {
     allowed: BTreeSet<&'a str>,
     placeholders: BTreeMap<&'a str, Placeholder<'a>>,
     values: BTreeMap<&'a str, ValueId>,
+    /// Sizes that the program computes, by their symbol.
+    bound: BTreeMap<String, Dim>,
     storage: Storage<'a>,
     constant_elements: usize,
 }
@@ -160,9 +164,13 @@ impl<'a> Lowering<'a> {
     }
 
     fn node(&mut self, index: usize, node: &'a Node, rows: &Rows) -> Result<(), Pt2Error> {
+        if item::gives_size(node) {
+            return self.item(node);
+        }
         let Some(row) = rows.find(&node.target) else { return Ok(()) };
         let names = results(node);
         let Some(first) = names.iter().flatten().next() else { return Ok(()) };
+        self.part_of_sizes(node, first)?;
         let declared = self.declared(first)?;
         let mut call = Call { lowering: self, node, declared, result: first };
         let results = match row.lower {
@@ -313,11 +321,17 @@ impl<'a> Lowering<'a> {
         Ok(Type { kind, shape: shape? })
     }
 
+    /// What sizes may be over.
+    fn scope(&self) -> expr::Scope<'_> {
+        let (symbols, bound) = (&self.allowed, &self.bound);
+        expr::Scope { symbols, bound, ranges: &self.trace.symbols }
+    }
+
     /// A size, as a dimension over the symbols of the inputs.
     fn size(&self, value: &str, size: &SymInt) -> Result<Dim, Pt2Error> {
         match size {
             SymInt::Int(n) => Ok(expr::number(*n)),
-            SymInt::Expr(of) => expr::parse(&of.expr_str, &self.allowed)
+            SymInt::Expr(of) => expr::parse(&of.expr_str, self.scope())
                 .map_err(|problem| Pt2Error::Size { value: value.to_owned(), problem }),
         }
     }

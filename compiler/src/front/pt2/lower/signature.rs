@@ -1,6 +1,6 @@
 //! What a program takes and gives.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytec_ir::dim::{Atom, Dim, Symbol};
 use bytec_ir::types::SymbolRange;
@@ -102,9 +102,11 @@ fn shape(archive: &Archive, input: &str, known: &BTreeSet<&str>) -> Result<Vec<D
         let problem = "the program doesn't give its type".to_owned();
         Pt2Error::Value { value: input.to_owned(), problem }
     })?;
+    let bound = BTreeMap::new();
+    let scope = expr::Scope { symbols: known, bound: &bound, ranges: &[] };
     let dim = |size: &SymInt| match size {
         SymInt::Int(n) => Ok(expr::number(*n)),
-        SymInt::Expr(of) => expr::parse(&of.expr_str, known)
+        SymInt::Expr(of) => expr::parse(&of.expr_str, scope)
             .map_err(|problem| Pt2Error::Size { value: input.to_owned(), problem }),
     };
     meta.sizes.iter().map(dim).collect()

@@ -289,6 +289,7 @@ const ROWS: &[Row] = &[
     // What the program's own lists of sizes say already, and what only asserts.
     nothing("sym_size.int"),
     nothing("sym_numel.default"),
+    nothing("sym_storage_offset.default"),
     nothing("_assert_async.default"),
     nothing("_assert_async.msg"),
     nothing("_assert_scalar.default"),
@@ -354,7 +355,8 @@ pub(super) fn refusal(node: &Node, rows: &Rows) -> Option<&'static str> {
     if holds_graph || node.target.starts_with("torch.ops.higher_order.") {
         return Some("control flow inside the program; what a plan does can't depend on values");
     }
-    if rows.find(&node.target).is_some() {
+    // A number that the sizes decide is a size.
+    if rows.find(&node.target).is_some() || super::item::gives_size(node) {
         return None;
     }
     let Some(op) = node.target.strip_prefix("torch.ops.aten.") else {

@@ -174,6 +174,7 @@ fn promised_masks_vanish_and_defaults_are_written_down() {
     let options = LiftOptions {
         ones: BTreeSet::from(["attention_mask".to_owned()]),
         defaults: [("types".to_owned(), 0)].into(),
+        ..LiftOptions::default()
     };
     let text = lifted_with(&t.trace, &options).graph.to_string();
     assert!(!text.contains("mask") && text.contains("input %types: i64[S] = 0"), "{text}");

@@ -5,6 +5,7 @@ mod layers;
 mod refusals;
 mod robust;
 mod rotary;
+mod tables;
 mod view;
 
 use std::collections::BTreeMap;
@@ -50,10 +51,18 @@ fn tensors(trace: &Trace, length: u64) -> [BTreeMap<String, Tensor>; 2] {
 
 /// Lifts a trace and compares what the two give.
 fn lifted_with(trace: &Trace, options: &LiftOptions) -> Lifted {
+    lifted_as(trace, options, &BTreeMap::new())
+}
+
+/// The same with some weights that are not random.
+fn lifted_as(trace: &Trace, options: &LiftOptions, held: &BTreeMap<String, Tensor>) -> Lifted {
     let lifted = lift(trace, options).unwrap_or_else(|error| panic!("{error}"));
+    let tables = &lifted.tables;
     for length in [1, 2, 7, 8, 9, u64::MAX] {
-        let [inputs, weights] = tensors(trace, length);
+        let [inputs, mut weights] = tensors(trace, length);
+        weights.extend(held.clone());
         let expected = eval(trace, &inputs, &weights).unwrap();
+        weights.extend(tables.clone());
         let samples = inputs.into_iter().map(|(name, mut tensor)| {
             if trace.batch.is_some() {
                 tensor.shape.remove(0);
