@@ -1,8 +1,6 @@
 //! Every simple kernel, at awkward and at usual widths, in every element type, for every architecture.
 
-use std::path::Path;
-
-use bytec_compiler::nvrtc::{Arch, Cache};
+use bytec_compiler::nvrtc::Arch;
 use bytec_compiler::render::{Float, Matrix, Site, Source};
 use bytec_plan::attention::{Pairs, Rotary};
 use bytec_plan::kernel::{
@@ -162,14 +160,11 @@ fn a_virtual_architecture_gives_ptx_alone() {
 /// Bits must not depend on what the compiler fuses, nor on approximations; and nothing may name this machine.
 #[test]
 fn ptx_has_no_approximate_arithmetic_and_no_paths() {
-    let Some(nvrtc) = super::nvrtc() else { return };
     let sources = sources();
     let units: Vec<_> = sources.iter().map(|source| (source, Arch::SM_80)).collect();
-    let cache = Cache::open(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernels")).unwrap();
+    let Some(compiled) = super::sound::compile(&units, "kernels", &|_| {}) else { return };
     let here = std::env::current_dir().unwrap().to_str().unwrap().to_owned();
-    for (source, compiled) in
-        sources.iter().zip(nvrtc.compile(&units, Some(&cache), &|_| {}).unwrap())
-    {
+    for (source, compiled) in sources.iter().zip(compiled) {
         for line in compiled.ptx.lines() {
             assert!(
                 !line.contains(".approx") && !line.contains(".ftz"),

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use bytec_compiler::nvrtc::{Arch, Cache};
+use bytec_compiler::nvrtc::Arch;
 use bytec_compiler::render::{Float, Matrix, Renderer, Site};
 use bytec_plan::kernel::{Kernel, UnaryFn};
 
@@ -28,9 +28,6 @@ fn disassemble(cubin: &[u8]) -> Option<String> {
 
 #[test]
 fn linears_on_warpgroups_are_what_they_are_written_as() {
-    let Some(nvrtc) = super::nvrtc() else { return };
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("linears_on_warpgroups");
-    let cache = Cache::open(&folder).unwrap();
     // Alone, and as clusters: warpgroups together and by turns.
     for (n, k, epilogue, cluster) in
         [(64, 64, &[][..], false), (768, 768, &[], true), (3072, 768, &[UnaryFn::GeluErf], true)]
@@ -42,7 +39,8 @@ fn linears_on_warpgroups_are_what_they_are_written_as() {
         renderer.render(&Site { kernel: &kernel, dtype, operands: &operands, output }).unwrap();
         let source = &renderer.sources()[0];
         let units = [(source, Arch::SM_90A)];
-        let compiled = nvrtc.compile(&units, Some(&cache), &|_| {}).unwrap().remove(0);
+        let compiled = super::sound::compile(&units, "linears_on_warpgroups", &|_| {});
+        let Some(compiled) = compiled.map(|mut all| all.remove(0)) else { return };
         assert_eq!(compiled.defects(), [""; 0], "{}", source.symbol);
         let Some(sass) = disassemble(&compiled.cubin.unwrap()) else { return };
         let count = |instruction: &str| sass.matches(instruction).count();
@@ -64,9 +62,6 @@ fn linears_on_warpgroups_are_what_they_are_written_as() {
 
 #[test]
 fn linears_with_their_norms_are_what_they_are_written_as() {
-    let Some(nvrtc) = super::nvrtc() else { return };
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("linears_with_their_norms");
-    let cache = Cache::open(&folder).unwrap();
     let (n, k) = (768, 3072);
     let kernel = Kernel::LinearLayerNorm { n, k, bias: true, eps: 1e-12 };
     let operands = [k, k, n, n, n, n].map(Matrix::dense);
@@ -74,7 +69,8 @@ fn linears_with_their_norms_are_what_they_are_written_as() {
     let mut renderer = Renderer::for_arch(Arch::SM_90A).unwrap();
     renderer.render(&Site { kernel: &kernel, dtype, operands: &operands, output }).unwrap();
     let units = [(&renderer.sources()[0], Arch::SM_90A)];
-    let compiled = nvrtc.compile(&units, Some(&cache), &|_| {}).unwrap().remove(0);
+    let compiled = super::sound::compile(&units, "linears_with_their_norms", &|_| {});
+    let Some(compiled) = compiled.map(|mut all| all.remove(0)) else { return };
     assert_eq!(compiled.defects(), [""; 0]);
     let Some(sass) = disassemble(&compiled.cubin.unwrap()) else { return };
     let count = |instruction: &str| sass.matches(instruction).count();
