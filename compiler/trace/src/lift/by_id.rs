@@ -19,7 +19,7 @@ use crate::eval::sizes;
 use crate::op::Op;
 use crate::program::{Kind, ValueId};
 
-/// The most ids.
+/// The most ids, and places of a sample.
 const MOST: u64 = 1 << 20;
 
 /// The most evaluations for all ids.
@@ -82,7 +82,8 @@ fn decided(program: &Program<'_>, value: ValueId, plain: bool) -> Option<ById> {
         return None;
     }
     let count = rows(program, ids)?;
-    if count > MOST || count.div_ceil(range.max) > MOST_RUNS {
+    let longest = range.max;
+    if !(1..=MOST).contains(&longest) || count > MOST || count.div_ceil(longest) > MOST_RUNS {
         return None;
     }
     let bindings = program.largest();

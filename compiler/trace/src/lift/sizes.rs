@@ -85,7 +85,8 @@ impl<'t> Program<'t> {
 
     /// The most that a symbol is worth.
     pub(crate) fn largest(&self) -> Bindings {
-        self.sizes.last().cloned().unwrap_or_default()
+        let ranges = self.trace.symbols.iter();
+        ranges.map(|range| (range.symbol.clone(), range.max.max(range.min))).collect()
     }
 
     /// A value at one size, with `given` for some.
