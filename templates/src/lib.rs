@@ -61,6 +61,7 @@ pub const LIBRARY: &[File] = files! {
     "lib/cluster.cuh",
     "lib/split_rows.cuh",
     "lib/tensor_copy.cuh",
+    "lib/bulk_store.cuh",
     "lib/warpgroup.cuh",
     "lib/panels.cuh",
 };

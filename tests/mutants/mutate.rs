@@ -249,6 +249,13 @@ impl<'p> Statement<'p> {
             let rest = format!("{before}{{{}, {}}}{after}", y.trim(), x.trim());
             made("coordinates of a box swapped", self.with(self.guard, op, &rest));
         }
+        if op.starts_with("cp.async.bulk.global") {
+            for change in ["16", "-16"] {
+                let change = format!("add.s32 %mutant, OPERAND, {change}");
+                let text = with_changed("b32", &change, last).unwrap_or_default();
+                made("count of arrivals or bytes changed", text);
+            }
+        }
         if op.starts_with("mapa.") {
             for change in ["mov.b32 %mutant, 0", "add.u32 %mutant, OPERAND, 1"] {
                 made("rank changed", with_changed("b32", change, last).unwrap_or_default());

@@ -245,9 +245,11 @@ fn on_warpgroups() {
     let mut random = SplitMix64(7);
     let narrow = Matrix::dense(64);
     let part = Matrix { column: 312, stride: 936 };
-    let mut seen = Vec::new();
+    let (mut seen, mut staged) = (Vec::new(), Vec::new());
     for (n, k, dtype, gelu, x, rows) in [
         (64, 64, Float::F16, true, narrow, &[1, 7, 63, 64, 65, 127, 128, 129, 1000][..]),
+        // Rows that end within 16 bytes, which copies don't.
+        (100, 64, Float::F16, false, narrow, &[1, 129]),
         (384, 64, Float::F16, true, narrow, &[129]),
         (384, 64, Float::Bf16, false, narrow, &[1, 65, 129]),
         (312, 312, Float::F16, true, part, &[7, 129, 1000]),
@@ -260,6 +262,7 @@ fn on_warpgroups() {
         assert!(layer.source.symbol.starts_with("linear_wgmma"), "{}", layer.source.symbol);
         let has = |line| layer.source.text.contains(line);
         seen.push((has("kShare = 1;"), has("kBlocks = 2;")));
+        staged.push(has("kStaged = true;"));
         for rows in rows {
             check(device, &layer, *rows, &mut random);
         }
@@ -267,6 +270,29 @@ fn on_warpgroups() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 4, "by turns or together, in clusters or alone: {seen:?}");
+    assert!(staged.contains(&true) && staged.contains(&false), "by copies or by threads");
+}
+
+/// Rows that the copy engine stores, wherever they may end and with a part of a tile's columns, have the bits that threads
+/// write.
+#[test]
+fn on_warpgroups_rows_leave_by_copies_or_by_threads() {
+    let Some(device) = Device::get() else { return };
+    let mut random = SplitMix64(10);
+    for (n, k, dtype) in [(200, 128, Float::F16), (520, 64, Float::Bf16)] {
+        let dense = Matrix::dense(k);
+        let mut layer = Layer::for_arch(Arch::SM_90A, (n, k), dtype, false, dense, &mut random);
+        let x = layer.rows(641, &mut random);
+        let rows = [1, 63, 64, 65, 127, 128, 129, 641];
+        let of = |rows: u32| &x[..(rows * k) as usize];
+        let copied = rows.map(|rows| layer.run(device, of(rows), rows));
+        let by_threads = layer.source.text.replace("kStaged = true;", "kStaged = false;");
+        assert_ne!(by_threads, layer.source.text, "the cost model lets copies store");
+        layer.source.text = by_threads;
+        for (rows, copied) in rows.into_iter().zip(copied) {
+            assert!(layer.run(device, of(rows), rows) == copied, "{n} x {k}, {rows} rows");
+        }
+    }
 }
 
 /// Weights that are larger than a cache go by bands of columns, the last of which may be narrower; the bits are the same.

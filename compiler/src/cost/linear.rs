@@ -11,6 +11,13 @@
 //! second, and long rows of x for the first.
 //!
 //! Two blocks may be a cluster, with tiles one below the other: then each copies half of the weight's tile, to both.
+//!
+//! Warpgroups that share a tile multiply nothing while they write it. There finished rows may wait in shared memory, from
+//! where the copy engine stores them beside the next tile's products ([`Tile::staged`]). What is left of the epilogue
+//! neither waits for writes nor goes through shared memory a second time; behind the last tile the writes come on top,
+//! so that a batch of one wave is better off without. The memory is the ring's otherwise, a pair of it for most tiles. The
+//! pairs that remain, three and more, still hide how long one takes to come. By turns there is nothing to gain: one
+//! warpgroup's writes are beside the other's products as they are, and two tiles' rows would take two pairs of six.
 
 use std::fmt;
 
@@ -28,8 +35,10 @@ pub const TILE_K: u32 = 64;
 pub const LEAST: u32 = 64;
 /// Bytes of shared memory that a block can have.
 pub const MOST_SHARED: u32 = 227 << 10;
-/// Bytes in which warps turn their results.
+/// Bytes in which warps turn their results, where they write them.
 pub const PIECES: u32 = 8 * 16 * 128;
+/// Bytes between two staged rows: they keep the chunks of rows that follow each other in different banks.
+const GAP: u32 = 16;
 /// The most pairs of tiles: more hide nothing that these don't.
 pub(super) const MOST_STAGES: u32 = 6;
 
@@ -39,8 +48,14 @@ pub(super) const START: u64 = 1000;
 pub(super) const MEETING: u64 = 500;
 /// Cycles of an epilogue that wait for something.
 pub(super) const LATENCY: u64 = 500;
+/// Of an epilogue whose rows are staged: until the first bias is there, and the rows are handed over.
+const STAGED_LATENCY: u64 = 200;
 /// Instructions for a number of the result beside its functions: the bias, rounding, two ways through shared memory.
 pub(super) const PASSING: u64 = 4;
+/// The same with the way to the staged rows alone.
+const STAGING: u64 = 3;
+/// Cycles from asking for a pair of tiles until it is there.
+const COMING: u64 = 800;
 /// Batches that a choice is made for: 2 to these powers tokens.
 pub(super) const TOKENS: std::ops::RangeInclusive<u32> = 12..=16;
 
@@ -80,6 +95,9 @@ pub struct Tile {
     /// Tiles of columns that are done for all rows before those beside them, so that their part of the weight stays in
     /// the cache.
     pub band: u32,
+    /// Whether finished rows wait in shared memory for the copy engine, and don't leave by the threads.
+    #[serde(default)]
+    pub staged: bool,
 }
 
 /// What a layer takes for a batch.
@@ -95,15 +113,15 @@ pub struct Estimate {
 
 impl Tile {
     /// The tile of so many columns for a layer.
-    fn new(layer: &Layer, columns: u32, turns: Turns, blocks: u32) -> Self {
-        let pair = (TILE_ROWS + columns) * TILE_K * 2;
-        let room = MOST_SHARED - 1024 - PIECES - 16;
-        let whole = layer.k.div_ceil(TILE_K) * 2;
-        let stages = (room / (pair + 16)).min(MOST_STAGES).min(whole).max(2);
+    fn new(layer: &Layer, columns: u32, turns: Turns, blocks: u32, staged: bool) -> Self {
         let kept = KEPT / (u64::from(layer.k) * u64::from(columns) * 2);
         let across = layer.n.div_ceil(columns);
         let band = u32::try_from(kept).unwrap_or(across).clamp(1, across);
-        Self { columns, turns, blocks, stages, band }
+        let tile = Self { columns, turns, blocks, stages: 0, band, staged };
+        let room = MOST_SHARED - tile.shared_bytes();
+        let whole = layer.k.div_ceil(TILE_K) * 2;
+        let stages = (room / (tile.pair_bytes() + 16)).min(MOST_STAGES).min(whole).max(2);
+        Self { stages, ..tile }
     }
 
     /// The tile that costs least over batches of 4,096 to 65,536 tokens, each weighed by what it would take at the
@@ -114,7 +132,8 @@ impl Tile {
         // Twice the rows of each warpgroup leave room for half the columns.
         let apart = (LEAST..=most.min(128)).step_by(16).map(|columns| (columns, Turns::Apart));
         let tiles = together.chain(apart).flat_map(|(columns, turns)| {
-            [1, 2].map(|blocks| Self::new(layer, columns, turns, blocks))
+            Self::ways(layer, turns)
+                .map(move |(blocks, staged)| Self::new(layer, columns, turns, blocks, staged))
         });
         let cost = |tile: &Self| -> u64 {
             let shares = TOKENS.map(|log2| tile.estimate(layer, 1 << log2).share.max(1));
@@ -123,7 +142,15 @@ impl Tile {
         // Of equal ones the widest, which reads x least often.
         tiles
             .min_by_key(|tile| (cost(tile), u32::MAX - tile.columns))
-            .unwrap_or_else(|| Self::new(layer, LEAST, Turns::Together, 1))
+            .unwrap_or_else(|| Self::new(layer, LEAST, Turns::Together, 1, false))
+    }
+
+    /// How many blocks may share tiles of the weight, and whether rows are staged.
+    fn ways(layer: &Layer, turns: Turns) -> impl Iterator<Item = (u32, bool)> {
+        // Copies are of multiples of 16 bytes.
+        let staged = turns == Turns::Together && layer.n.is_multiple_of(8);
+        let ways = [false, true].into_iter().filter(move |way| staged || !way);
+        ways.flat_map(|staged| [1, 2].map(|blocks| (blocks, staged)))
     }
 
     /// Every tile that gives a layer the bits of the best one, which comes first: as many columns, since they are part
@@ -136,8 +163,8 @@ impl Tile {
             if turns == Turns::Apart && best.columns > 128 {
                 continue;
             }
-            for blocks in [1, 2] {
-                let new = Self::new(layer, best.columns, turns, blocks);
+            for (blocks, staged) in Self::ways(layer, turns) {
+                let new = Self::new(layer, best.columns, turns, blocks, staged);
                 for stages in [new.stages, new.stages.div_ceil(2).max(2)] {
                     for band in [new.band, new.band.div_ceil(2)] {
                         tiles.push(Self { stages, band, ..new });
@@ -176,24 +203,31 @@ impl Tile {
         let pair = (rows + columns) * depth * 2;
         let arithmetic = rows * columns * depth / PRODUCTS;
         let shared = (pair + (rows + 2 * columns) * depth * 2) / SHARED;
-        let products = steps * arithmetic.max(shared);
+        // One pair is multiplied, the others come.
+        let coming = COMING / u64::from(self.stages.max(2) - 1);
+        let products = steps * arithmetic.max(shared).max(coming);
         let blocks = u64::from(self.blocks);
         let copies = steps * (rows + columns / blocks) * depth * 2 / CACHE;
 
         let numbers = rows * columns;
         let functions: u64 = layer.epilogue.iter().map(|&f| instructions(f)).sum();
-        let busy = (numbers * (PASSING + functions) / LANES)
-            .max(numbers * 2 * 2 / SHARED)
-            .max(numbers * 2 / WRITES);
-        let epilogue = LATENCY + busy;
+        let (through, writes) = (numbers * 2 / SHARED, numbers * 2 / WRITES);
+        let (epilogue, busy, behind) = if self.staged {
+            let staging = (numbers * (STAGING + functions) / LANES).max(through);
+            // The copy engine's part of a tile's time, and what comes behind the last.
+            (STAGED_LATENCY + staging, (steps * shared + 2 * through).max(writes), writes)
+        } else {
+            let busy = (numbers * (PASSING + functions) / LANES).max(2 * through).max(writes);
+            (LATENCY + busy, busy, 0)
+        };
 
         let groups = u128::from(tokens.div_ceil(rows * blocks)) * u128::from(n.div_ceil(columns));
         let waves = groups.div_ceil(u128::from(clusters(blocks)));
         let each = match self.turns {
-            Turns::Together => products + epilogue,
+            Turns::Together => (products + epilogue).max(busy),
             Turns::Apart => products.max((products + epilogue) / 2).max(busy),
         };
-        let first = copies.max(products) + epilogue;
+        let first = copies.max(products) + epilogue + behind;
         let start = START + MEETING * (blocks - 1);
         let block = (waves - 1) * u128::from(each.max(copies)) + u128::from(start + first);
         let (tokens, n, k) = (u128::from(tokens), u128::from(n), u128::from(k));
@@ -212,6 +246,13 @@ impl Tile {
     pub fn pair_bytes(self) -> u32 {
         (TILE_ROWS + self.columns) * TILE_K * 2
     }
+
+    /// Bytes of shared memory: the ring, which begins at a multiple of 1024, the results, and all barriers.
+    pub fn shared_bytes(self) -> u32 {
+        let ring = 1024 + self.stages * (self.pair_bytes() + 16);
+        // Behind the ring's barriers come those of turns, and of staged rows.
+        ring + 16 + if self.staged { TILE_ROWS * (self.columns * 2 + GAP) + 32 } else { PIECES }
+    }
 }
 
 impl fmt::Display for Tile {
@@ -221,13 +262,16 @@ impl fmt::Display for Tile {
             Turns::Apart => "by turns",
         };
         write!(f, "{TILE_ROWS} x {} {turns}", self.columns)?;
-        if self.blocks > 1 { write!(f, ", in clusters of {}", self.blocks) } else { Ok(()) }
+        if self.blocks > 1 {
+            write!(f, ", in clusters of {}", self.blocks)?;
+        }
+        if self.staged { f.write_str(", stored beside the next") } else { Ok(()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Layer, MOST_SHARED, PIECES, TILE_K, Tile, Turns, UnaryFn};
+    use super::{Layer, MOST_SHARED, TILE_K, Tile, Turns, UnaryFn};
 
     fn layer(n: u32, k: u32, gelu: bool) -> Layer {
         Layer { n, k, epilogue: if gelu { vec![UnaryFn::GeluErf] } else { Vec::new() } }
@@ -249,16 +293,16 @@ mod tests {
             best(1024, 4096, false),
         ];
         let expected = [
-            "128 x 64 together",
+            "128 x 64 together, stored beside the next",
             "128 x 80 by turns, in clusters of 2",
             "128 x 96 by turns, in clusters of 2",
-            "128 x 192 together, in clusters of 2",
-            "128 x 192 together, in clusters of 2",
+            "128 x 192 together, in clusters of 2, stored beside the next",
+            "128 x 192 together, in clusters of 2, stored beside the next",
             "128 x 128 by turns, in clusters of 2",
-            "128 x 192 together, in clusters of 2",
-            "128 x 256 together, in clusters of 2",
+            "128 x 192 together, in clusters of 2, stored beside the next",
+            "128 x 256 together, in clusters of 2, stored beside the next",
             "128 x 128 by turns, in clusters of 2",
-            "128 x 256 together, in clusters of 2",
+            "128 x 256 together, in clusters of 2, stored beside the next",
         ];
         assert_eq!(found, expected);
     }
@@ -272,9 +316,10 @@ mod tests {
                 assert!(tile.columns.is_multiple_of(16) && (64..=256).contains(&tile.columns));
                 assert!(tile.turns == Turns::Together || tile.columns <= 128);
                 assert!((1..=n.div_ceil(tile.columns)).contains(&tile.band));
-                let shared = 1024 + tile.stages * (tile.pair_bytes() + 16) + PIECES + 16;
+                let shared = tile.shared_bytes();
                 assert!(tile.stages >= 2 && shared <= MOST_SHARED, "{tile}: {shared}");
                 assert!(tile.stages * TILE_K <= 2 * k.next_multiple_of(TILE_K));
+                assert!(!tile.staged || tile.stages >= 3 || k <= TILE_K, "{tile}");
                 for tokens in [1, 4096, u64::from(u32::MAX)] {
                     let estimate = tile.estimate(&layer, tokens);
                     assert!(estimate.waves >= 1 && estimate.share <= 1000, "{estimate:?}");
@@ -293,8 +338,9 @@ mod tests {
             assert_eq!(alike[0], best);
             for (i, tile) in alike.iter().enumerate() {
                 assert!(tile.columns == best.columns && !alike[..i].contains(tile), "{tile:?}");
-                let shared = 1024 + tile.stages * (tile.pair_bytes() + 16) + PIECES + 16;
+                let shared = tile.shared_bytes();
                 assert!(tile.stages >= 2 && tile.band >= 1 && shared <= MOST_SHARED, "{tile:?}");
+                assert!(!tile.staged || tile.turns == Turns::Together && n % 8 == 0, "{tile:?}");
             }
             for tokens in [1, 512, 65536, u64::from(u32::MAX)] {
                 let kept = Tile::kept(&layer, tokens);

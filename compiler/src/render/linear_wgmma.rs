@@ -10,7 +10,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::{Float, Launch, Matrix, Params, RenderError, Site, functions, rows};
-use crate::cost::linear::{LEAST, Layer, PIECES, TILE_ROWS, Tile, Turns};
+use crate::cost::linear::{LEAST, Layer, TILE_ROWS, Tile, Turns};
 use crate::tuned::Chosen;
 
 /// The template's variables.
@@ -31,6 +31,8 @@ pub(super) struct Linear {
     /// Blocks of a cluster.
     blocks: u32,
     band: u32,
+    /// Whether the copy engine stores the result.
+    staged: bool,
     /// The first of every four sums of a thread.
     sums: Vec<u32>,
     /// The numbers of the operands after the sums.
@@ -79,7 +81,8 @@ pub(super) fn params(
         return Ok(Err(Unsuited::Unaligned));
     }
     let layer = Layer { n, k, epilogue: epilogue.to_vec() };
-    let tile = Tile::best(&layer);
+    let out_move = rows::access(site.dtype, &[out, Matrix::dense(n)]) * site.dtype.bytes();
+    let tile = storable(Tile::best(&layer), out_move);
     let columns = tile.columns;
     let (share, parts) = shared_out(tile);
     Ok(Ok(Linear {
@@ -88,13 +91,14 @@ pub(super) fn params(
         bias,
         epilogue: epilogue.iter().map(|f| functions::unary(*f)).collect(),
         out_stride: rows::stride(site.kernel.name(), n, out)?,
-        out_move: rows::access(site.dtype, &[out, Matrix::dense(n)]) * site.dtype.bytes(),
+        out_move,
         tile_columns: columns,
         stages: tile.stages,
         share,
         parts,
         blocks: tile.blocks,
         band: tile.band,
+        staged: tile.staged,
         sums: (0..columns / 2).step_by(4).collect(),
         left: columns / 2,
         right: columns / 2 + 1,
@@ -111,13 +115,19 @@ fn shared_out(tile: Tile) -> (u32, u32) {
     }
 }
 
+/// A tile whose rows leave by the threads where they don't begin and end at multiples of 16 bytes.
+fn storable(tile: Tile, out_move: u32) -> Tile {
+    Tile { staged: tile.staged && out_move == 16, ..tile }
+}
+
 impl Linear {
     /// With another of the tiles that give the same bits, as it was chosen.
     pub(super) fn with(mut self, chosen: &Chosen) -> Self {
         let Some(measured) = &chosen.measured else { return self };
-        let tile = chosen.tile;
+        let tile = storable(chosen.tile, self.out_move);
         (self.share, self.parts) = shared_out(tile);
         (self.blocks, self.stages, self.band) = (tile.blocks, tile.stages, tile.band);
+        self.staged = tile.staged;
         let band = tile.band;
         self.note =
             format!("wgmma, tiles of {tile}, {} stages, bands of {band}; {measured}", tile.stages);
@@ -159,8 +169,7 @@ impl Params for Linear {
         Launch {
             grid: [Count::Fixed(self.blocks), Count::Resident { per, across }, Count::Fixed(1)],
             block: 3 * 128,
-            // The ring begins at a multiple of 1024; the last are the barriers of turns.
-            shared: 1024 + self.stages * (self.tile.pair_bytes() + 16) + PIECES + 16,
+            shared: self.tile.shared_bytes(),
         }
     }
 

@@ -54,6 +54,11 @@ fn linears_on_warpgroups_are_what_they_are_written_as() {
         assert_eq!(count("USETMAXREG"), 2, "{symbol}");
         // The next launch may begin, and this one waits for the one before.
         assert_eq!((count("PREEXIT"), count("ACQBULK")), (1, 1), "{symbol}");
+        // The copy engine stores rows where warpgroups share a tile, or the threads do.
+        let staged = source.text.contains("kStaged = true;");
+        assert_eq!(staged, parts == 1, "{symbol}");
+        assert_eq!(count("UBLKCP.G.S"), usize::from(staged), "{symbol}");
+        assert_eq!(count("STG") == 0, staged, "{symbol}");
         assert!(count("STSM.16.M88.4") > 0, "{symbol}");
         assert!(count("SYNCS.PHASECHK") >= 2, "{symbol}");
         assert_eq!(count("STL") + count("LDL"), 0, "{symbol}");

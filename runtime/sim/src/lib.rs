@@ -62,7 +62,8 @@
 //! - Shared memory that a `cp.async` owns, and writes to the global memory that it reads, from its issue
 //!   until the issuing lane's wait.
 //! - Both sides of a bulk copy, from its issue until a wait has seen its end: the wait for its phase of an mbarrier, or
-//!   the issuing lane's for its group. What lanes do before they arrive at an mbarrier is ordered before what others do
+//!   the issuing lane's for its group. A lane returns only when it has seen the ends of all that it stores so: no text
+//!   says that a launch waits for them. What lanes do before they arrive at an mbarrier is ordered before what others do
 //!   after their wait for that phase, and nothing else is. A bulk copy reads what ordinary stores wrote only behind
 //!   a proxy fence of the lane that stored, and uses mbarriers only behind a fence of the lane that initialised them.
 //! - Shared memory of another block of the cluster: accesses are ordered by the cluster's barrier and by mbarriers alone,

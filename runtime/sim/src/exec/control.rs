@@ -143,7 +143,7 @@ impl Cluster<'_> {
             }
             Op::Exit => {
                 if self.launch.checks.races {
-                    self.transfers_read(warp, mask)?;
+                    self.transfers_ended(warp, mask)?;
                     let unwaited = mask & !self.waited[warp.index as usize];
                     if self.launch.ahead.is_some() && unwaited != 0 {
                         return Err(Trap::new(FaultKind::Unwaited { lanes: unwaited }));

@@ -306,17 +306,24 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    /// A lane returns: what its bulk copies read must not go away under them.
-    pub(super) fn transfers_read(&self, warp: &Warp, mask: u32) -> Step<()> {
+    /// A lane returns: what its bulk copies read must not go away under them, and what they write must be written, since
+    /// later launches read it.
+    pub(super) fn transfers_ended(&self, warp: &Warp, mask: u32) -> Step<()> {
         for lane in lanes(mask) {
-            let agent = Agent::Reads { warp: warp.index, lane: lane as u32 };
-            let Some(at) = self.agents.iter().position(|other| *other == agent) else { continue };
-            let known = self.known[warp.index as usize].get(self.known.len() + at);
-            if known.copied().unwrap_or(0) < before(warp.bulk_last[lane] + 1) {
-                let owner = self.owner(agent);
-                let (access, other) = (AccessKind::Write, AccessKind::Read);
-                let kind = FaultKind::Unfinished { access, other, owner };
-                return Err(Trap::lane(kind, lane as u32));
+            let (index, number) = (warp.index, lane as u32);
+            for (agent, access, other) in [
+                (Agent::Reads { warp: index, lane: number }, AccessKind::Write, AccessKind::Read),
+                (Agent::Writes { warp: index, lane: number }, AccessKind::Read, AccessKind::Write),
+            ] {
+                let Some(at) = self.agents.iter().position(|other| *other == agent) else {
+                    continue;
+                };
+                let known = self.known[index as usize].get(self.known.len() + at);
+                if known.copied().unwrap_or(0) < before(warp.bulk_last[lane] + 1) {
+                    let owner = self.owner(agent);
+                    let kind = FaultKind::Unfinished { access, other, owner };
+                    return Err(Trap::lane(kind, number));
+                }
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ mod mbarrier;
 mod mutants;
 mod overlap;
 mod products;
+mod stores;
 mod streams;
 mod support;
 mod transfer;
