@@ -85,17 +85,17 @@ fn rows_leave_while_the_next_are_made() {
     let mut missed = Vec::new();
     for (was, is, says) in [
         ("fence.proxy.async.shared::cta; // 1", "", "expected a fence.proxy.async"),
-        // Without the wait the rows go under the copy, or are there twice.
-        ("bra TAKEN1;", "bra END_TAKEN1;", "still reads"),
+        // A warp that does not wait is a round ahead of the other.
+        ("bra TAKEN1;", "bra END_TAKEN1;", "before anybody has seen"),
         ("cp.async.bulk.wait_group.read 0; // 0", "", "still reads"),
         ("wait_group.read 0; // 0", "wait_group.read 1;", "still reads"),
         ("cp.async.bulk.commit_group; // 0", "", "still reads"),
         ("cp.async.bulk.wait_group 0;", "", "still writes"),
         ("cp.async.bulk.wait_group 0;", "cp.async.bulk.wait_group 1;", "still writes"),
         ("cp.async.bulk.wait_group 0;", "cp.async.bulk.wait_group.read 0;", "still writes"),
-        ("bra STAGED1;", "bra END_STAGED1;", "not ordered"),
-        ("mbarrier.arrive.shared.b64 _, [%sa+16384]; // 1", "mov.b32 %r2, 0;", "can never"),
-        ("mbarrier.arrive.shared.b64 _, [%sa+16392]; // 1", "", "can never"),
+        ("bra STAGED1;", "bra END_STAGED1;", "before anybody has seen"),
+        ("mbarrier.arrive.shared.b64 _, [%sa+16384]; // 1", "mov.b32 %r2, 0;", "lacks 1 arrivals"),
+        ("mbarrier.arrive.shared.b64 _, [%sa+16392]; // 1", "", "lacks 1 arrivals"),
         // More than the row was never written; less, or another row, are other numbers.
         (&copy(1, ROW), &copy(1, ROW + 16), "never written"),
         (&copy(1, ROW), &copy(1, ROW - 16), ""),
