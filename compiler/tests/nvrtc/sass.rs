@@ -80,8 +80,8 @@ fn linears_with_their_norms_are_what_they_are_written_as() {
     let Some(sass) = disassemble(&compiled.cubin.unwrap()) else { return };
     let count = |instruction: &str| sass.matches(instruction).count();
     assert_eq!(count("HGMMA.64x192x16"), 4);
-    // x, the weight and the residual; x goes to all blocks.
-    assert_eq!(count("UTMALDG.2D"), 3);
+    // x, which goes to all blocks, the residual, and the weight from two places: the first tiles before the wait.
+    assert_eq!(count("UTMALDG.2D"), 4);
     assert_eq!(count("UTMALDG.2D.MULTICAST"), 1);
     assert_eq!(count("USETMAXREG"), 2);
     assert!(count("STSM.16.M88.4") > 0);
