@@ -10,6 +10,7 @@ template <int kRows, int kColumns, int kSpan>
 struct Panels {
     static constexpr int kPerChunk = 8;
     static constexpr int kPanelBytes = kRows * kSpan;
+    static constexpr int kPanelChunks = kSpan / 16;
     static constexpr int kCount = kColumns * 2 / kSpan;
     static constexpr int kBytes = kCount * kPanelBytes;
     static_assert(kSpan == 32 || kSpan == 64 || kSpan == 128, "swizzles are of 32, 64 or 128 bytes");
@@ -17,7 +18,7 @@ struct Panels {
 
     // Bytes from the tile's begin to 16 bytes of a row.
     static __device__ __forceinline__ unsigned offset(unsigned row, unsigned chunk) {
-        constexpr unsigned kChunks = kSpan / 16;
+        constexpr unsigned kChunks = kPanelChunks;
         const unsigned flip = row * kSpan / 128 % kChunks;
         return chunk / kChunks * kPanelBytes + row * kSpan + ((chunk % kChunks) ^ flip) * 16;
     }

@@ -20,6 +20,12 @@ __device__ __forceinline__ void keep_in_place(float (&x)[kCount]) {
     for (int i = 0; i < kCount; ++i) { asm volatile("" : "+f"(x[i])::"memory"); }
 }
 
+template <int kN>
+__device__ __forceinline__ void keep_in_place(float (&x)[kN][4]) {
+#pragma unroll
+    for (int n = 0; n < kN; ++n) { keep_in_place(x[n]); }
+}
+
 __device__ __forceinline__ void fence_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
 __device__ __forceinline__ void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }

@@ -64,6 +64,7 @@ pub const LIBRARY: &[File] = files! {
     "lib/bulk_store.cuh",
     "lib/warpgroup.cuh",
     "lib/panels.cuh",
+    "lib/diagonals.cuh",
 };
 
 #[cfg(test)]

@@ -283,7 +283,7 @@ impl Bench {
                     (encode(case.dtype, data), 0, Vec::new())
                 }
                 Operand::Floats(data) => (encode(Float::F32, data), 0, Vec::new()),
-                Operand::Ids(ids) => {
+                Operand::Ids(ids) | Operand::Index(ids) => {
                     (ids.iter().flat_map(|id| id.to_le_bytes()).collect(), 0, Vec::new())
                 }
                 Operand::Rows(data, width, matrix) | Operand::Keys(data, width, matrix) => {

@@ -3,7 +3,7 @@
 use bytec_compiler::cost::attention::Lengths;
 use bytec_compiler::nvrtc::Arch;
 use bytec_compiler::render::{Float, Matrix, Renderer, Site, Source};
-use bytec_plan::attention::Pairs;
+use bytec_plan::attention::{Bias, Pairs};
 use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn};
 use half::f16;
 
@@ -25,6 +25,8 @@ pub(crate) enum Operand {
     Floats(Vec<f64>),
     /// One id for each packed row.
     Ids(Vec<i32>),
+    /// A weight of whole numbers.
+    Index(Vec<i32>),
 }
 
 impl Operand {
@@ -36,7 +38,7 @@ impl Operand {
             | Self::Samples(data, _)
             | Self::Weight(data)
             | Self::Floats(data) => data,
-            Self::Ids(_) => &[],
+            Self::Ids(_) | Self::Index(_) => &[],
         }
     }
 
@@ -47,7 +49,7 @@ impl Operand {
             | Self::Samples(data, _)
             | Self::Weight(data)
             | Self::Floats(data) => data,
-            Self::Ids(_) => &mut [],
+            Self::Ids(_) | Self::Index(_) => &mut [],
         }
     }
 }
@@ -152,7 +154,7 @@ impl Case {
                     *ids = ids[rows.clone()].to_vec();
                     continue;
                 }
-                Operand::Weight(_) | Operand::Floats(_) => continue,
+                Operand::Weight(_) | Operand::Floats(_) | Operand::Index(_) => continue,
             };
             *data = data[own.start * width..own.end * width].to_vec();
         }
@@ -168,7 +170,9 @@ impl Case {
                 Operand::Rows(_, width, _) => (rows.clone(), *width),
                 Operand::Keys(_, width, _) => (keys.clone(), *width),
                 Operand::Samples(_, width) => (sample..sample + 1, *width),
-                Operand::Ids(_) | Operand::Weight(_) | Operand::Floats(_) => continue,
+                Operand::Ids(_) | Operand::Index(_) | Operand::Weight(_) | Operand::Floats(_) => {
+                    continue;
+                }
             };
             operand.data_mut()[own.start * width..own.end * width].fill(f64::NAN);
         }
@@ -298,6 +302,25 @@ fn attention_of(
         Operand::Keys(v, width, matrix(2)),
     ];
     Case { keys, ..Case::new(name, dtype, kernel, operands, width, queries) }
+}
+
+/// The farthest distance that has a row of its own, short of those that the samples have.
+const REACH: i32 = 70;
+
+/// Attention with rows by distance on warpgroups, where two distances share a row.
+fn by_distance(name: &'static str, dtype: Float, head_size: usize, inputs: Inputs) -> Case {
+    let mut case = attention(name, dtype, head_size, inputs);
+    let Kernel::Attention { bias, .. } = &mut case.kernel else { return case };
+    *bias = Bias::Disentangled { reach: REACH as u32, c2p: true, p2c: true };
+    case.operands.push(Operand::Index((0..=2 * REACH).map(|at| at / 2).collect()));
+    for seed in [3, 4] {
+        let mut rows = numbers((REACH as usize + 1) * case.width, seed, 1.0);
+        // Of one sign where keys of the special batch are -infinity.
+        rows.chunks_exact_mut(head_size).for_each(|row| row[0] = row[0].abs() + 0.5);
+        rows.iter_mut().for_each(|x| *x = round(dtype, *x));
+        case.operands.push(Operand::Weight(rows));
+    }
+    Case { arch: Arch::SM_90A, ..case }
 }
 
 /// Lengths of samples for kernels whose rows know nothing of each other.
@@ -457,6 +480,7 @@ pub(crate) fn all() -> Vec<[Case; 2]> {
             attention_wgmma("attention f16, wgmma", 48, (64, 512), inputs),
             // Of samples so long that two warpgroups share tiles of 128 keys, and ask for products by turns.
             attention_wgmma("attention f16, wgmma by turns", 64, (128, 8192), inputs),
+            by_distance("attention f16, wgmma, by distance", f16, 16, inputs),
             linear_norm("linear and norm f16, wgmma", f16, 312, 72, inputs),
         ]
     };

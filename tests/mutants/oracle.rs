@@ -6,6 +6,7 @@
 use bytec_compiler::render::Float;
 use bytec_ir::UnaryFn;
 use bytec_ir::eval::unary;
+use bytec_plan::attention::Bias;
 use bytec_plan::kernel::{Kernel, PoolKind};
 
 use super::cases::{Case, Operand};
@@ -141,7 +142,8 @@ fn attention(case: &Case, size: usize, scale: f64) -> Vec<Near> {
     let mut out = Vec::new();
     for (sample, keys) in case.keys.iter().enumerate() {
         let rows = case.rows(sample);
-        for q in q[rows.start * width..rows.end * width].chunks_exact(width) {
+        let queries = q[rows.start * width..rows.end * width].chunks_exact(width);
+        for (query, q) in queries.enumerate() {
             for head in (0..width).step_by(size) {
                 let own = |data: &'_ [f64], key: usize| {
                     let first = (first_key + key) * width + head;
@@ -149,11 +151,15 @@ fn attention(case: &Case, size: usize, scale: f64) -> Vec<Near> {
                 };
                 let mut scores = Vec::new();
                 for key in 0..*keys {
-                    let products: Vec<f64> =
-                        q[head..head + size].iter().zip(own(k, key)).map(|(q, k)| q * k).collect();
+                    let (q, k) = (&q[head..head + size], own(k, key));
+                    let distance = query as i32 - key as i32;
+                    let [to_keys, to_queries] = by_distance(case, distance, head..head + size);
+                    let pairs = q.iter().zip(&k).chain(q.iter().zip(to_keys));
+                    let pairs = pairs.chain(k.iter().zip(to_queries));
+                    let products: Vec<f64> = pairs.map(|(a, b)| a * b).collect();
                     let sizes: f64 = products.iter().map(|p| p.abs()).sum();
                     let score = scale * products.iter().sum::<f64>();
-                    let error = scale.abs() * (size as f64 + 4.0) * U * sizes;
+                    let error = scale.abs() * (size as f64 + 6.0) * U * sizes;
                     scores.push((score, if score.is_finite() { error } else { 0.0 }));
                 }
                 let largest = scores.iter().fold(f64::NEG_INFINITY, |m, (s, _)| m.max(*s));
@@ -188,6 +194,17 @@ fn attention(case: &Case, size: usize, scale: f64) -> Vec<Near> {
         first_key += keys;
     }
     out
+}
+
+/// A head's columns of what rows by distance give queries, and keys; of other attention nothing.
+fn by_distance(case: &Case, distance: i32, columns: std::ops::Range<usize>) -> [&[f64]; 2] {
+    let Kernel::Attention { bias: Bias::Disentangled { reach, .. }, .. } = case.kernel else {
+        return [&[]; 2];
+    };
+    let Operand::Index(index) = &case.operands[3] else { return [&[]; 2] };
+    let reach = reach as i32;
+    let row = index[(distance.clamp(-reach, reach) + reach) as usize] as usize * case.width;
+    [4, 5].map(|nth| &case.operands[nth].data()[row + columns.start..row + columns.end])
 }
 
 /// Of a row of numbers, each with the sum of the sizes of its parts.

@@ -4,6 +4,7 @@ use bytec_compiler::cost::attention::Lengths;
 use bytec_compiler::nvrtc::Arch;
 use bytec_compiler::render::{Float, Matrix, Site, Source};
 use bytec_models::tiny::SplitMix64;
+use bytec_plan::attention::Bias;
 use bytec_plan::kernel::Kernel;
 
 use super::device::{Device, Operand};
@@ -335,6 +336,21 @@ fn keys_of_other_lengths_on_warpgroups() {
     let out = case.run(device, &samples);
     assert!(decode(Float::F16, &out[0]).iter().all(|y| y.is_nan()), "the softmax of no keys");
     assert!(decode(Float::F16, &out[1]).iter().all(|y| y.is_finite()));
+}
+
+/// By distance, queries meet each block of distances once, and keys two; both blocks are there for the first tile.
+#[test]
+fn products_by_distance_are_made_once() {
+    let Some(device) = Device::get() else { return };
+    let bias = Bias::Disentangled { reach: 300, c2p: true, p2c: true };
+    let case = on_warpgroups(32, Float::F16, true, Options { bias, ..Options::default() });
+    let lengths: [u32; 2] = [129, 200];
+    let mut random = SplitMix64(9);
+    let samples = lengths.map(|length| case.sample(length, length, &mut random));
+    let (_, ops) = case.run_profiled(device, &samples);
+    let tiles = lengths.map(|length| u64::from(length.div_ceil(64)));
+    let products: u64 = tiles.iter().map(|tiles| tiles * (tiles * 5 + 1)).sum();
+    assert_eq!(ops, products * u64::from(HEADS) * 2 * 64 * 64 * 32);
 }
 
 /// Both products of each warpgroup that has queries with each tile that has keys, and nothing else.

@@ -121,7 +121,7 @@ impl Device {
             .launch(kernel, grid, [launch.block, 1, 1], launch.shared, &args)
             .unwrap_or_else(|fault| panic!("{fault}"));
         // Products that scores pick along a diagonal meet some, as the template's header tells.
-        let most = match source.symbol.contains("_disentangled") {
+        let most = match source.symbol.contains("_disentangled") && !hopper {
             true => profile.shared_reads.requests + profile.shared_writes.requests,
             false => 0,
         };

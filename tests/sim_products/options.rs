@@ -298,6 +298,40 @@ fn options_on_warpgroups_by_turns() {
     }
 }
 
+/// Rows by distance on warpgroups: one and two of them, either term, masks, and samples that end anywhere.
+#[test]
+fn rows_by_distance_on_warpgroups() {
+    let Some(device) = Device::get() else { return };
+    let same = |lengths: &[u32]| lengths.iter().map(|l| (*l, *l)).collect::<Vec<_>>();
+    let rows = |reach, c2p, p2c| {
+        let bias = Bias::Disentangled { reach, c2p, p2c };
+        Options { bias, ..Options::default() }
+    };
+    let within = |before, after, options| Options { mask: Band { before, after }, ..options };
+    let (f16, bf16) = (Float::F16, Float::Bf16);
+    let every = same(&[1, 7, 63, 64, 65, 127, 128, 129]);
+    let turned =
+        Options { rotary: Some(Rotary { pairs: Pairs::Half, dims: 16 }), ..rows(12, true, true) };
+    for (size, dtype, options, longest, lengths) in [
+        (16, f16, rows(20, true, true), 64, &every),
+        (64, bf16, rows(100, true, true), 8192, &same(&[130, 1, 65])),
+        (48, f16, rows(511, true, true), 64, &same(&[66, 17])),
+        (8, f16, rows(0, true, false), 8192, &same(&[200, 3, 64])),
+        (32, bf16, rows(7, false, true), 8192, &same(&[200, 3, 64])),
+        (128, f16, rows(40, true, true), 512, &same(&[66, 3])),
+        (112, bf16, rows(9, true, true), 512, &same(&[17, 3])),
+        (16, f16, within(Some(40), Some(0), rows(31, true, true)), 8192, &same(&[300, 3])),
+        (16, bf16, within(Some(5), Some(70), rows(31, true, false)), 8192, &same(&[200, 66])),
+        (24, f16, within(Some(30), Some(30), rows(31, false, true)), 64, &same(&[200, 66])),
+        (16, bf16, turned, 8192, &same(&[132, 66])),
+    ] {
+        let case = super::attention::with_tile(size, dtype, true, options, longest, "");
+        case.check(device, lengths);
+    }
+    let case = super::attention::on_warpgroups(32, f16, false, rows(50, true, true));
+    case.check(device, &[(70, 200), (3, 5), (130, 64)]);
+}
+
 #[test]
 fn rows_by_distance() {
     let Some(device) = Device::get() else { return };

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use bytec_plan::attention::Band;
 use bytec_plan::kernel::UnaryFn;
 
-use super::attention::{self, Head, Lengths};
+use super::attention::{self, Head, Lengths, Terms};
 use super::linear::{Estimate, Layer, Tile};
 use super::{linear_layer_norm, linear_mma};
 
@@ -52,13 +51,13 @@ fn on_ampere() -> String {
     })
 }
 
-fn attention() -> String {
+fn attention(first: &str, terms: Terms) -> String {
     let mut lines = vec![
-        "| head | most tokens | tile | 64 tokens | 128 | 512 | 2,048 | 8,192 |".to_owned(),
+        format!("| {first} | most tokens | tile | 64 tokens | 128 | 512 | 2,048 | 8,192 |"),
         "|---:|---:|---|---:|---:|---:|---:|---:|".to_owned(),
     ];
     for size in [32, 64, 128] {
-        let head = Head { size, mask: Band::default(), biased: false, turned: false };
+        let head = Head { terms, ..Head::plain(size) };
         for longest in [64, 512, 8192] {
             let lengths = Lengths { queries: longest, keys: longest, alike: false };
             let tile = attention::Tile::best(&head, lengths).unwrap();
@@ -105,7 +104,9 @@ fn the_page_has_what_the_models_say() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(PAGE);
     let page = std::fs::read_to_string(&path).unwrap();
     let mut renewed = page.clone();
-    for expected in [on_hopper(), norms(), on_ampere(), attention()] {
+    let plain = attention("head", Terms::default());
+    let by_distance = attention("head with both terms", Terms { c2p: true, p2c: true });
+    for expected in [on_hopper(), norms(), on_ampere(), plain, by_distance] {
         let header = expected.lines().next().unwrap();
         let begin = renewed.find(header).expect("the page has the table");
         let end = begin + renewed[begin..].find("\n\n").expect("text follows") + 1;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::rotary::Turns;
 use super::{CFloat, Float, Matrix, RenderError, rows};
-use crate::cost::attention::Head;
+use crate::cost::attention::{Head, Terms as TermsOf};
 
 /// No limit: further than rows of a sample are apart, and far from an int's end when one is added.
 const FAR: u64 = 1 << 30;
@@ -18,24 +18,17 @@ const MOST_REACH: u32 = 1 << 22;
 /// Template fields. What is not asked for is empty and leaves nothing in the text.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Options {
-    #[serde(flatten)]
-    usual: Usual,
-    disentangled: Option<Terms>,
-    #[serde(skip)]
-    mask: Band,
-}
-
-/// Those that every template has.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Usual {
     band: Option<Limits>,
     slopes: Vec<CFloat>,
     relative: Option<Relative>,
+    disentangled: Option<Terms>,
     rotary: Option<Turns>,
     /// Whether scores depend on the distance.
     by_distance: bool,
     /// Declarations of the operands after v.
     tables: Vec<&'static str>,
+    #[serde(skip)]
+    mask: Band,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -59,7 +52,7 @@ struct Terms {
     stride: u32,
     /// Bytes of one copy.
     bytes: u32,
-    /// Queries of a warp, and keys of a product; the tiles set them.
+    /// Queries of a warp, and keys of a product, without warpgroups; the tiles set them.
     warp_rows: u32,
     group: u32,
 }
@@ -134,38 +127,33 @@ impl Options {
         }
         let band = (!mask.is_all()).then_some(band);
         let by_distance = band.is_some() || !bias.is_none();
-        let usual = Usual { band, slopes, relative, rotary, by_distance, tables };
-        Ok(Self { usual, disentangled, mask })
-    }
-
-    /// What every template has, if nothing else is asked for.
-    pub(super) fn usual(&self) -> Option<&Usual> {
-        self.disentangled.is_none().then_some(&self.usual)
+        Ok(Self { band, slopes, relative, disentangled, rotary, by_distance, tables, mask })
     }
 
     /// Heads of so many columns, as the cost model knows them.
     pub(super) fn head(&self, size: u32) -> Head {
-        let usual = &self.usual;
-        let biased = !usual.slopes.is_empty() || usual.relative.is_some();
-        Head { size, mask: self.mask, biased, turned: usual.rotary.is_some() }
+        let biased = !self.slopes.is_empty() || self.relative.is_some();
+        let terms = self.disentangled.as_ref();
+        let terms = terms.map(|terms| TermsOf { c2p: terms.c2p, p2c: terms.p2c });
+        let terms = terms.unwrap_or_default();
+        Head { size, mask: self.mask, biased, turned: self.rotary.is_some(), terms }
     }
 
     /// What the symbol says of them.
     pub(super) fn stem(&self) -> String {
-        let usual = &self.usual;
         let parts = [
-            (usual.band.is_some(), "_band"),
-            (!usual.slopes.is_empty(), "_alibi"),
-            (usual.relative.is_some(), "_relative"),
+            (self.band.is_some(), "_band"),
+            (!self.slopes.is_empty(), "_alibi"),
+            (self.relative.is_some(), "_relative"),
             (self.disentangled.is_some(), "_disentangled"),
-            (usual.rotary.is_some(), "_rotary"),
+            (self.rotary.is_some(), "_rotary"),
         ];
         parts.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect()
     }
 
     /// Operands after v.
     pub(super) fn operands(&self) -> u32 {
-        self.usual.tables.len() as u32
+        self.tables.len() as u32
     }
 
     /// Queries and keys of a tile where rows by distance share its memory, which sets what a warp has of them. The wider
@@ -189,7 +177,7 @@ impl Options {
     /// Bytes of shared memory for tiles of so many queries and keys, whose rows have so many bytes.
     pub(super) fn shared(&self, queries: u32, keys: u32, row: u32) -> u32 {
         // Distances of both stages.
-        let relative = if self.usual.relative.is_some() { 2 * (queries + keys) * 4 } else { 0 };
+        let relative = if self.relative.is_some() { 2 * (queries + keys) * 4 } else { 0 };
         let Some(terms) = &self.disentangled else { return relative };
         let (c2p, p2c) = (u32::from(terms.c2p), u32::from(terms.p2c));
         let near = queries * (terms.warp_rows + keys + 8) * 4;

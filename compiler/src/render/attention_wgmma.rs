@@ -8,7 +8,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::attention::Attention;
-use super::attention_options::Usual;
+use super::attention_options::Options;
 use super::{CFloat, Float, Launch, Params, Site};
 use crate::cost::attention::{GROUP_QUERIES, Lengths, Tile};
 
@@ -41,7 +41,7 @@ pub(super) struct Warpgroups {
     queries: u32,
     weights: u32,
     #[serde(flatten)]
-    usual: Usual,
+    options: Options,
     #[serde(skip)]
     heads: u32,
     #[serde(skip)]
@@ -49,9 +49,9 @@ pub(super) struct Warpgroups {
     #[serde(skip)]
     stem: String,
     #[serde(skip)]
-    operands: u32,
-    #[serde(skip)]
     tile: Tile,
+    #[serde(skip)]
+    shared: u32,
     #[serde(skip)]
     note: String,
 }
@@ -65,9 +65,6 @@ pub(super) enum Unsuited {
     /// The copy engine takes rows and heads that begin at multiples of 16 bytes.
     #[error("its rows or heads don't begin at multiples of 16 bytes")]
     Unaligned,
-    /// Scores need rows by distance.
-    #[error("it has rows by distance")]
-    Disentangled,
     /// No tile fits.
     #[error("its heads are too wide")]
     Wide,
@@ -93,7 +90,6 @@ pub(super) fn params(
     if !aligned || !u64::from(head_size).is_multiple_of(per_piece) {
         return Err(Unsuited::Unaligned);
     }
-    let usual = options.usual().ok_or(Unsuited::Disentangled)?.clone();
     let head = options.head(head_size);
     let tile = Tile::best(&head, lengths).ok_or(Unsuited::Wide)?;
     let columns = head.columns();
@@ -117,12 +113,12 @@ pub(super) fn params(
         sum_chunks: (0..columns / 8).collect(),
         queries: keys / 2,
         weights: columns / 2,
-        usual,
+        options: options.clone(),
         heads,
         box_span: span,
         stem: format!("attention_wgmma_{}", attention.shape()),
-        operands: options.operands(),
         tile,
+        shared: tile.shared(&head),
         note: tile.note(&head, lengths),
     })
 }
@@ -140,7 +136,7 @@ impl Params for Warpgroups {
             grid: [tiles, Count::Fixed(self.heads), Count::Fixed(1)],
             // One warpgroup more, of which a warp lets data come.
             block: (self.groups + 1) * 128,
-            shared: self.tile.shared(self.columns),
+            shared: self.shared,
         }
     }
 
@@ -159,7 +155,7 @@ impl Params for Warpgroups {
             Arg::Offsets(Of::Output),
             Arg::Offsets(Of::Operand(1)),
         ];
-        args.extend((3..3 + self.operands).map(Arg::Operand));
+        args.extend((3..3 + self.options.operands()).map(Arg::Operand));
         args
     }
 
@@ -193,7 +189,7 @@ mod tests {
             let mut renderer = Renderer::for_arch(Arch::SM_90A).unwrap();
             renderer.render_for(&site, lengths).unwrap();
             let source = &renderer.sources()[0];
-            let head = Head { size, mask: Band::default(), biased: false, turned: false };
+            let head = Head::plain(size);
             let tile = Tile::best(&head, lengths).unwrap();
             for (name, value) in
                 [("kGroups", tile.groups), ("kTileKeys", tile.keys), ("kStages", tile.stages)]
@@ -227,20 +223,26 @@ mod tests {
             renderer.sources()[0].note.clone().unwrap()
         };
         let plain = Kernel::attention(2, 8, 1.0);
-        let Kernel::Attention { heads, head_size, group, scale, mask, rotary, .. } = plain else {
-            unreachable!("it is attention");
+        let by_rows = |head_size| Kernel::Attention {
+            heads: 2,
+            head_size,
+            group: 1,
+            scale: 1.0,
+            mask: Band::default(),
+            bias: Bias::Disentangled { reach: 4, c2p: true, p2c: true },
+            rotary: None,
         };
-        let bias = Bias::Disentangled { reach: 4, c2p: true, p2c: true };
-        let by_rows = Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary };
         for (kernel, dtype, stride, reason) in [
             (&plain, Float::F32, 16, "four bytes"),
             (&plain, Float::F16, 20, "multiples of 16 bytes"),
             (&Kernel::attention(4, 4, 1.0), Float::Bf16, 16, "multiples of 16 bytes"),
-            (&by_rows, Float::F16, 16, "rows by distance"),
+            (&by_rows(256), Float::F16, 512, "too wide"),
         ] {
             let found = note(kernel, dtype, stride);
             assert!(found.starts_with("not on wgmma: ") && found.contains(reason), "{found}");
         }
-        assert!(note(&plain, Float::F16, 16).starts_with("wgmma, tiles of "));
+        for kernel in [plain, by_rows(8)] {
+            assert!(note(&kernel, Float::F16, 16).starts_with("wgmma, tiles of "));
+        }
     }
 }

@@ -155,6 +155,14 @@ fn attention_on_warpgroups_compiles_without_spills_or_warnings() {
     }
     cases.push((64, Band::default(), slopes(), None));
     cases.push((64, Band::default(), Bias::None, turned(64)));
+    let by_rows = |c2p, p2c| Bias::Disentangled { reach: 511, c2p, p2c };
+    // The first in tiles for samples of all lengths.
+    assert_eq!(cases.len() % 2, 0);
+    cases.push((64, Band::default(), by_rows(true, true), None));
+    cases.push((64, causal, by_rows(true, false), None));
+    cases.push((128, local, by_rows(false, true), turned(128)));
+    cases.push((128, Band::default(), by_rows(true, true), None));
+    cases.push((128, local, by_rows(true, true), None));
     let mut sources = Vec::new();
     for (i, (head_size, mask, bias, rotary)) in cases.into_iter().enumerate() {
         let dtype = if i % 2 == 0 { Float::F16 } else { Float::Bf16 };
