@@ -86,7 +86,7 @@ impl Session {
         }
         match (&mut *work, &shared.machine) {
             (Work::Cpu(cpu), Machine::Cpu(processor)) => {
-                cpu.make_room(program, batch)
+                cpu.make_room(processor, program, batch)
                     .ok_or(RunError::OutOfMemory { samples: batch.len() })?;
                 if options.poison {
                     cpu.poison();

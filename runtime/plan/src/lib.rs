@@ -12,6 +12,7 @@ pub mod attention;
 pub mod check;
 pub mod device;
 pub mod extent;
+mod hash;
 pub mod header;
 pub mod json;
 pub mod kernel;

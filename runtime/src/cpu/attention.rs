@@ -4,6 +4,9 @@
 //! panel, so that a key's scores for all 32 lie side by side. Softmax then needs no sum across a vector, and a query's
 //! bits depend on the query and the sample's keys and values alone, each taken in ascending order.
 //!
+//! In a program whose products are of bf16, on a processor with the instruction for them, queries, keys, values and what
+//! the softmax gives are rounded to bf16 before they are multiplied, and the keys of the second product go by two.
+//!
 //! A mask narrows the keys of a panel to those that one of its queries sees. What depends on the distance is added to a
 //! panel's scores before the softmax; nothing is ever as large as queries times keys.
 
@@ -11,13 +14,13 @@ mod distance;
 mod window;
 
 use bytec_plan::attention::{Band, Bias, Rotary};
-use bytec_plan::program::{Program, Step};
+use bytec_plan::program::{DType, Program, Step};
 
 use self::distance::{Distance, Place};
 use self::window::Window;
 use super::args::{self, Args};
 use super::gemm::{self, Left, MOST_ROWS, PANEL};
-use super::isa::{Body, Simd};
+use super::isa::{Body, Isa, Simd};
 use super::math;
 use super::matrix::Matrix;
 use super::rotary::Turns;
@@ -36,10 +39,17 @@ const SUMS: usize = 4;
 pub(super) struct Asked<'a> {
     pub(super) bias: &'a Bias,
     pub(super) rotary: bool,
+    pub(super) isa: Isa,
+}
+
+/// Whether products are of bf16: those with tables by distance are not.
+fn dots(program: &Program, bias: &Bias, isa: Isa) -> bool {
+    let plain = !matches!(bias, Bias::Disentangled { .. });
+    plain && isa.has_bf16() && program.arithmetic() == DType::Bf16
 }
 
 /// The numbers of scratch that a task needs: a panel of queries, scores of one panel against all keys, the values as
-/// panels if a head is not a whole number of them, and what the options ask for.
+/// panels if a head is not a whole number of them, and what the options ask for; of bf16 keys and values as pairs.
 pub(super) fn scratch(
     head_size: usize,
     options: Asked<'_>,
@@ -50,7 +60,15 @@ pub(super) fn scratch(
     let keys = arena::size_class(batch.most_rows(args::rows(program, step, 1)))?;
     let columns = padded(head_size)?;
     let panel = head_size.checked_mul(PANEL)?;
-    let values = if columns == head_size { 0 } else { keys.checked_mul(columns)? };
+    let values = if dots(program, options.bias, options.isa) {
+        let pairs = head_size.div_ceil(2);
+        let of_keys = keys.checked_add(1)?.checked_mul(pairs)?;
+        keys.div_ceil(2).checked_mul(columns)?.checked_add(of_keys)?
+    } else if columns == head_size {
+        0
+    } else {
+        keys.checked_mul(columns)?
+    };
     // Keys and one query, turned.
     let turned = if options.rotary { keys.checked_add(1)?.checked_mul(head_size)? } else { 0 };
     let terms = match options.bias {
@@ -101,6 +119,7 @@ pub(super) fn run(
     let turns = rotary.map(|rotary| Turns::new(rotary, &operands, 3 + bias.operands()));
     bands(queries, args.batch.len(), args.bounds, args.owners);
     let owners = &*args.owners;
+    let dots = dots(args.program, bias, args.isa);
     let cut = Cut { rows: Bands::At(args.bounds), columns: head_size };
     args.threads.blocks(args.scratch, args.out, args.width, cut, |scratch, block| {
         let (sample, column) = (owners[block.band], block.columns.start);
@@ -110,7 +129,7 @@ pub(super) fn run(
         let rows = keys.start + seen.start..keys.start + seen.end;
         let head = column / head_size;
         let shared = head / group * head_size;
-        args.isa.run(Head {
+        let head = Head::<false> {
             q: q.columns(column, head_size),
             k: k.columns(shared, head_size).rows(rows.clone()),
             v: v.columns(shared, head_size).rows(rows),
@@ -122,7 +141,12 @@ pub(super) fn run(
             turns,
             scratch: scratch.numbers(),
             block,
-        });
+        };
+        if dots {
+            args.isa.run_dots(head.of_pairs());
+        } else {
+            args.isa.run(head);
+        }
     });
 }
 
@@ -142,7 +166,8 @@ fn bands(queries: Offsets<'_>, samples: usize, bounds: &mut Vec<usize>, owners: 
     }
 }
 
-struct Head<'a, 'b> {
+/// A task; its products of bf16 if `DOT`.
+struct Head<'a, 'b, const DOT: bool> {
     q: Matrix<'a>,
     /// The keys and values that any of the block's queries sees.
     k: Matrix<'a>,
@@ -167,21 +192,31 @@ fn take<'s>(rest: &mut &'s mut [f32], numbers: usize) -> &'s mut [f32] {
     taken
 }
 
-impl Body for Head<'_, '_> {
+impl<'a, 'b> Head<'a, 'b, false> {
+    /// The same with products of bf16.
+    fn of_pairs(self) -> Head<'a, 'b, true> {
+        let Head { q, k, v, start, first_key, scale, window, bias, turns, scratch, block } = self;
+        Head { q, k, v, start, first_key, scale, window, bias, turns, scratch, block }
+    }
+}
+
+impl<const DOT: bool> Body for Head<'_, '_, DOT> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Simd>(self) {
         let Head { q, k, v, start, first_key, scale, window, bias, turns, scratch, block } = self;
         let (all, size) = (k.rows, k.width);
+        // Numbers of a row, or pairs of them, and rows of the values, or pairs of them.
+        let (depth, steps) = if DOT { (size.div_ceil(2), all.div_ceil(2)) } else { (size, all) };
         let mut rest = scratch;
-        let panel = take(&mut rest, size * PANEL);
+        let panel = take(&mut rest, depth * PANEL);
         let all_scores = take(&mut rest, all * PANEL);
         let columns = size.next_multiple_of(PANEL);
-        let whole = columns == size;
-        let values = take(&mut rest, if whole { 0 } else { columns * all });
-        if !whole {
-            pack_values(v, values);
+        let packed = DOT || columns != size;
+        let values = take(&mut rest, if packed { columns * steps } else { 0 });
+        if packed {
+            pack_values::<V, DOT>(v, values);
         }
         let turned = take(&mut rest, if turns.is_some() { (all + 1) * size } else { 0 });
         let (turned_keys, turned_query) = turned.split_at_mut(turned.len().saturating_sub(size));
@@ -194,49 +229,72 @@ impl Body for Head<'_, '_> {
             }
             None => k,
         };
+        let pairs = take(&mut rest, if DOT { (all + 1) * depth } else { 0 });
+        let (key_pairs, query_pairs) = pairs.split_at_mut(pairs.len().saturating_sub(depth));
+        let keys_left = if DOT {
+            for (j, out) in key_pairs.chunks_exact_mut(depth).enumerate() {
+                V::round(k.row(j), bytemuck::cast_slice_mut(out));
+            }
+            Matrix::new(key_pairs, all, depth, 0, depth)
+        } else {
+            k
+        };
         let mut tile = [0.0; MOST_ROWS * PANEL];
         for first in block.rows.clone().step_by(PANEL) {
             let queries = PANEL.min(block.rows.end - first);
             let query = first - start;
             match turns {
                 Some(turns) => {
-                    let turn =
-                        |i: usize, out: &mut [f32]| turns.turn(q.row(first + i), query + i, out);
-                    pack_turned(turn, queries, turned_query, panel);
+                    for i in 0..queries {
+                        turns.turn(q.row(first + i), query + i, turned_query);
+                        put_column::<V, DOT>(turned_query, i, query_pairs, panel);
+                    }
                 }
-                None => pack_rows(q, first, queries, panel),
+                None => {
+                    for i in 0..queries {
+                        put_column::<V, DOT>(q.row(first + i), i, query_pairs, panel);
+                    }
+                }
             }
+            clear_columns(queries, panel);
             let seen = window.keys(query..query + queries, first_key + all);
             let (low, keys) = (seen.start - first_key, seen.len());
             let scores = &mut all_scores[..keys * PANEL];
             for j in (0..keys).step_by(V::ROWS) {
                 let rows = V::ROWS.min(keys - j);
-                let left = Left::Rows { data: k.starting_at(low + j), stride: k.stride };
-                gemm::multiply::<V>(
+                let left =
+                    Left::Rows { data: keys_left.starting_at(low + j), stride: keys_left.stride };
+                gemm::multiply_by::<V, DOT>(
                     left,
                     panel,
                     PANEL,
                     rows,
-                    size,
+                    depth,
                     &mut scores[j * PANEL..][..rows * PANEL],
                 );
             }
             let place = Place { query, queries, key: seen.start };
-            bias.terms::<V>(scores, place, panel, k.rows(low..low + keys), rest);
+            if !DOT {
+                bias.terms::<V>(scores, place, panel, k.rows(low..low + keys), rest);
+            }
             let scale = bias.finish(scores, place, scale, window);
-            let sums = softmax(scores, scale);
+            let sums = softmax::<DOT>(scores, scale);
+            // The first of the values' rows, or pairs of rows, and how many.
+            let (low, steps_seen) =
+                if DOT { (low / 2, pair_rows::<V>(scores, low % 2 == 1)) } else { (low, keys) };
             for column in (0..size).step_by(PANEL) {
                 let width = PANEL.min(size - column);
-                let (right, stride) = if whole {
-                    (if keys == 0 { &[][..] } else { &v.starting_at(low)[column..] }, v.stride)
+                let (right, stride) = if packed {
+                    (&values[column * steps + low * PANEL..][..steps_seen * PANEL], PANEL)
                 } else {
-                    (&values[column * all + low * PANEL..][..keys * PANEL], PANEL)
+                    (if keys == 0 { &[][..] } else { &v.starting_at(low)[column..] }, v.stride)
                 };
                 let tiles = queries.div_ceil(V::ROWS);
                 for t in 0..tiles {
                     let (top, end) = (queries * t / tiles, queries * (t + 1) / tiles);
                     let left = Left::Panel(scores.get(top..).unwrap_or(&[]));
-                    gemm::multiply::<V>(left, right, stride, end - top, keys, &mut tile);
+                    let rows = end - top;
+                    gemm::multiply_by::<V, DOT>(left, right, stride, rows, steps_seen, &mut tile);
                     for (query, tile) in (top..end).zip(tile.chunks_exact(PANEL)) {
                         let out = &mut block.row(first + query)[column..column + width];
                         for (out, x) in out.iter_mut().zip(tile) {
@@ -245,6 +303,35 @@ impl Body for Head<'_, '_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Puts a row into column `i` of a panel, as pairs of bf16 by way of `pairs` if `DOT`.
+#[inline(always)]
+fn put_column<V: Simd, const DOT: bool>(
+    row: &[f32],
+    i: usize,
+    pairs: &mut [f32],
+    panel: &mut [f32],
+) {
+    let row = if DOT {
+        V::round(row, bytemuck::cast_slice_mut(pairs));
+        &*pairs
+    } else {
+        row
+    };
+    for (x, out) in row.iter().zip(panel.chunks_exact_mut(PANEL)) {
+        out[i] = *x;
+    }
+}
+
+/// Zeroes the columns of a panel from one on.
+#[inline(always)]
+fn clear_columns(from: usize, panel: &mut [f32]) {
+    if from < PANEL {
+        for row in panel.chunks_exact_mut(PANEL) {
+            row[from..].fill(0.0);
         }
     }
 }
@@ -262,36 +349,63 @@ fn pack_rows(x: Matrix<'_>, first: usize, rows: usize, panel: &mut [f32]) {
     }
 }
 
-/// As [`pack_rows`], of rows that `turn` gives one at a time.
+/// The values as panels of 32 columns, missing columns zero; two rows as one of pairs of bf16 if `DOT`, a missing last
+/// row zero.
 #[inline(always)]
-fn pack_turned(turn: impl Fn(usize, &mut [f32]), rows: usize, row: &mut [f32], panel: &mut [f32]) {
-    if rows < PANEL {
-        panel.fill(0.0);
-    }
-    for i in 0..rows {
-        turn(i, row);
-        for (x, out) in row.iter().zip(panel.chunks_exact_mut(PANEL)) {
-            out[i] = *x;
-        }
-    }
-}
-
-/// The values as panels of 32 columns, missing columns zero.
-#[inline(always)]
-fn pack_values(v: Matrix<'_>, panels: &mut [f32]) {
-    for (p, panel) in panels.chunks_exact_mut((v.rows * PANEL).max(1)).enumerate() {
+fn pack_values<V: Simd, const DOT: bool>(v: Matrix<'_>, panels: &mut [f32]) {
+    let together = if DOT { 2 } else { 1 };
+    let steps = v.rows.div_ceil(together);
+    for (p, panel) in panels.chunks_exact_mut((steps * PANEL).max(1)).enumerate() {
         let first = p * PANEL;
         let width = PANEL.min(v.width - first);
-        for (j, out) in panel.chunks_exact_mut(PANEL).enumerate() {
-            out[..width].copy_from_slice(&v.row(j)[first..first + width]);
-            out[width..].fill(0.0);
+        let row = |j: usize| {
+            let mut out = [0.0; PANEL];
+            if j < v.rows {
+                let row = &v.row(j)[first..first + width];
+                match row.first_chunk() {
+                    Some(row) => out = *row,
+                    None => out[..width].copy_from_slice(row),
+                }
+            }
+            out
+        };
+        for (j, out) in panel.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+            if DOT {
+                let pairs = V::round_together(&row(2 * j), &row(2 * j + 1));
+                *out = bytemuck::cast(pairs);
+            } else {
+                *out = row(j);
+            }
         }
     }
 }
 
-/// Replaces scores `[keys][32]` by `e^(scale * score - largest)` and gives their sums for each of the 32 queries.
+/// Makes pairs of bf16 of two rows each of `[rows][32]`, in place, and gives how many there are. With `odd` the first row
+/// stands beside zeros, as does the last where it is left over.
 #[inline(always)]
-fn softmax(scores: &mut [f32], scale: f32) -> [f32; PANEL] {
+fn pair_rows<V: Simd>(rows: &mut [f32], odd: bool) -> usize {
+    let (rows, _) = rows.as_chunks_mut::<PANEL>();
+    if rows.is_empty() {
+        return 0;
+    }
+    let count = (rows.len() + usize::from(odd)).div_ceil(2);
+    let zeros = [0.0; PANEL];
+    for pair in 0..count {
+        // A pair is never behind the rows that it is made of.
+        let low = (2 * pair).checked_sub(usize::from(odd));
+        let high = low.map_or(0, |low| low + 1);
+        let low = low.map_or(zeros, |low| rows[low]);
+        let high = rows.get(high).copied().unwrap_or(zeros);
+        rows[pair] = bytemuck::cast(V::round_together(&low, &high));
+    }
+    count
+}
+
+/// Replaces scores `[keys][32]` by `e^(scale * score - largest)` and gives their sums for each of the 32 queries; if `DOT`
+/// with an error that is small beside that of rounding to bf16.
+#[inline(always)]
+fn softmax<const DOT: bool>(scores: &mut [f32], scale: f32) -> [f32; PANEL] {
+    let scale = if DOT { scale * std::f32::consts::LOG2_E } else { scale };
     // A NaN is passed over here but not below: it makes its query NaN, as it should.
     let mut largest = [f32::NEG_INFINITY; PANEL];
     for row in scores.chunks_exact_mut(PANEL) {
@@ -304,7 +418,7 @@ fn softmax(scores: &mut [f32], scale: f32) -> [f32; PANEL] {
     for (j, row) in scores.chunks_exact_mut(PANEL).enumerate() {
         let sums = &mut sums[j % SUMS];
         for ((x, largest), sum) in row.iter_mut().zip(&largest).zip(sums) {
-            *x = math::exp(*x - *largest);
+            *x = if DOT { math::power(*x - *largest) } else { math::exp(*x - *largest) };
             *sum += *x;
         }
     }

@@ -146,9 +146,12 @@ unsafe fn tile<V: Simd, const KS: usize, const DOT: bool, const R: usize>(
                 let row = b.add(kk * right_stride + column);
                 let right = [V::load(row), V::load(row.add(V::LANES))];
                 for (r, acc) in acc.iter_mut().enumerate() {
-                    let left = V::splat(*a.add(r * row_stride + kk * KS));
-                    for (acc, right) in acc.iter_mut().zip(right) {
-                        *acc = if DOT { left.dot(right, *acc) } else { left.fma(right, *acc) };
+                    let left = a.add(r * row_stride + kk * KS);
+                    if DOT {
+                        *acc = V::dot_row(left, right, *acc);
+                    } else {
+                        let left = V::splat(*left);
+                        *acc = [left.fma(right[0], acc[0]), left.fma(right[1], acc[1])];
                     }
                 }
             }

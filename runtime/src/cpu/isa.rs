@@ -9,6 +9,9 @@ mod x86;
 
 use std::fmt;
 
+use super::gemm::PANEL;
+use crate::float::f32_to_bf16;
+
 /// An instruction set that this machine has.
 ///
 /// A value exists only if the machine was found to have the instructions, which is what makes `Isa::run` sound.
@@ -178,8 +181,41 @@ pub(crate) trait Simd: Copy {
         a_high.fma(b_high, a_low.fma(b_low, c))
     }
 
+    /// `acc + dot(left, right)` of both vectors, with the one pair at `left` in every lane.
+    ///
+    /// # Safety
+    /// `left` must be valid for reads of a number.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "the matrix tile reads through pointers")]
+    unsafe fn dot_row(left: *const f32, right: [Self; 2], acc: [Self; 2]) -> [Self; 2] {
+        // SAFETY: as the caller promises.
+        let left = Self::splat(unsafe { *left });
+        [left.dot(right[0], acc[0]), left.dot(right[1], acc[1])]
+    }
+
     /// The first and the second bf16 of each pair, as f32.
     fn widened(self) -> [Self; 2];
+
+    /// Numbers rounded to bf16, ties to even, as pairs of neighbours: the first of a pair in the low half, a missing last
+    /// one zero. `pairs` has half as many, rounded up.
+    ///
+    /// Where there is an instruction for it, it takes subnormal numbers for zero, as that of [`Simd::dot`] does.
+    #[inline(always)]
+    fn round(x: &[f32], pairs: &mut [u32]) {
+        let (whole, last) = x.as_chunks::<2>();
+        for ([low, high], pair) in whole.iter().zip(pairs.iter_mut()) {
+            *pair = rounded(*low, *high);
+        }
+        if let ([last], Some(pair)) = (last, pairs.last_mut()) {
+            *pair = rounded(*last, 0.0);
+        }
+    }
+
+    /// As [`Simd::round`], with pair `i` of `low[i]` and `high[i]`.
+    #[inline(always)]
+    fn round_together(low: &[f32; PANEL], high: &[f32; PANEL]) -> [u32; PANEL] {
+        std::array::from_fn(|i| rounded(low[i], high[i]))
+    }
 
     /// Reads a vector.
     ///
@@ -194,6 +230,12 @@ pub(crate) trait Simd: Copy {
     /// `dst` must be valid for writes of [`Simd::LANES`] numbers.
     #[expect(unsafe_code, reason = "the matrix tile writes through pointers")]
     unsafe fn store(self, dst: *mut f32);
+}
+
+/// Two numbers as a pair of bf16.
+#[inline(always)]
+fn rounded(low: f32, high: f32) -> u32 {
+    u32::from(f32_to_bf16(low)) | u32::from(f32_to_bf16(high)) << 16
 }
 
 /// The vector of machines without a known instruction set.

@@ -14,7 +14,6 @@ use super::isa::{Body, Isa, Simd};
 use super::math;
 use super::matrix::Matrix;
 use super::threads::{Bands, Block, Cut, Scratchpad, Threads};
-use crate::float::f32_to_bf16;
 
 /// The numbers of a linear layer.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +76,7 @@ pub fn linear<S: AsMut<[f32]> + Scratchpad>(
     let depth = weights.panels.depth(weights.k);
     assert!(stored == panels * depth * PANEL, "the panels hold n x k weights");
     assert!(weights.bias.is_none_or(|bias| bias.len() == weights.n), "the bias has n numbers");
-    let cut = cut(x.rows, panels, weights.k, threads.count().min(scratch.len()));
+    let cut = cut(x.rows, panels, depth, threads.count().min(scratch.len()));
     threads.blocks(scratch, out, weights.n, cut, |scratch, block| {
         let scratch = scratch.as_mut();
         match weights.panels {
@@ -93,7 +92,8 @@ pub fn linear<S: AsMut<[f32]> + Scratchpad>(
 /// The numbers of scratch that each thread of a linear of at most `rows` rows by `k` asks for; `None` if they can't be
 /// counted.
 pub fn room(rows: usize, k: usize) -> Option<usize> {
-    rows.min(most_rows(k)).checked_mul(stride(k)?)
+    let of = |depth| rows.min(most_rows(depth)).checked_mul(stride(depth)?);
+    Some(of(k)?.max(of(k.div_ceil(2))?))
 }
 
 /// From one gathered row to the next: whole cache lines, an odd number of them.
@@ -102,23 +102,23 @@ fn stride(depth: usize) -> Option<usize> {
     (depth.div_ceil(LINE) | 1).checked_mul(LINE)
 }
 
-/// The most rows of a block.
-fn most_rows(k: usize) -> usize {
+/// The most rows of a block, each of so many numbers or pairs.
+fn most_rows(depth: usize) -> usize {
     /// Of a band of x.
     const MOST_BYTES: usize = 384 << 10;
-    let fit = (MOST_BYTES / (k.max(1) * size_of::<f32>())).clamp(4 * MOST_ROWS, 16 * MOST_ROWS);
+    let fit = (MOST_BYTES / (depth.max(1) * size_of::<f32>())).clamp(4 * MOST_ROWS, 16 * MOST_ROWS);
     fit / MOST_ROWS * MOST_ROWS
 }
 
 /// Bands of rows few enough to stay in the second-level cache beside a panel, and enough blocks to keep all threads
 /// busy to the end, none of them too small to be worth handing over.
-fn cut(rows: usize, panels: usize, k: usize, threads: usize) -> Cut<'static> {
-    /// Multiplications of a block, a few microseconds of them.
+fn cut(rows: usize, panels: usize, depth: usize, threads: usize) -> Cut<'static> {
+    /// Multiplications of a block, of numbers or of pairs: a few microseconds of them.
     const LEAST: usize = 1 << 19;
-    let step = rows.clamp(1, most_rows(k));
+    let step = rows.clamp(1, most_rows(depth));
     let bands = rows.div_ceil(step).max(1);
     let wanted = if threads > 1 {
-        let work = rows.saturating_mul(k).saturating_mul(panels * PANEL);
+        let work = rows.saturating_mul(depth).saturating_mul(panels * PANEL);
         (work / LEAST).min(16 * threads)
     } else {
         1
@@ -142,7 +142,7 @@ const ALIASED: usize = 4096 / size_of::<f32>();
 
 /// The block's rows as the tile reads them: gathered in scratch, or where they lie.
 #[inline(always)]
-fn gather<'s, const DOT: bool>(
+fn gather<'s, V: Simd, const DOT: bool>(
     x: Matrix<'s>,
     rows: Range<usize>,
     scratch: &'s mut [f32],
@@ -158,25 +158,13 @@ fn gather<'s, const DOT: bool>(
         for (row, out) in rows.zip(scratch.chunks_exact_mut(stride)) {
             let out = &mut out[..depth];
             if DOT {
-                round(x.row(row), bytemuck::cast_slice_mut(out));
+                V::round(x.row(row), bytemuck::cast_slice_mut(out));
             } else {
                 out.copy_from_slice(x.row(row));
             }
         }
     }
     (scratch, stride)
-}
-
-/// A row as pairs of bf16, the first of a pair in the low half; a missing last one is zero.
-#[inline(always)]
-fn round(x: &[f32], pairs: &mut [u32]) {
-    let (whole, last) = x.as_chunks::<2>();
-    for ([low, high], pair) in whole.iter().zip(pairs.iter_mut()) {
-        *pair = u32::from(f32_to_bf16(*low)) | u32::from(f32_to_bf16(*high)) << 16;
-    }
-    if let ([last], Some(pair)) = (last, pairs.last_mut()) {
-        *pair = u32::from(f32_to_bf16(*last));
-    }
 }
 
 /// A tile of the result, where the epilogue finds it in the first-level cache.
@@ -193,7 +181,7 @@ impl<const DOT: bool> Body for Product<'_, '_, DOT> {
         let depth = weights.panels.depth(k);
         let mut tile = Tile([0.0; MOST_ROWS * PANEL]);
         let (rows, columns) = (block.rows.clone(), block.columns.clone());
-        let (data, stride) = gather::<DOT>(x, rows.clone(), scratch);
+        let (data, stride) = gather::<V, DOT>(x, rows.clone(), scratch);
         // Tiles of nearly equal height: a short last one would leave the fma units waiting for each other.
         let tiles = rows.len().div_ceil(V::ROWS);
         for first in columns.clone().step_by(PANEL) {
@@ -220,8 +208,13 @@ impl<const DOT: bool> Body for Product<'_, '_, DOT> {
                     math::unary(*function, tile);
                 }
                 let start = first - columns.start;
-                for (row, tile) in (top..end).zip(tile.chunks_exact(PANEL)) {
-                    block.row(row)[start..start + width].copy_from_slice(&tile[..width]);
+                for (row, tile) in (top..end).zip(tile.as_chunks::<PANEL>().0) {
+                    let out = &mut block.row(row)[start..start + width];
+                    // A copy of a known size takes two stores rather than a call.
+                    match out.first_chunk_mut() {
+                        Some(out) => *out = *tile,
+                        None => out.copy_from_slice(&tile[..width]),
+                    }
                 }
             }
         }

@@ -53,6 +53,22 @@ pub(crate) fn exp(x: f32) -> f32 {
     p * power_of_two(half) * power_of_two(n.wrapping_sub(half))
 }
 
+/// `2^x`, for x that is at most zero: 0 below -126.5, NaN for NaN. Its relative error is some 2e-7.
+#[inline(always)]
+pub(crate) fn power(x: f32) -> f32 {
+    let x = at_least(x, -127.0);
+    let rounded = x + ROUND;
+    let n = rounded.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+    let r = x - (rounded - ROUND);
+    let mut p = 0.001_326_472_7_f32;
+    p = p.mul_add(r, 0.009_671_513);
+    p = p.mul_add(r, 0.055_507_336);
+    p = p.mul_add(r, 0.240_222_42);
+    p = p.mul_add(r, std::f32::consts::LN_2);
+    // The power of -127 is zero.
+    p.mul_add(r, 1.0) * power_of_two(n)
+}
+
 /// The Gauss error function.
 #[inline(always)]
 pub(crate) fn erf(x: f32) -> f32 {

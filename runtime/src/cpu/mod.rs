@@ -70,10 +70,15 @@ pub(crate) struct Room {
 
 /// The memory that a step needs besides its buffers, for any batch of this one's size class; `None` if it can't be
 /// counted.
-pub(crate) fn room(step: &Step, program: &Program, batch: &PackedBatch) -> Option<Room> {
+pub(crate) fn room(
+    step: &Step,
+    program: &Program,
+    batch: &PackedBatch,
+    isa: isa::Isa,
+) -> Option<Room> {
     let (numbers, bands) = match &step.kernel {
         Kernel::Attention { head_size, bias, rotary, .. } => {
-            let options = attention::Asked { bias, rotary: rotary.is_some() };
+            let options = attention::Asked { bias, rotary: rotary.is_some(), isa };
             let numbers = attention::scratch(*head_size as usize, options, step, program, batch)?;
             (numbers, attention::bands_at_most(step, program, batch)?)
         }

@@ -5,17 +5,29 @@ use std::hint::black_box;
 use super::isa::{Body, Isa, Simd};
 use super::threads::{Bands, Cut, Threads};
 
+/// Which multiplications a loop does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Products {
+    /// Fused multiply-adds of f32.
+    F32,
+    /// Products of pairs of bf16, by the processor's instruction for them if it has one.
+    Bf16,
+}
+
 /// Sums that are in flight at once: enough to cover the latency of an fma on every unit, few enough for the registers.
 const SUMS: usize = 12;
 
-/// Lets each thread do `rounds` rounds of independent fused multiply-adds of f32 on registers alone, and says how many
+/// Lets each thread do `rounds` rounds of independent multiply-adds on registers alone, and says how many
 /// multiplications and additions that were.
-pub fn multiply_adds(isa: Isa, threads: &Threads, rounds: usize) -> u64 {
+pub fn multiply_adds(isa: Isa, products: Products, threads: &Threads, rounds: usize) -> u64 {
     let count = threads.count();
     let (mut scratch, mut out) = (vec![(); count], vec![0.0; count]);
     let cut = Cut { rows: Bands::Every { rows: count, step: 1 }, columns: 1 };
     threads.blocks(&mut scratch, &mut out, 1, cut, |(), block| {
-        let lanes = isa.run(Loop { rounds });
+        let lanes = match products {
+            Products::F32 => isa.run(Loop::<false> { rounds }),
+            Products::Bf16 => 2 * isa.run_dots(Loop::<true> { rounds }),
+        };
         for row in block.rows.clone() {
             block.row(row).fill(lanes as f32);
         }
@@ -24,12 +36,12 @@ pub fn multiply_adds(isa: Isa, threads: &Threads, rounds: usize) -> u64 {
     2 * (SUMS * rounds) as u64 * lanes as u64
 }
 
-/// The loop; gives the lanes of a vector.
-struct Loop {
+/// The loop, of products of pairs if `DOT`; gives the lanes of a vector.
+struct Loop<const DOT: bool> {
     rounds: usize,
 }
 
-impl Body for Loop {
+impl<const DOT: bool> Body for Loop<DOT> {
     type Output = usize;
 
     #[inline(always)]
@@ -39,7 +51,7 @@ impl Body for Loop {
         let mut sums = [V::zero(); SUMS];
         for _ in 0..self.rounds {
             for sum in &mut sums {
-                *sum = a.fma(b, *sum);
+                *sum = if DOT { a.dot(b, *sum) } else { a.fma(b, *sum) };
             }
         }
         black_box(sums);
@@ -61,8 +73,11 @@ mod tests {
             };
             for count in [1, 3] {
                 let threads = Threads::new(Some(count)).unwrap();
-                let expected = 2 * 12 * 10 * lanes * count as u64;
-                assert_eq!(multiply_adds(isa, &threads, 10), expected, "{isa:?}, {count} threads");
+                for (products, pairs) in [(Products::F32, 1), (Products::Bf16, 2)] {
+                    let expected = 2 * 12 * 10 * lanes * pairs * count as u64;
+                    let found = multiply_adds(isa, products, &threads, 10);
+                    assert_eq!(found, expected, "{isa:?}, {products:?}, {count} threads");
+                }
             }
         }
     }

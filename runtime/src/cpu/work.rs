@@ -34,11 +34,16 @@ impl CpuWork {
     }
 
     /// Grows the memory to the batch's size class; `None` if there is no memory for it.
-    pub(crate) fn make_room(&mut self, program: &Program, batch: &PackedBatch) -> Option<()> {
+    pub(crate) fn make_room(
+        &mut self,
+        processor: &Processor,
+        program: &Program,
+        batch: &PackedBatch,
+    ) -> Option<()> {
         self.arena.lay_out(program, batch)?;
         let (mut numbers, mut bands) = (0, 0);
         for step in &program.steps {
-            let room = room(step, program, batch)?;
+            let room = room(step, program, batch, processor.isa)?;
             (numbers, bands) = (room.numbers.max(numbers), room.bands.max(bands));
         }
         for list in [&mut self.bounds, &mut self.owners] {

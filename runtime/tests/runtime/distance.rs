@@ -2,9 +2,10 @@
 
 use bytec_plan::attention::{Band, Bias, Pairs, Rotary};
 use bytec_plan::kernel::Kernel;
+use bytec_runtime::Isa;
 
 use crate::kernels::{f64s, report, rows_of, softmax};
-use crate::programs::{Build, L, Noise, check, columns};
+use crate::programs::{Build, L, Noise, Owned, check, check_on, columns};
 
 /// The tables of a case, in f32 as the plan holds them.
 #[derive(Default)]
@@ -182,10 +183,19 @@ impl Case {
         let kernel = Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary };
         let out = build.step(kernel, operands, L, width);
         build.output("out", out);
-        let error = check(&build, &rows_of(whole, &mut noise), |sample| {
-            self.reference(&tables, &f64s(&sample.floats[0].2), scale.into())
-        });
-        report(what, error, 3e-6);
+        let samples = rows_of(whole, &mut noise);
+        let reference =
+            |sample: &Owned| self.reference(&tables, &f64s(&sample.floats[0].2), scale.into());
+        let references: Vec<_> = samples.iter().map(reference).collect();
+        report(what, check_on(&Isa::available(), &build, &samples, &references), 3e-6);
+        // Processors without the instruction for it multiply in f32.
+        let best = Isa::best();
+        if best.has_bf16() && !matches!(self.bias, Bias::Disentangled { .. }) {
+            build.multiply_in_bf16();
+            let error = check_on(&[best], &build, &samples, &references);
+            report(&format!("{what}, in bf16"), error, 2e-2);
+            assert!(error > 1e-4, "{what}: products in bf16 lose something");
+        }
     }
 }
 
@@ -195,6 +205,13 @@ fn plain(heads: usize, size: usize) -> Case {
 
 fn band(before: Option<u64>, after: Option<u64>) -> Band {
     Band { before, after }
+}
+
+#[test]
+fn no_mask() {
+    for size in [1, 31, 32, 64] {
+        plain(2, size).check(&format!("heads of {size}"));
+    }
 }
 
 #[test]

@@ -93,6 +93,11 @@ impl Build {
         self.place(&[n as u64, k as u64], Layout::Panels { width: 32 }, &packed)
     }
 
+    /// Makes the program one whose products are of bf16, as a weight of that type does.
+    pub(crate) fn multiply_in_bf16(&mut self) {
+        self.place_bytes(&[1, 1], Layout::Pairs { width: 32 }, DType::Bf16, &[0; 32 * 4]);
+    }
+
     /// A table of 32-bit integers.
     pub(crate) fn integers(&mut self, data: &[i32]) -> Operand {
         let bytes: Vec<_> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -288,11 +293,21 @@ pub(crate) fn check(
     samples: &[Owned],
     reference: impl Fn(&Owned) -> Vec<f64>,
 ) -> f64 {
-    let poison = SessionOptions { poison: true, ..SessionOptions::default() };
     let references: Vec<_> = samples.iter().map(reference).collect();
+    check_on(&Isa::available(), build, samples, &references)
+}
+
+/// As [`check`], on these instruction sets, with the samples' references.
+pub(crate) fn check_on(
+    isas: &[Isa],
+    build: &Build,
+    samples: &[Owned],
+    references: &[Vec<f64>],
+) -> f64 {
+    let poison = SessionOptions { poison: true, ..SessionOptions::default() };
     let mut expected: Option<Vec<Vec<u32>>> = None;
     let mut worst = 0.0f64;
-    for isa in Isa::available() {
+    for &isa in isas {
         for threads in [1, 2, 5] {
             if isa.name() == "portable" && threads > 1 {
                 continue;

@@ -7,6 +7,7 @@
 pub mod answers;
 pub mod classes;
 mod error;
+mod file;
 pub mod spans;
 mod template;
 
@@ -73,8 +74,8 @@ impl TextEncoder {
     /// pass the spec's limit.
     pub fn new(tokenizer_json: &[u8], spec: &TextSpec) -> Result<TextEncoder, TextError> {
         let refuse = |error: tokenizers::Error| TextError::Tokenizer { cause: error.to_string() };
-        let mut tokenizer = Tokenizer::from_bytes(tokenizer_json).map_err(refuse)?;
-        template::check(tokenizer_json).map_err(|cause| TextError::Tokenizer { cause })?;
+        let mut tokenizer =
+            file::read(tokenizer_json).map_err(|cause| TextError::Tokenizer { cause })?;
         let direction =
             tokenizer.get_truncation().map_or(TruncationDirection::Right, |t| t.direction);
         tokenizer.with_truncation(None).map_err(refuse)?;

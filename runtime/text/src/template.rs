@@ -5,16 +5,12 @@
 
 use serde_json::Value;
 
-/// Checks every template of a `tokenizer.json`, or says what is wrong with one.
-pub(crate) fn check(tokenizer_json: &[u8]) -> Result<(), String> {
-    let file: Value = serde_json::from_slice(tokenizer_json).map_err(|error| error.to_string())?;
-    check_processor(&file["post_processor"])
-}
-
+/// Checks every template of a file's post-processor, or says what is wrong with one.
+///
 /// A post-processor is a template, a list of post-processors, or something that names no pieces.
-fn check_processor(processor: &Value) -> Result<(), String> {
+pub(crate) fn check(processor: &Value) -> Result<(), String> {
     for part in processor["processors"].as_array().into_iter().flatten() {
-        check_processor(part)?;
+        check(part)?;
     }
     for (form, texts) in [("single", &["A"][..]), ("pair", &["A", "B"])] {
         for piece in processor[form].as_array().into_iter().flatten() {

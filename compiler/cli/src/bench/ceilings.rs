@@ -7,6 +7,8 @@ use bytec_compiler::Target;
 use bytec_compiler::cost::linear::Layer;
 use bytec_measure::ceilings::{Ceilings, device_copy, fma, host_copy, product};
 use bytec_measure::{Meter, Timed, work};
+use bytec_plan::program::DType;
+use bytec_runtime::cpu::peak::Products;
 use bytec_runtime::cpu::threads::Threads;
 use bytec_runtime::cuda::Driver;
 use bytec_runtime::{Engine, EngineOptions, SessionOptions};
@@ -37,10 +39,13 @@ pub(super) fn processor(args: &BenchArgs, engine: &Engine) -> Result<Found, Fail
     let time = args.duration.map_or(TIME, |seconds| TIME.min(Duration::from_secs_f64(seconds)));
     let count = engine.threads();
     let threads = Threads::new(Some(count)).map_err(Failure::machine)?;
+    let isa = engine.isa();
+    let pairs = isa.has_bf16() && engine.program().arithmetic() == DType::Bf16;
+    let products = if pairs { Products::Bf16 } else { Products::F32 };
     let rates = Ceilings {
         copy: Some(host_copy(count, time)),
-        product: Some(product(engine.isa(), &threads, time)),
-        fma: Some(fma(engine.isa(), &threads, time)),
+        product: Some(product(isa, products, &threads, time)),
+        fma: Some(fma(isa, products, &threads, time)),
     };
     Ok(Found { rates, missing: Vec::new() })
 }

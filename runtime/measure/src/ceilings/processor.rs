@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bytec_runtime::Isa;
-use bytec_runtime::cpu::linear::{Panels, Weights, linear};
+use bytec_runtime::cpu::linear::{Panels, Weights, linear, room};
 use bytec_runtime::cpu::matrix::Matrix;
-use bytec_runtime::cpu::peak;
+use bytec_runtime::cpu::peak::{self, Products};
 use bytec_runtime::cpu::threads::Threads;
 
 /// Bytes of each of a copy's two sides; no processor's caches hold them.
@@ -38,24 +38,33 @@ pub fn host_copy(threads: usize, time: Duration) -> f64 {
 }
 
 /// Multiplications and additions a second of a large product through the linear of plans.
-pub fn product(isa: Isa, threads: &Threads, time: Duration) -> f64 {
+pub fn product(isa: Isa, products: Products, threads: &Threads, time: Duration) -> f64 {
     let numbers = |count: usize| -> Vec<f32> {
         (0..count).map(|i| (i * 7919 % 1000) as f32 / 1000.0 - 0.5).collect()
     };
-    let (x, panels) = (numbers(ROWS * DEPTH), numbers(COLUMNS * DEPTH));
+    let x = numbers(ROWS * DEPTH);
+    let (panels, pairs) = match products {
+        Products::F32 => (numbers(COLUMNS * DEPTH), Vec::new()),
+        // Each a pair of ones.
+        Products::Bf16 => (Vec::new(), vec![0x3f80_3f80; COLUMNS * DEPTH / 2]),
+    };
+    let panels = match products {
+        Products::F32 => Panels::F32(&panels),
+        Products::Bf16 => Panels::Bf16(&pairs),
+    };
     let mut out = vec![0.0; ROWS * COLUMNS];
-    let weights =
-        Weights { n: COLUMNS, k: DEPTH, panels: Panels::F32(&panels), bias: None, epilogue: &[] };
+    let weights = Weights { n: COLUMNS, k: DEPTH, panels, bias: None, epilogue: &[] };
     let matrix = Matrix::new(&x, ROWS, DEPTH, 0, DEPTH);
-    let mut scratch = vec![[0.0; 0]; threads.count()];
+    let mut scratch = vec![vec![0.0; room(ROWS, DEPTH).unwrap_or(0)]; threads.count()];
     let seconds = best(time, || linear(isa, threads, &mut scratch, matrix, weights, &mut out));
     2.0 * (ROWS * COLUMNS * DEPTH) as f64 / seconds
 }
 
-/// Multiplications and additions a second of a loop of fused multiply-adds on registers alone.
-pub fn fma(isa: Isa, threads: &Threads, time: Duration) -> f64 {
+/// Multiplications and additions a second of a loop of multiply-adds on registers alone.
+pub fn fma(isa: Isa, products: Products, threads: &Threads, time: Duration) -> f64 {
     let mut operations = 0;
-    let seconds = best(time, || operations = peak::multiply_adds(isa, threads, ROUNDS));
+    let run = || operations = peak::multiply_adds(isa, products, threads, ROUNDS);
+    let seconds = best(time, run);
     operations as f64 / seconds
 }
 

@@ -2,6 +2,7 @@
 
 use super::error::ReadError;
 use super::range;
+use crate::hash::hash;
 use crate::header::{
     self, ENTRY_BYTES, FORMAT, HASH_AT, HEADER_BYTES, MAGIC, MAX_SECTIONS, Section, SectionId,
     SectionKind,
@@ -21,7 +22,7 @@ pub(super) fn read(file: &[u8]) -> Result<(u32, Vec<Section>), ReadError> {
         return Err(ReadError::Unclaimed { expected: file.len() as u64, found: end });
     }
     for section in &sections {
-        let found = *blake3::hash(&file[range(section)]).as_bytes();
+        let found = hash(&file[range(section)]);
         if found != section.hash {
             return Err(ReadError::SectionHash {
                 section: section.id,

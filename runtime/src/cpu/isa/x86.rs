@@ -2,8 +2,10 @@
 
 #![expect(unsafe_code, reason = "vector instructions are unsafe outside code compiled for them")]
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
+use super::super::gemm::PANEL;
 use super::{Body, Simd};
 
 #[target_feature(enable = "avx2,fma")]
@@ -156,8 +158,60 @@ impl Simd for Avx512Bf16 {
     }
 
     #[inline(always)]
+    unsafe fn dot_row(left: *const f32, right: [Self; 2], acc: [Self; 2]) -> [Self; 2] {
+        // SAFETY: see above, and as the caller promises.
+        unsafe { dot_row(left, right.map(|x| x.0.0), acc.map(|x| x.0.0)) }
+            .map(|x| Avx512Bf16(Avx512(x)))
+    }
+
+    #[inline(always)]
     fn widened(self) -> [Self; 2] {
         self.0.widened().map(Avx512Bf16)
+    }
+
+    #[inline(always)]
+    fn round(x: &[f32], pairs: &mut [u32]) {
+        let (whole, rest) = x.as_chunks::<PANEL>();
+        let (most, last) = pairs.split_at_mut(whole.len() * (PANEL / 2));
+        for (x, out) in whole.iter().zip(most.as_chunks_mut().0) {
+            *out = neighbours(x);
+        }
+        if !rest.is_empty() {
+            let mut x = [0.0; PANEL];
+            x[..rest.len()].copy_from_slice(rest);
+            let pairs = neighbours(&x);
+            last.copy_from_slice(&pairs[..rest.len().div_ceil(2)]);
+        }
+    }
+
+    #[inline(always)]
+    fn round_together(low: &[f32; PANEL], high: &[f32; PANEL]) -> [u32; PANEL] {
+        /// Number `i` of the first half beside number `i` of the second.
+        const ORDER: [u16; PANEL] = {
+            let mut order = [0; PANEL];
+            let mut i = 0;
+            while i < PANEL {
+                order[i] = (i / 2 + i % 2 * (PANEL / 2)) as u16;
+                i += 1;
+            }
+            order
+        };
+        let (low, high) = (low.as_chunks::<16>().0, high.as_chunks::<16>().0);
+        let mut out = [[0; 16]; 2];
+        for ((low, high), out) in low.iter().zip(high).zip(&mut out) {
+            // SAFETY: see above; arrays and vectors of the same size are made of the same bits.
+            unsafe {
+                let order = std::mem::transmute::<[u16; PANEL], __m512i>(ORDER);
+                let (low, high) = (_mm512_loadu_ps(low.as_ptr()), _mm512_loadu_ps(high.as_ptr()));
+                let halves = _mm512_cvtne2ps_pbh(high, low);
+                let halves = std::mem::transmute::<__m512bh, __m512i>(halves);
+                let pairs = _mm512_permutexvar_epi16(order, halves);
+                *out = std::mem::transmute::<__m512i, [u32; 16]>(pairs);
+            }
+        }
+        let mut pairs = [0; PANEL];
+        pairs.as_chunks_mut().0.copy_from_slice(&out);
+        pairs
     }
 
     #[inline(always)]
@@ -171,4 +225,41 @@ impl Simd for Avx512Bf16 {
         // SAFETY: as the caller promises.
         unsafe { self.0.store(dst) }
     }
+}
+
+/// 32 numbers as 16 pairs of neighbours. Only called inside [`avx512_bf16`].
+#[inline(always)]
+fn neighbours(x: &[f32; PANEL]) -> [u32; PANEL / 2] {
+    // SAFETY: see above; the array has two vectors, and a vector's bits are those of 16 pairs.
+    unsafe {
+        let [low, high] = [0, 16].map(|i| _mm512_loadu_ps(x.as_ptr().add(i)));
+        std::mem::transmute::<__m512bh, [u32; PANEL / 2]>(_mm512_cvtne2ps_pbh(high, low))
+    }
+}
+
+/// [`Simd::dot_row`] with the instruction. The compiler's own order of a whole tile's broadcasts and products runs out of
+/// registers, so these three stay together.
+///
+/// # Safety
+/// `left` must be valid for reads of a number.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn dot_row(left: *const f32, right: [__m512; 2], acc: [__m512; 2]) -> [__m512; 2] {
+    let [mut first, mut second] = acc;
+    // SAFETY: the one number that is read is the caller's promise, and nothing is written but the named registers.
+    unsafe {
+        asm!(
+            "vbroadcastss zmm31, dword ptr [{at}]",
+            "vdpbf16ps {first}, zmm31, {right_first}",
+            "vdpbf16ps {second}, zmm31, {right_second}",
+            at = in(reg) left,
+            first = inout(zmm_reg) first,
+            second = inout(zmm_reg) second,
+            right_first = in(zmm_reg) right[0],
+            right_second = in(zmm_reg) right[1],
+            out("zmm31") _,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    [first, second]
 }
