@@ -1,9 +1,9 @@
 // Copies of bytes from shared to global memory, by the copy engine (sm_90).
 //
-// A thread commits what it has asked for as a group, and waits for its groups: until they have read shared memory, which
-// may then be written again, or until they have written.
+// A thread commits what it has asked for as a group, and waits for its groups: until they have read shared memory,
+// which may then be written again, or until they have written.
 
-// Shows what this thread has stored in shared memory to the copies of any thread that it meets at a barrier behind this.
+// Shows what this thread has stored in shared memory to the copies of threads that it meets at a barrier behind this.
 __device__ __forceinline__ void show_to_copies() {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }

@@ -5,9 +5,9 @@
 // Products are sums of a warpgroup, as WarpTile has them: kSlots of the slots at a time.
 //
 // Eight slots of a row are a chunk. Four rows lie side by side in lines of 128 bytes, in an order that lets no access
-// meet a bank twice: a store of the chunks of eight rows; a pick for eight queries and every other one of eight keys from
-// the queries' rows, of which those that share banks have slots of different parity; and from the keys' rows, each of
-// which has banks of its own and eight slots that follow each other.
+// meet a bank twice: a store of the chunks of eight rows; a pick for eight queries and every other one of eight keys
+// from the queries' rows, of which those that share banks have slots of different parity; and from the keys' rows, each
+// of which has banks of its own and eight slots that follow each other.
 
 constexpr int kSlots = 64;
 
@@ -16,8 +16,8 @@ __device__ __forceinline__ void store_pair(unsigned to, float first, float secon
 }
 
 // Copies a head's rows of a block of distances, the first of them `first`, to a tile of panels, by a warpgroup. `index`
-// has the row of each distance from -kReach to kReach; farther ones are taken as those. Columns past the first `columns`
-// are zeros. Eight threads that follow each other fill 128 bytes of a panel, and so every bank once.
+// has the row of each distance from -kReach to kReach; farther ones are taken as those. Columns past the first
+// `columns` are zeros. Eight threads that follow each other fill 128 bytes of a panel, and so every bank once.
 template <class Rows, int kStride, int kReach, class T>
 __device__ __forceinline__ void fetch_block(unsigned tile, const T* __restrict__ table, const int* __restrict__ index,
                                             int first, int columns) {
@@ -161,8 +161,8 @@ struct DistanceTerms {
         NearProducts::store(products, near, near_chunk(step));
     }
 
-    // Begins what a step adds to its scores, whose registers it uses. Products of the scores may be asked for behind it,
-    // and then it is to be finished.
+    // Begins what a step adds to its scores, whose registers it uses. Products of the scores may be asked for behind
+    // it, and then it is to be finished.
     template <class Products, class Multiply>
     __device__ __forceinline__ void start(Products& products, Products& scores, unsigned queries, unsigned keys,
                                           int step, Multiply multiply) const {

@@ -287,12 +287,12 @@ fn programs() -> Vec<Row> {
                     "inputs": [{"name": "self", "arg": {"as_tensor": {"name": "input_ids"}}}],
                     "outputs": [{"as_sym_int": {"as_name": "item"}}],
                 });
-                graph["sym_int_values"]["item"] = size("Symbol('u0', integer=True)");
+                graph["sym_int_values"]["item"] = size("Symbol('u1', integer=True)");
                 graph["nodes"].as_array_mut().expect("a list").insert(0, read);
                 graph["tensor_values"]["layer_norm"]["sizes"][1] =
-                    size("Symbol('u0', integer=True)");
+                    size("Symbol('u1', integer=True)");
             },
-            &["`layer_norm`", "over u0", "depend on values"],
+            &["`layer_norm`", "over u1", "depend on values"],
         ),
         graph(
             "a size by a remainder",
