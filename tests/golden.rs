@@ -268,7 +268,9 @@ fn targets(names: Option<&Value>) -> Result<Vec<(Target, Float)>> {
     let names: Vec<String> = serde_json::from_value(names.clone()).context("targets")?;
     let target = |name: &String| match name.parse()? {
         target @ Target::Cuda { float, .. } => Ok((target, float)),
-        Target::Cpu | Target::CpuBf16 => bail!("targets: every case is compiled for the CPU"),
+        Target::Cpu | Target::CpuBf16 | Target::CpuInt8 => {
+            bail!("targets: every case is compiled for the CPU")
+        }
     };
     names.iter().map(target).collect()
 }

@@ -102,7 +102,11 @@ fn check_order(engine: &Engine, samples: &[Drawn], alone: &[Outputs], order: &[u
 }
 
 fn check(architecture: &'static str, front: FrontOptions) {
-    let plan = plan(&tiny(architecture), &Options { front, ..Options::default() });
+    check_model(&tiny(architecture), &Options { front, ..Options::default() });
+}
+
+fn check_model(tiny: &TinyBert, options: &Options) {
+    let plan = plan(tiny, options);
     let engine = |threads| {
         let options = EngineOptions { threads: Some(threads), ..EngineOptions::default() };
         Engine::from_bytes(&plan, options).unwrap()
@@ -141,6 +145,14 @@ fn check_pooling(kind: PoolKind) {
 #[test]
 fn encoder_rows_and_pooler() {
     check("BertModel", FrontOptions::default());
+}
+
+/// Wide enough for linears in int8.
+#[test]
+fn in_int8() {
+    let tiny = TinyBert { hidden: 36, ..tiny("BertModel") };
+    let targets = vec!["cpu:int8".parse().unwrap()];
+    check_model(&tiny, &Options { targets, ..Options::default() });
 }
 
 #[test]

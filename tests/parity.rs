@@ -164,6 +164,37 @@ fn in_bf16_the_cpu_is_within_the_bound_of_rounding() {
     }
 }
 
+/// Products in int8: near the reference, and the same bits by every instruction set, packed and alone, on any number of
+/// threads, whatever memory held.
+#[test]
+fn in_int8_the_cpu_is_near_and_every_way_has_the_same_bits() {
+    let poison = SessionOptions { poison: true, ..SessionOptions::default() };
+    for case in cases() {
+        let plan = plan_for(&case, "cpu:int8");
+        let expected = batch(&plan, &case);
+        for name in expected[0].keys() {
+            let pairs = case.outputs.values().zip(&expected);
+            let pairs =
+                pairs.map(|(expected, found)| (expected[name].floats().unwrap(), &found[name]));
+            let (mut error, mut size) = (0.0, 0.0);
+            for (expected, found) in pairs.flat_map(|(a, b)| a.iter().zip(b)) {
+                error += f64::from(found - expected).powi(2);
+                size += f64::from(*expected).powi(2);
+            }
+            let error = f64::sqrt(error / size);
+            println!("{} {name}: error {error:.1e} of the size", case.name);
+            assert!(error < 0.05, "{} {name}: error {error:e} of the size", case.name);
+        }
+        let best = Isa::best();
+        for isa in Isa::available().into_iter().chain([best.without_int8()]) {
+            let engine = engine(&plan, 1, isa);
+            let found =
+                run_alone(&engine, &mut engine.session_with(poison), inputs(&case)).unwrap();
+            assert_same_bits(&found, &expected, &format!("{}, alone on {isa:?}", case.name));
+        }
+    }
+}
+
 #[test]
 fn two_sessions_at_once_change_no_bit() {
     for case in cases() {

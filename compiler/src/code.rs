@@ -65,7 +65,7 @@ pub fn compile(
     let mut rendered = Vec::with_capacity(schedules.len());
     for schedule in schedules {
         rendered.push(match schedule.target {
-            Target::Cpu | Target::CpuBf16 => None,
+            Target::Cpu | Target::CpuBf16 | Target::CpuInt8 => None,
             Target::Cuda { arch, float } => Some((arch, steps::render(schedule, float, tables)?)),
         });
     }

@@ -16,6 +16,9 @@ pub enum Target {
     Cpu,
     /// The same with products in bf16: linears' weights are stored and what they multiply is rounded so; all else is f32.
     CpuBf16,
+    /// The same with products in int8: linears' weights are stored with a scale for each output, and what they multiply is
+    /// rounded with a step and a zero for each row; all else is f32, as are linears that [`crate::schedule`] leaves so.
+    CpuInt8,
     /// NVIDIA GPUs of an architecture.
     Cuda {
         /// Which.
@@ -29,7 +32,7 @@ pub enum Target {
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[error(
     "target {0:?} is not one that this compiler generates code for: expected cpu, sm_80, sm_90a or compute_80, and after a \
-     colon f32 (cpu's default), bf16, or for a GPU f16 (its default)"
+     colon f32 (cpu's default), bf16, for cpu int8, or for a GPU f16 (its default)"
 )]
 pub struct TargetError(pub String);
 
@@ -37,15 +40,16 @@ impl Target {
     /// The device, as a program names it.
     pub fn device(self) -> String {
         match self {
-            Target::Cpu | Target::CpuBf16 => "cpu".to_owned(),
+            Target::Cpu | Target::CpuBf16 | Target::CpuInt8 => "cpu".to_owned(),
             Target::Cuda { arch, .. } => arch.to_string(),
         }
     }
 
-    /// The element type of buffers, and of weights but those of a linear in bf16 on a CPU.
+    /// The element type of buffers, and of weights but those of a linear in bf16 or int8 on a CPU.
     pub fn dtype(self) -> DType {
         match self {
-            Target::Cpu | Target::CpuBf16 | Target::Cuda { float: Float::F32, .. } => DType::F32,
+            Target::Cpu | Target::CpuBf16 | Target::CpuInt8 => DType::F32,
+            Target::Cuda { float: Float::F32, .. } => DType::F32,
             Target::Cuda { float: Float::F16, .. } => DType::F16,
             Target::Cuda { float: Float::Bf16, .. } => DType::Bf16,
         }
@@ -56,6 +60,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let products = match self {
             Target::CpuBf16 => DType::Bf16,
+            Target::CpuInt8 => DType::I8,
             _ => self.dtype(),
         };
         write!(f, "{}:{}", self.device(), products.name())
@@ -74,6 +79,7 @@ impl FromStr for Target {
             "cpu" => match float {
                 None | Some("f32") => return Ok(Target::Cpu),
                 Some("bf16") => return Ok(Target::CpuBf16),
+                Some("int8") => return Ok(Target::CpuInt8),
                 Some(_) => return Err(unknown()),
             },
             "sm_80" => Arch::SM_80,

@@ -29,6 +29,8 @@ fn main() -> Result<(), rayon::ThreadPoolBuildError> {
         let weights = Weights { n, k, panels: Panels::F32(&panels), bias: None, epilogue: &[] };
         let pairs = vec![0x3f80_3f80; n.next_multiple_of(32) * k.div_ceil(2)];
         let narrow = Weights { panels: Panels::Bf16(&pairs), ..weights };
+        let quads = vec![0x0101_0101; n.next_multiple_of(32) * (k.div_ceil(4) + 2)];
+        let bytes = Weights { panels: Panels::Int8(&quads), ..weights };
         let matrix = Matrix::new(&x, m, k, 0, k);
         for count in [1, 2] {
             let threads = Threads::new(Some(count))?;
@@ -39,6 +41,8 @@ fn main() -> Result<(), rayon::ThreadPoolBuildError> {
                 print!("  {isa:?} {:>4.0}", rate(m * n * k, time));
                 let time = best(|| linear(isa, &threads, &mut scratch, matrix, narrow, &mut out));
                 print!(", bf16 {:>4.0}", rate(m * n * k, time));
+                let time = best(|| linear(isa, &threads, &mut scratch, matrix, bytes, &mut out));
+                print!(", int8 {:>4.0}", rate(m * n * k, time));
             }
             let parallel = match count {
                 1 => gemm::Parallelism::None,

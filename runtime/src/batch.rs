@@ -103,8 +103,8 @@ impl PackedBatch {
     /// An empty batch for a program that was checked by [`bytec_plan::check`].
     pub(crate) fn for_program(program: Arc<Program>) -> PackedBatch {
         let packed = |input: &InputSpec| match input.dtype {
-            // The plan's check lets floats of samples be f32 only.
-            DType::F32 | DType::F16 | DType::Bf16 => Packed::F32(Vec::new()),
+            // The plan's check lets samples bring f32 and i64 only.
+            DType::F32 | DType::F16 | DType::Bf16 | DType::I8 => Packed::F32(Vec::new()),
             DType::I64 | DType::I32 => Packed::I64(Vec::new()),
         };
         PackedBatch {

@@ -28,6 +28,33 @@ pub(super) fn rows() -> Vec<Row> {
             .around(Around::SmallFiles)
             .fails(3, ["can't write out/new.plan: File too large"]),
         Row::new("a plan named -", "compile model -o -").fails(2, ["--output", "/dev/stdout"]),
+        Row::new("int8 for a GPU", "compile model -o out/new.plan --target sm_80:int8")
+            .fails(2, ["--target", "sm_80:int8", "for cpu int8"]),
+        Row::new("int8 for a model too narrow", "compile model -o out/new.plan --target cpu:int8")
+            .fails(2, ["cpu:int8", "stay f32", "24 inputs and 40 outputs are few"]),
+        Row::new("texts for no int8", format!("{COMPILE} --text-file in.safetensors"))
+            .fails(2, ["--text-file", "--target cpu:int8"]),
+        Row::new(
+            "texts that aren't there",
+            "compile model -o out/new.plan --target cpu:int8 --text-file nothing.txt",
+        )
+        .fails(2, ["can't read nothing.txt"]),
+        Row::new("no texts", "compile model -o out/new.plan --target cpu:int8 --text-file empty")
+            .broken(|scene| scene.write("empty", ""))
+            .fails(2, ["empty: expected a text a line, found nothing"]),
+        Row::new(
+            "a plan in place of its texts",
+            "compile model -o texts --target cpu:int8 --text-file texts",
+        )
+        .broken(|scene| scene.write("texts", "a text"))
+        .fails(2, ["-o texts", "one that is read"]),
+        Row::new(
+            "texts for a model without a tokenizer",
+            "compile model -o out/new.plan --target cpu:int8 --text-file -",
+        )
+        .around(Around::Input(b"a text"))
+        .broken(|scene| scene.remove("model/tokenizer.json"))
+        .fails(2, ["--text-file", "tokenizer.json", "input_ids"]),
         Row::new("no plan named", "compile model").fails(2, ["--output <FILE>"]),
         Row::new("stages below a file", format!("{COMPILE} --emit good.plan"))
             .fails(2, ["can't make the folder good.plan"]),

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use bytec_models::tiny::TinyBert;
+use bytec_tests::{plans, tokenizer};
 use serde_json::Value;
 
 use super::running::write_samples;
@@ -55,6 +57,43 @@ fn progress_is_plain_lines_without_a_terminal() {
         text.lines().last().is_some_and(|line| line.starts_with("b.plan: 0.1 MB for cpu, ")),
         "{text}"
     );
+}
+
+#[test]
+fn int8_says_what_it_costs() {
+    let place = Place::new();
+    let tiny = TinyBert {
+        hidden: 48,
+        architecture: "BertForSequenceClassification",
+        ..TinyBert::default()
+    };
+    plans::write_folder(&tiny, &place.path("wide")).expect("a model folder");
+    place.write("wide/tokenizer.json", &tokenizer::json());
+    let compile = ["compile", "wide", "--target", "cpu:int8", "-o", "b.plan"];
+    let said = said(&place.good(&compile));
+    assert!(said.contains("int8: 9 linears; 1 in f32: classifier, it gives an output"), "{said}");
+    let costs = "int8 beside f32, logits of 16 samples (built-in texts): cosine at least 0.9";
+    assert!(said.contains(costs), "{said}");
+    let shown = printed(&place.good(&["inspect", "b.plan"]));
+    assert!(shown.contains("program forward for cpu in int8"), "{shown}");
+    assert!(shown.contains("int8    9 of 10 linears"), "{shown}");
+    let found = |more: &[&str]| {
+        json(&place.good(&[&compile[..], &["--json"], more].concat()))["int8"].clone()
+    };
+    place.write("texts", b"one\ntwo\nthree and more\n");
+    let of_texts = found(&["--text-file", "texts"]);
+    assert_eq!(of_texts["samples"], 3);
+    assert_eq!(of_texts["inputs"], "the texts of texts");
+    let accuracy = &of_texts["outputs"]["logits"];
+    let [least, median] =
+        ["cosine_min", "cosine_median"].map(|of| accuracy[of].as_f64().expect("a number"));
+    assert!(0.9 < least && least <= median && median <= 1.0, "{accuracy}");
+    assert!(accuracy["max_abs"].as_f64() < accuracy["scale"].as_f64(), "{accuracy}");
+    assert_eq!(of_texts["linears"], 9);
+    fs::remove_file(place.path("wide/tokenizer.json")).expect("it is there");
+    assert_eq!(found(&[])["inputs"], "random inputs");
+    // Plans in f32 say nothing of it.
+    assert!(json(&place.good(&["compile", "model", "-o", "c.plan", "--json"]))["int8"].is_null());
 }
 
 #[test]

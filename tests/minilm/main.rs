@@ -2,7 +2,7 @@
 //!
 //! Where it can't be fetched the trials count as ignored, and one line says why. With `CI` set they fail.
 
-mod bf16;
+mod narrow;
 mod simulated;
 
 use std::collections::BTreeMap;
@@ -32,7 +32,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("texts_become_the_reference_ids", texts_become_the_reference_ids),
     ("similar_sentences_are_near", similar_sentences_are_near),
     ("compiles_to_the_same_bytes", compiles_to_the_same_bytes),
-    ("in_bf16_embeddings_keep_their_order", bf16::embeddings_keep_their_order),
+    ("in_bf16_embeddings_keep_their_order", narrow::bf16),
+    ("in_int8_embeddings_keep_their_order", narrow::int8),
     ("a_simulated_gpu_agrees_in_f16", simulated::f16),
     ("a_simulated_gpu_agrees_in_bf16", simulated::bf16),
     ("a_simulated_gpu_agrees_in_f32", simulated::f32),

@@ -59,6 +59,7 @@ Examples:
   bytec compile weights.safetensors --graph model.bytec -o model.plan --emit stages/
   bytec compile model.pt2 --outputs last_hidden_state,pooler_output -o model.plan
   bytec compile all-MiniLM-L6-v2 --target cpu,sm_80:f16,sm_90a:bf16 -o minilm.plan
+  bytec compile all-MiniLM-L6-v2 --target cpu:int8 --text-file sentences.txt -o minilm.plan
   bytec compile bert --target sm_90a:f16 --tuned h100.json -o bert.plan")]
 pub(crate) struct CompileArgs {
     #[command(flatten)]
@@ -68,7 +69,9 @@ pub(crate) struct CompileArgs {
     pub(crate) output: PathBuf,
     /// What to compile for, several separated by commas: cpu, sm_80 (Ampere and Ada), sm_90a (Hopper), compute_80 (PTX
     /// for any of them and later ones), native (this machine's GPU); also the element type after a colon: for cpu f32
-    /// (the default) or bf16, for GPUs f16 (the default), bf16 or f32.
+    /// (the default), bf16 or int8, for GPUs f16 (the default), bf16 or f32. In int8 linears multiply integers: weights
+    /// have a scale for each output and rows of values one each, found at run time; those that give an output, and those
+    /// of fewer than 32 inputs or outputs, stay f32 as all else does. What that costs the outputs is measured and printed.
     #[arg(long, visible_alias = "arch", value_delimiter = ',', default_value = "cpu")]
     pub(crate) target: Vec<Wanted>,
     /// The folder of NVRTC, for GPU targets; by default it is looked for where packages and toolkits put it.
@@ -88,6 +91,10 @@ pub(crate) struct CompileArgs {
     /// Writes every stage into this folder: graph, fused graph, schedule, plan as JSON.
     #[arg(long, value_name = "DIR")]
     pub(crate) emit: Option<PathBuf>,
+    /// Texts to measure the accuracy of cpu:int8 on beside f32, one a line; `-` for standard input. By default a few
+    /// built-in ones, or random inputs for a model without a tokenizer.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text_file: Option<PathBuf>,
     /// Threads to compile with; the plan is the same for any number.
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<u16>,
@@ -242,7 +249,7 @@ or else of the first device: so far, relative to the output's scale, the largest
 
 - Against a file of `bytec golden`: twice what rounding to the program's element type after each op costs the model, which
   the file says; in f32 at least 2e-6.
-- Against another file, whose own error is not known: 1e-5 in f32, 1e-2 in f16, 8e-2 in bf16. These are coarse: they find
+- Against another file, whose own error is not known: 1e-5 in f32, 1e-2 in f16, 8e-2 in bf16, 2e-1 in int8. These are coarse: they find
   a wrong kernel, not a lost digit.
 - Against another device: the same, of two programs the coarser.
 

@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::Outcome;
 use crate::args::CompileArgs;
 use crate::failure::Failure;
+use crate::int8::{Int8, Reference};
 use crate::layers;
 use crate::outputs;
 use crate::progress::Bar;
@@ -31,6 +32,9 @@ struct Summary<'a> {
     seconds: f64,
     targets: Vec<&'a str>,
     kernels: &'a [KernelReport],
+    /// Of the program for `cpu:int8`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    int8: Option<&'a Int8>,
     manifest: &'a bytec_plan::manifest::Manifest,
 }
 
@@ -38,16 +42,19 @@ pub(crate) fn compile(args: &CompileArgs) -> Outcome {
     let targets = targets::resolve(&args.target)?;
     check(args, &targets)?;
     let begun = Instant::now();
-    let mut bar = Bar::compiling(args.json);
     let options = options(args, targets)?;
+    let reference = Reference::of(args, &options)?;
+    let mut bar = Bar::compiling(args.json);
     let outcome =
         bytec_compiler::compile(&args.model.source, &options, &mut bar, |emitted, stages| {
             check_tokenizer(emitted)?;
             if let Some(folder) = &args.emit {
                 write_stages(folder, &stages)?;
             }
+            let int8 = reference.map(|reference| reference.beside(emitted, args)).transpose()?;
             let bytes = emitted.write_file(&args.output)?;
-            report(args, emitted, bytes, begun.elapsed().as_secs_f64())
+            let seconds = begun.elapsed().as_secs_f64();
+            report(args, emitted, int8.as_ref(), bytes, seconds)
         });
     bar.finish();
     outcome
@@ -69,12 +76,13 @@ fn check(args: &CompileArgs, targets: &[Target]) -> Outcome {
         )));
     }
     args.model.refuse_as_output(&args.output)?;
-    outputs::refuse_inputs(&args.output, args.tuned.iter().map(PathBuf::as_path), None)?;
+    let read = args.tuned.iter().chain(&args.text_file).map(PathBuf::as_path);
+    outputs::refuse_inputs(&args.output, read, None)?;
     Ok(file::check(&args.output)?)
 }
 
 /// Finds out now, not at the first text, that the folder's tokenizer is of no use.
-fn check_tokenizer(emitted: &Emitted<'_>) -> Outcome {
+pub(crate) fn check_tokenizer(emitted: &Emitted<'_>) -> Outcome {
     let (Some(spec), Some(tokenizer)) = (&emitted.manifest.text, emitted.tokenizer()) else {
         return Ok(());
     };
@@ -117,7 +125,13 @@ fn write_stages(folder: &Path, stages: &Stages) -> Outcome {
     Ok(())
 }
 
-fn report(args: &CompileArgs, emitted: &Emitted<'_>, bytes: u64, seconds: f64) -> Outcome {
+fn report(
+    args: &CompileArgs,
+    emitted: &Emitted<'_>,
+    int8: Option<&Int8>,
+    bytes: u64,
+    seconds: f64,
+) -> Outcome {
     let manifest = &emitted.manifest;
     let targets: Vec<_> = emitted.programs.iter().map(|program| program.target.as_str()).collect();
     let warnings = manifest.report.non_finite.iter().map(|(name, count)| {
@@ -126,7 +140,7 @@ fn report(args: &CompileArgs, emitted: &Emitted<'_>, bytes: u64, seconds: f64) -
     if args.json {
         tell(warnings);
         let (plan, kernels) = (&args.output, &emitted.kernels[..]);
-        let summary = Summary { plan, bytes, seconds, targets, kernels, manifest };
+        let summary = Summary { plan, bytes, seconds, targets, kernels, int8, manifest };
         let mut out = stdout().lock();
         serde_json::to_writer_pretty(&mut out, &summary).map_err(Failure::json)?;
         writeln!(out)?;
@@ -136,6 +150,7 @@ fn report(args: &CompileArgs, emitted: &Emitted<'_>, bytes: u64, seconds: f64) -
     let launched = emitted.programs.iter().filter(|program| program.device.is_some());
     tell(launched.map(|program| format!("{}: {}", program.target, layers::steps(program))));
     tell(manifest.report.notes.iter().cloned());
+    tell(int8.into_iter().flat_map(Int8::lines));
     if !manifest.report.unused_tensors.is_empty() {
         tell([format!("unused tensors: {}", manifest.report.unused_tensors.join(", "))]);
     }

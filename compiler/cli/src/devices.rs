@@ -70,15 +70,21 @@ pub(crate) fn open(device: Device, plan: &Path, threads: Option<u16>) -> Result<
             options.device = bytec_runtime::Device::Cuda;
         }
         let engine = Engine::open_with(plan, options)?;
-        if device == Device::Cpu
-            && engine.program().arithmetic() == DType::Bf16
-            && !engine.isa().has_bf16()
-        {
+        let isa = engine.isa();
+        let note = match engine.program().arithmetic() {
+            _ if device != Device::Cpu => None,
+            DType::Bf16 if !isa.has_bf16() => {
+                Some("products in bf16 run in f32 arithmetic: this processor has no AVX512_BF16")
+            }
+            DType::I8 if !isa.has_int8() => Some(
+                "products in int8 run by wider instructions, slower and with the same results: this processor has \
+                 neither AVX512_VNNI nor AVX_VNNI",
+            ),
+            _ => None,
+        };
+        if let Some(note) = note {
             // Nobody can be told if this fails.
-            let _ = writeln!(
-                stderr(),
-                "note: products in bf16 run in f32 arithmetic: this processor has no AVX512_BF16"
-            );
+            let _ = writeln!(stderr(), "note: {note}");
         }
         return Ok(Opened { engine, sim: None });
     };

@@ -32,6 +32,8 @@ struct Cpu {
     path: String,
     /// Whether it has an instruction for products of bf16.
     bf16: bool,
+    /// Whether it has one for products of int8.
+    int8: bool,
 }
 
 /// The first GPU, or why there is none.
@@ -76,6 +78,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Outcome {
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
             path: bytec_runtime::Isa::best().name().to_owned(),
             bf16: bytec_runtime::Isa::best().has_bf16(),
+            int8: bytec_runtime::Isa::best().has_int8(),
         },
         gpu: Gpu {
             name: cuda.as_ref().ok().map(|cuda| cuda.name().to_owned()),
@@ -111,7 +114,12 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Outcome {
             cpu.architecture,
             cpu.threads,
             cpu.path,
-            if cpu.bf16 { " with products of bf16" } else { "" }
+            match (cpu.bf16, cpu.int8) {
+                (true, true) => " with products of bf16 and int8",
+                (true, false) => " with products of bf16",
+                (false, true) => " with products of int8",
+                (false, false) => "",
+            }
         )?;
         gpu(&mut out, &findings.gpu)?;
         nvrtc(&mut out, &findings.nvrtc)?;

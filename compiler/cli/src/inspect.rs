@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::Outcome;
 use crate::args::InspectArgs;
 use crate::failure::Failure;
+use crate::int8;
 use crate::layers;
 use crate::plan_file;
 use crate::resources;
@@ -206,6 +207,10 @@ fn show_program(out: &mut impl Write, program: &Program) -> io::Result<()> {
     let kernels: Vec<_> = kernels.iter().map(|(name, n)| format!("{n} {name}")).collect();
     writeln!(out, "  steps   {}: {}", program.steps.len(), kernels.join(", "))?;
     writeln!(out, "  layers  {}", layers::steps(program))?;
+    let (narrow, wide) = int8::linears(program);
+    if narrow > 0 {
+        writeln!(out, "  int8    {narrow} of {} linears", narrow + wide.len())?;
+    }
     let weights: u64 = program.weights.iter().map(|weight| weight.bytes).sum();
     writeln!(out, "  weights {} in {weights} bytes", program.weights.len())?;
     writeln!(out, "  arena   {} bytes in {} slots", arena(program), program.slots.len())?;

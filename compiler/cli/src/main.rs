@@ -10,6 +10,7 @@ mod explain;
 mod failure;
 mod golden;
 mod inspect;
+mod int8;
 mod layers;
 mod lines;
 mod list;

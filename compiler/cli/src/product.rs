@@ -2,13 +2,14 @@
 //! a download is no part of it.
 
 use bytec_compiler::cost::linear::Layer;
-use bytec_compiler::{self as compiler, CompileError, FrontOptions, Progress, Target, Toolchain};
+use bytec_compiler::{self as compiler, CompileError, FrontOptions, Target, Toolchain};
 use bytec_models::tiny::SplitMix64;
 use bytec_runtime::{Elements, Engine, PackedBatch, Sample};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
 
 use crate::failure::Failure;
+use crate::progress::Silent;
 
 /// Rows of the table that rows of x are drawn from.
 const DRAWN: u32 = 4096;
@@ -86,14 +87,6 @@ fn graph(layer: &Layer, bias: bool) -> Result<String, Failure> {
          %y: f32[L, {n}] = linear(%x, @w{added}) {{epilogue = [{names}]}}\n\
          %first: f32[{n}] = pool(%y) {{kind = cls, normalize = none}}\noutput y = %first\n"
     ))
-}
-
-/// Shows nothing.
-struct Silent;
-
-impl Progress for Silent {
-    fn stage(&mut self, _: &'static str) {}
-    fn done(&mut self, _: String) {}
 }
 
 #[cfg(test)]

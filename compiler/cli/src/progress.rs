@@ -57,6 +57,14 @@ impl Bar {
     }
 }
 
+/// Shows nothing of a compilation.
+pub(crate) struct Silent;
+
+impl Progress for Silent {
+    fn stage(&mut self, _: &'static str) {}
+    fn done(&mut self, _: String) {}
+}
+
 impl Progress for Bar {
     fn stage(&mut self, name: &'static str) {
         self.stage = Some((name, Instant::now()));

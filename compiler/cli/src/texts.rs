@@ -3,7 +3,7 @@
 use std::io::{BufWriter, IsTerminal, Write, stderr, stdin, stdout};
 use std::path::Path;
 
-use bytec_plan::manifest::Task;
+use bytec_plan::manifest::{Task, TextSpec};
 use bytec_plan::program::DType;
 use bytec_runtime::Engine;
 use bytec_text::{Origin, TextEncoder, Truncation};
@@ -88,14 +88,7 @@ fn say_cut(engine: &Engine, texts: &[Text]) {
 fn texts(source: &Source) -> Result<Vec<(String, Option<String>)>, Failure> {
     let mut texts = source.text.clone();
     if let Some(path) = &source.text_file {
-        let content = read(path)?;
-        if content.is_empty() {
-            return Err(Failure::bad_input(anyhow::anyhow!(
-                "{}: expected a text a line, found nothing",
-                named(path).display()
-            )));
-        }
-        texts.extend(content.lines().map(str::to_owned));
+        texts.extend(lines(path)?);
     }
     let paired = |text: String| match &source.query {
         Some(query) => (query.clone(), Some(text)),
@@ -103,6 +96,18 @@ fn texts(source: &Source) -> Result<Vec<(String, Option<String>)>, Failure> {
     };
     let pairs = source.pair.chunks_exact(2).map(|pair| (pair[0].clone(), Some(pair[1].clone())));
     Ok(texts.into_iter().map(paired).chain(pairs).collect())
+}
+
+/// The texts of a file, one a line.
+pub(crate) fn lines(path: &Path) -> Result<Vec<String>, Failure> {
+    let content = read(path)?;
+    if content.is_empty() {
+        return Err(Failure::bad_input(anyhow::anyhow!(
+            "{}: expected a text a line, found nothing",
+            named(path).display()
+        )));
+    }
+    Ok(content.lines().map(str::to_owned).collect())
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -115,7 +120,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 /// The path as messages give it.
-fn named(path: &Path) -> &Path {
+pub(crate) fn named(path: &Path) -> &Path {
     if path == Path::new(STDIN) { Path::new("standard input") } else { path }
 }
 
@@ -126,9 +131,17 @@ fn no_tokenizer(plan: &Path) -> Failure {
     ))
 }
 
+fn takes_ids(engine: &Engine) -> bool {
+    engine.program().inputs.iter().any(|input| input.dtype == DType::I64)
+}
+
+/// Whether a plan makes samples of texts.
+pub(crate) fn reads(engine: &Engine) -> bool {
+    takes_ids(engine) && engine.manifest().text.is_some() && engine.tokenizer().is_some()
+}
+
 fn encoder(plan: &Path, engine: &Engine) -> Result<TextEncoder, Failure> {
-    let takes_ids = engine.program().inputs.iter().any(|input| input.dtype == DType::I64);
-    if !takes_ids {
+    if !takes_ids(engine) {
         let names: Vec<_> = engine.program().inputs.iter().map(|x| x.name.as_str()).collect();
         return Err(Failure::bad_input(anyhow::anyhow!(
             "{} reads no text: its model takes {}; use --inputs",
@@ -151,7 +164,22 @@ fn encode(
 ) -> Result<(Vec<Text>, Vec<Item>), Failure> {
     let spec = engine.manifest().text.as_ref().ok_or_else(|| no_tokenizer(plan))?;
     let truncation = if source.no_truncate { Truncation::Refuse } else { Truncation::Cut };
-    let texts = texts(source)?;
+    tokens_of(texts(source)?, spec, encoder, truncation)
+}
+
+/// Texts as samples, cut to what the model takes. Messages call the plan `of`.
+pub(crate) fn items(of: &Path, engine: &Engine, texts: Vec<String>) -> Result<Vec<Item>, Failure> {
+    let spec = engine.manifest().text.as_ref().ok_or_else(|| no_tokenizer(of))?;
+    let texts = texts.into_iter().map(|text| (text, None)).collect();
+    Ok(tokens_of(texts, spec, &encoder(of, engine)?, Truncation::Cut)?.1)
+}
+
+fn tokens_of(
+    texts: Vec<(String, Option<String>)>,
+    spec: &TextSpec,
+    encoder: &TextEncoder,
+    truncation: Truncation,
+) -> Result<(Vec<Text>, Vec<Item>), Failure> {
     let mut encoded = Vec::with_capacity(texts.len());
     let mut items = Vec::with_capacity(texts.len());
     for (i, (text, pair)) in texts.into_iter().enumerate() {

@@ -3,6 +3,7 @@
 pub(crate) mod device;
 pub mod file;
 mod generated;
+mod layouts;
 mod weights;
 
 use std::io::Write;

@@ -10,7 +10,7 @@ use bytec_plan::program::{DType, Layout, WeightSpec};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::{EmitError, generated};
+use super::{EmitError, generated, layouts};
 use crate::front::weights::Weights;
 use crate::schedule::{Content, WeightUse};
 
@@ -41,13 +41,15 @@ fn pack_one<'w>(
 ) -> Result<Packed<'w>, EmitError> {
     let (shape, name, dtype) = (wanted.shape.clone(), wanted.name(graph), wanted.dtype(program));
     let of_values = |values: Cow<'w, [f32]>| {
+        let size = || (shape[0] as usize, shape[1] as usize);
         let laid_out = match wanted.layout {
             Layout::RowMajor => values,
             Layout::Panels { width } => {
-                Cow::Owned(panels(&values, shape[0] as usize, shape[1] as usize, width as usize))
+                Cow::Owned(layouts::panels(&values, size(), width as usize))
             }
-            Layout::Pairs { width } => {
-                Cow::Owned(pairs(&values, shape[0] as usize, shape[1] as usize, width as usize))
+            Layout::Pairs { width } => Cow::Owned(layouts::pairs(&values, size(), width as usize)),
+            Layout::Quads { width } => {
+                return Ok(Cow::Owned(layouts::quads(&values, size(), width as usize)));
             }
         };
         converted(&name, laid_out, dtype)
@@ -111,38 +113,11 @@ fn converted<'w>(
     match dtype {
         DType::F16 => half(&|x| f16::from_f32(x).to_bits(), f16::MAX.to_f32()),
         DType::Bf16 => half(&|x| bf16::from_f32(x).to_bits(), bf16::MAX.to_f32()),
-        DType::F32 | DType::I64 | DType::I32 => Ok(match values {
+        DType::F32 | DType::I64 | DType::I32 | DType::I8 => Ok(match values {
             Cow::Borrowed(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
             Cow::Owned(values) => Cow::Owned(bytemuck::cast_slice(&values).to_vec()),
         }),
     }
-}
-
-/// `[n, k]` row-major as panels `[ceil(n / width)][k][width]`, missing outputs zero.
-fn panels(values: &[f32], n: usize, k: usize, width: usize) -> Vec<f32> {
-    let mut packed = vec![0.0; n.div_ceil(width) * k * width];
-    for (panel, outputs) in packed.chunks_mut(k * width).enumerate() {
-        for (column, row) in values.chunks(k).skip(panel * width).take(width).enumerate() {
-            for (i, &value) in row.iter().enumerate() {
-                outputs[i * width + column] = value;
-            }
-        }
-    }
-    packed
-}
-
-/// `[n, k]` row-major as panels `[ceil(n / width)][ceil(k / 2)][width][2]`, missing outputs and a missing last k zero.
-fn pairs(values: &[f32], n: usize, k: usize, width: usize) -> Vec<f32> {
-    let depth = k.div_ceil(2);
-    let mut packed = vec![0.0; n.div_ceil(width) * depth * width * 2];
-    for (panel, outputs) in packed.chunks_mut((depth * width * 2).max(1)).enumerate() {
-        for (column, row) in values.chunks(k).skip(panel * width).take(width).enumerate() {
-            for (i, &value) in row.iter().enumerate() {
-                outputs[(i / 2 * width + column) * 2 + i % 2] = value;
-            }
-        }
-    }
-    packed
 }
 
 /// The value of an expression over weights, computed in f64 and rounded once, to `dtype`; a number that the type can't
@@ -156,7 +131,7 @@ fn folded(
     let rounding = match dtype {
         DType::F16 => Rounding::F16,
         DType::Bf16 => Rounding::Bf16,
-        DType::F32 | DType::I64 | DType::I32 => Rounding::F32,
+        DType::F32 | DType::I64 | DType::I32 | DType::I8 => Rounding::F32,
     };
     let rounded = |x: f64| {
         let once = rounding.round(x) as f32;
@@ -209,25 +184,4 @@ fn formula(graph: &Graph, id: NodeId) -> String {
         format!(" {{{}}}", attributes.join(", "))
     };
     format!("{}({}){attributes}", op.kind(), operands.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn panels_interleave_outputs_and_pad_with_zeros() {
-        // Three outputs of two inputs, in panels of two outputs.
-        let packed = panels(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, 2, 2);
-        assert_eq!(packed, [1.0, 3.0, 2.0, 4.0, 5.0, 0.0, 6.0, 0.0]);
-    }
-
-    #[test]
-    fn pairs_lie_side_by_side_and_are_padded_with_zeros() {
-        // Three outputs of three inputs, in panels of two outputs.
-        let packed = pairs(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], 3, 3, 2);
-        let first = [1.0, 2.0, 4.0, 5.0, 3.0, 0.0, 6.0, 0.0];
-        let second = [7.0, 8.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.0];
-        assert_eq!(packed, [first, second].concat());
-    }
 }

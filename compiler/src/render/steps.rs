@@ -36,7 +36,7 @@ pub fn render(
         Target::Cuda { arch, .. } => {
             (Renderer::for_arch(arch)?.with_tables(tables), overlaps(arch))
         }
-        Target::Cpu | Target::CpuBf16 => (Renderer::new()?, false),
+        Target::Cpu | Target::CpuBf16 | Target::CpuInt8 => (Renderer::new()?, false),
     };
     let mut launches = Vec::with_capacity(schedule.steps.len());
     let mut by_rows = Vec::new();

@@ -1,9 +1,11 @@
 //! The third stage: from a packed graph to steps.
 //!
 //! [`order`] fixes the order, [`select`] gives every op its kernel and says why, `norm_epilogue` makes one step of two
-//! where a kernel does what both do, [`memory`] lays the values out in the arena. What comes out is a program without its weights' bytes: [`crate::emit`] adds those.
+//! where a kernel does what both do, `int8` chooses the linears of a program in int8 that are, [`memory`] lays the values
+//! out in the arena. What comes out is a program without its weights' bytes: [`crate::emit`] adds those.
 
 pub(crate) mod functions;
+mod int8;
 pub mod memory;
 mod norm_epilogue;
 pub mod order;
@@ -38,6 +40,20 @@ pub enum ScheduleError {
         /// Each op with its value's name, its type, and what is missing.
         ops: Vec<String>,
     },
+    /// A program in int8 of which nothing would be.
+    #[error(
+        "expected a linear for target {target} to multiply in int8, found {}; compile for cpu or cpu:bf16",
+        match .kept.as_slice() {
+            [] => "none in the model".to_owned(),
+            kept => format!("only those that stay f32: {}", kept.join(", ")),
+        }
+    )]
+    NothingInInt8 {
+        /// The target.
+        target: Target,
+        /// The model's linears, each with the reason why it stays f32.
+        kept: Vec<String>,
+    },
 }
 
 /// A program whose weights are still values of the graph.
@@ -66,11 +82,12 @@ pub struct Schedule {
 /// Orders, selects and lays out.
 ///
 /// # Errors
-/// Ops that no kernel computes, all at once.
+/// Ops that no kernel computes, all at once; for int8 a model of which nothing would be.
 pub fn schedule(packed: &Packed, target: Target) -> Result<Schedule, ScheduleError> {
     let order = order::order(&packed.graph);
     let mut schedule = select::select(packed, &order, target)?;
     norm_epilogue::fuse(&mut schedule);
+    int8::choose(&mut schedule)?;
     memory::assign(&mut schedule);
     Ok(schedule)
 }

@@ -18,7 +18,7 @@ pub struct WeightUse {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// A value of the fused graph: a weight, or an expression over weights; of the program's element type, or bf16 in
-    /// pairs.
+    /// pairs or int8 in quads.
     Value(NodeId),
     /// The table's row of each distance, heads first: f32 `[heads, 2 * reach + 1]`.
     ByDistance {
@@ -61,8 +61,11 @@ impl WeightUse {
     /// The type of its elements in a program of this one.
     pub fn dtype(&self, program: DType) -> DType {
         match self.content {
-            Content::Value(_) if matches!(self.layout, Layout::Pairs { .. }) => DType::Bf16,
-            Content::Value(_) => program,
+            Content::Value(_) => match self.layout {
+                Layout::Pairs { .. } => DType::Bf16,
+                Layout::Quads { .. } => DType::I8,
+                Layout::RowMajor | Layout::Panels { .. } => program,
+            },
             Content::ByDistance { .. } | Content::Turns { .. } => DType::F32,
             Content::Rows { .. } => DType::I32,
         }

@@ -188,6 +188,13 @@ pub enum Kernel {
     /// On a processor the weight may be bf16 in pairs of k. Then x is rounded to bf16 first, and the f32 accumulator takes
     /// two k at a time: by AVX512_BF16's instruction where the machine has it, by two fma elsewhere.
     ///
+    /// Or it may be int8 in quads of k, `weight[n, k] = scale[n] * b[n, k]`. Then each row of x is rounded to
+    /// `step[row] * (a[row, k] - zero[row])` with bytes a and zero of `0..=255`: the step is the distance from the least of
+    /// the row's numbers and zero to the largest over 254. The sum is
+    /// `f32(sum_k (a[row, k] - zero[row]) * b[n, k]) * step[row] * scale[n]`: an exact integer, then three roundings, none
+    /// fused. A row that is not finite, or reaches further than f32 can say, gives NaN; one that reaches less than 2^-100
+    /// counts as zeros.
+    ///
     /// Operands: x; the weight `[n, k]` in the layout that its entry names; the bias (weight `[n]`) if `bias`.
     Linear {
         /// Columns of the output.

@@ -20,10 +20,12 @@ pub enum DType {
     I64,
     /// Signed 32-bit integer, of tables that the compiler wrote.
     I32,
+    /// Signed 8-bit integer, of linears' weights in [`Layout::Quads`].
+    I8,
 }
 
 impl DType {
-    /// The name, as in safetensors but lower case.
+    /// The name, as targets and messages have it.
     pub fn name(self) -> &'static str {
         match self {
             DType::F32 => "f32",
@@ -31,6 +33,7 @@ impl DType {
             DType::Bf16 => "bf16",
             DType::I64 => "i64",
             DType::I32 => "i32",
+            DType::I8 => "int8",
         }
     }
 
@@ -40,6 +43,7 @@ impl DType {
             DType::F32 | DType::I32 => 4,
             DType::F16 | DType::Bf16 => 2,
             DType::I64 => 8,
+            DType::I8 => 1,
         }
     }
 }
@@ -131,7 +135,18 @@ pub enum Layout {
         /// Outputs of one panel.
         width: u32,
     },
+    /// For `[n, k]` linears in int8, symmetric, with a scale for each output: panels of `width` outputs,
+    /// `[ceil(n / width)]` times `[ceil(k / 4)][width][4]` bytes, four k side by side, then `[width]` scales in f32, then
+    /// `[width]` i32, each the sum of its output's bytes. All of a missing output and the bytes of a missing k
+    /// are zero. At most [`MOST_INT8_INPUTS`] k.
+    Quads {
+        /// Outputs of one panel.
+        width: u32,
+    },
 }
+
+/// The most k of a linear in int8: the sum of as many products of an unsigned and a signed byte fits in 32 bits.
+pub const MOST_INT8_INPUTS: u64 = 1 << 16;
 
 /// A constant tensor of the program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -229,9 +244,13 @@ pub struct Program {
 
 impl Program {
     /// The type that products round their factors to: that of the buffers, unless the linears' weights are narrower, as
-    /// in a program of the CPU in bf16.
+    /// in a program of the CPU in bf16 or int8.
     pub fn arithmetic(&self) -> DType {
-        let pairs = |weight: &WeightSpec| matches!(weight.layout, Layout::Pairs { .. });
-        if self.weights.iter().any(pairs) { DType::Bf16 } else { self.dtype }
+        let narrow = self.weights.iter().find_map(|weight| match weight.layout {
+            Layout::Pairs { .. } => Some(DType::Bf16),
+            Layout::Quads { .. } => Some(DType::I8),
+            Layout::RowMajor | Layout::Panels { .. } => None,
+        });
+        narrow.unwrap_or(self.dtype)
     }
 }

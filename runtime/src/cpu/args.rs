@@ -3,7 +3,7 @@
 use std::mem::size_of;
 
 use bytec_plan::extent::Rows;
-use bytec_plan::program::{DType, Operand, Program, Step, WeightSpec};
+use bytec_plan::program::{DType, Layout, Operand, Program, Step, WeightSpec};
 
 use super::isa::Isa;
 use super::matrix::Matrix;
@@ -122,10 +122,11 @@ impl<'a> Operands<'a> {
         spec(self.program, self.step, operand).dtype
     }
 
-    /// A weight's pairs of bf16, as they lie.
-    pub(crate) fn pairs(&self, operand: usize) -> &'a [u32] {
+    /// A linear's weight as words of what is narrower than a number, as they lie.
+    pub(crate) fn words(&self, operand: usize) -> &'a [u32] {
         let weight = spec(self.program, self.step, operand);
-        debug_assert_eq!(weight.dtype, DType::Bf16, "the plan's check asks for bf16");
+        let narrow = matches!(weight.layout, Layout::Pairs { .. } | Layout::Quads { .. });
+        debug_assert!(narrow, "the plan's check asks for pairs of bf16 or quads of int8");
         bytemuck::cast_slice(self.bytes(weight))
     }
 

@@ -19,7 +19,7 @@ use bytec_plan::program::{DType, Program, Step};
 use self::distance::{Distance, Place};
 use self::window::Window;
 use super::args::{self, Args};
-use super::gemm::{self, Left, MOST_ROWS, PANEL};
+use super::gemm::{self, Left, MOST_ROWS, PANEL, Pairs};
 use super::isa::{Body, Isa, Simd};
 use super::math;
 use super::matrix::Matrix;
@@ -264,14 +264,8 @@ impl<const DOT: bool> Body for Head<'_, '_, DOT> {
                 let rows = V::ROWS.min(keys - j);
                 let left =
                     Left::Rows { data: keys_left.starting_at(low + j), stride: keys_left.stride };
-                gemm::multiply_by::<V, DOT>(
-                    left,
-                    panel,
-                    PANEL,
-                    rows,
-                    depth,
-                    &mut scores[j * PANEL..][..rows * PANEL],
-                );
+                let scores = &mut scores[j * PANEL..][..rows * PANEL];
+                multiply::<V, DOT>(left, panel, PANEL, rows, depth, scores);
             }
             let place = Place { query, queries, key: seen.start };
             if !DOT {
@@ -294,7 +288,7 @@ impl<const DOT: bool> Body for Head<'_, '_, DOT> {
                     let (top, end) = (queries * t / tiles, queries * (t + 1) / tiles);
                     let left = Left::Panel(scores.get(top..).unwrap_or(&[]));
                     let rows = end - top;
-                    gemm::multiply_by::<V, DOT>(left, right, stride, rows, steps_seen, &mut tile);
+                    multiply::<V, DOT>(left, right, stride, rows, steps_seen, &mut tile);
                     for (query, tile) in (top..end).zip(tile.chunks_exact(PANEL)) {
                         let out = &mut block.row(first + query)[column..column + width];
                         for (out, x) in out.iter_mut().zip(tile) {
@@ -304,6 +298,23 @@ impl<const DOT: bool> Body for Head<'_, '_, DOT> {
                 }
             }
         }
+    }
+}
+
+/// A product of numbers, or of pairs of bf16 if `DOT`.
+#[inline(always)]
+fn multiply<V: Simd, const DOT: bool>(
+    left: Left<'_>,
+    right: &[f32],
+    right_stride: usize,
+    rows: usize,
+    k: usize,
+    out: &mut [f32],
+) {
+    if DOT {
+        gemm::multiply_by::<V, Pairs>(left, right, right_stride, rows, k, out);
+    } else {
+        gemm::multiply::<V>(left, right, right_stride, rows, k, out);
     }
 }
 

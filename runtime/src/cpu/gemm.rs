@@ -3,7 +3,8 @@
 //! All matrix products of the CPU kernels go through [`multiply`]. Each element of the result is one f32 accumulator
 //! that starts at zero and takes one fma for each k, ascending. Nothing else about the call can change its bits: not
 //! the number of rows, not the instruction set, not which tile computes it. Products of bf16 take one [`Simd::dot`] for
-//! each pair of k, which is two fma everywhere but where the processor has an instruction for it.
+//! each pair of k, which is two fma everywhere but where the processor has an instruction for it. Products of int8 take
+//! one [`Simd::quads`] for four k; their sums are integers, which are exact on every processor.
 
 use super::isa::Simd;
 
@@ -12,6 +13,63 @@ pub const PANEL: usize = 32;
 
 /// The most rows that [`multiply`] takes at once, on any instruction set.
 pub(crate) const MOST_ROWS: usize = 12;
+
+/// What the words of both factors hold, and how they are multiplied.
+pub(crate) trait Words {
+    /// How many k lie in a word.
+    const HELD: usize;
+
+    /// `acc` plus the products of both vectors with the one word at `left`.
+    ///
+    /// # Safety
+    /// `left` must be valid for reads of a word.
+    #[expect(unsafe_code, reason = "the matrix tile reads through pointers")]
+    unsafe fn add<V: Simd>(left: *const f32, right: [V; 2], acc: [V; 2]) -> [V; 2];
+}
+
+/// A number a word.
+pub(crate) struct Singles;
+
+/// Two numbers of bf16 a word.
+pub(crate) struct Pairs;
+
+/// Four bytes a word, those of the left factor unsigned and those of the right one signed; the result is an i32 in the
+/// place of each number.
+pub(crate) struct Quads;
+
+impl Words for Singles {
+    const HELD: usize = 1;
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "the matrix tile reads through pointers")]
+    unsafe fn add<V: Simd>(left: *const f32, right: [V; 2], acc: [V; 2]) -> [V; 2] {
+        // SAFETY: as the caller promises.
+        let left = V::splat(unsafe { *left });
+        [left.fma(right[0], acc[0]), left.fma(right[1], acc[1])]
+    }
+}
+
+impl Words for Pairs {
+    const HELD: usize = 2;
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "the matrix tile reads through pointers")]
+    unsafe fn add<V: Simd>(left: *const f32, right: [V; 2], acc: [V; 2]) -> [V; 2] {
+        // SAFETY: as the caller promises.
+        unsafe { V::dot_row(left, right, acc) }
+    }
+}
+
+impl Words for Quads {
+    const HELD: usize = 4;
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "the matrix tile reads through pointers")]
+    unsafe fn add<V: Simd>(left: *const f32, right: [V; 2], acc: [V; 2]) -> [V; 2] {
+        // SAFETY: as the caller promises.
+        unsafe { V::quads_row(left, right, acc) }
+    }
+}
 
 /// The left operand of [`multiply`].
 #[derive(Clone, Copy)]
@@ -40,15 +98,15 @@ pub(crate) fn multiply<V: Simd>(
     k: usize,
     out: &mut [f32],
 ) {
-    multiply_by::<V, false>(left, right, right_stride, rows, k, out);
+    multiply_by::<V, Singles>(left, right, right_stride, rows, k, out);
 }
 
-/// As [`multiply`]; with `DOT` each number stands for a pair of bf16, and each k takes one [`Simd::dot`].
+/// As [`multiply`]; each number of both factors is a word of `W`, and k counts words.
 ///
 /// # Panics
 /// As [`multiply`].
 #[inline(always)]
-pub(crate) fn multiply_by<V: Simd, const DOT: bool>(
+pub(crate) fn multiply_by<V: Simd, W: Words>(
     left: Left<'_>,
     right: &[f32],
     right_stride: usize,
@@ -70,19 +128,19 @@ pub(crate) fn multiply_by<V: Simd, const DOT: bool>(
         Left::Rows { data, stride } => {
             let reach = (rows - 1).checked_mul(stride).and_then(|n| n.checked_add(k));
             assert!(reach.is_some_and(|n| n <= data.len()), "the left operand holds its rows");
-            by_rows::<V, 1, DOT>(data, stride, right, right_stride, rows, k, out);
+            by_rows::<V, W, 1>(data, stride, right, right_stride, rows, k, out);
         }
         Left::Panel(data) => {
             let reach = (k - 1).checked_mul(PANEL).and_then(|n| n.checked_add(rows));
             assert!(reach.is_some_and(|n| n <= data.len()), "the left panel holds k rows");
-            by_rows::<V, PANEL, DOT>(data, 1, right, right_stride, rows, k, out);
+            by_rows::<V, W, PANEL>(data, 1, right, right_stride, rows, k, out);
         }
     }
 }
 
 /// Picks the tile of exactly `rows` rows. `KS` is the left operand's step from one k to the next.
 #[inline(always)]
-fn by_rows<V: Simd, const KS: usize, const DOT: bool>(
+fn by_rows<V: Simd, W: Words, const KS: usize>(
     left: &[f32],
     row_stride: usize,
     right: &[f32],
@@ -98,18 +156,18 @@ fn by_rows<V: Simd, const KS: usize, const DOT: bool>(
     #[expect(unsafe_code, reason = "the tile works on pointers; `multiply` has checked the slices")]
     unsafe {
         match rows {
-            1 => tile::<V, KS, DOT, 1>(a, b, c, shape),
-            2 => tile::<V, KS, DOT, 2>(a, b, c, shape),
-            3 => tile::<V, KS, DOT, 3>(a, b, c, shape),
-            4 => tile::<V, KS, DOT, 4>(a, b, c, shape),
-            5 if V::ROWS > 4 => tile::<V, KS, DOT, 5>(a, b, c, shape),
-            6 if V::ROWS > 4 => tile::<V, KS, DOT, 6>(a, b, c, shape),
-            7 if V::ROWS > 6 => tile::<V, KS, DOT, 7>(a, b, c, shape),
-            8 if V::ROWS > 6 => tile::<V, KS, DOT, 8>(a, b, c, shape),
-            9 if V::ROWS > 6 => tile::<V, KS, DOT, 9>(a, b, c, shape),
-            10 if V::ROWS > 6 => tile::<V, KS, DOT, 10>(a, b, c, shape),
-            11 if V::ROWS > 6 => tile::<V, KS, DOT, 11>(a, b, c, shape),
-            12 if V::ROWS > 6 => tile::<V, KS, DOT, 12>(a, b, c, shape),
+            1 => tile::<V, W, KS, 1>(a, b, c, shape),
+            2 => tile::<V, W, KS, 2>(a, b, c, shape),
+            3 => tile::<V, W, KS, 3>(a, b, c, shape),
+            4 => tile::<V, W, KS, 4>(a, b, c, shape),
+            5 if V::ROWS > 4 => tile::<V, W, KS, 5>(a, b, c, shape),
+            6 if V::ROWS > 4 => tile::<V, W, KS, 6>(a, b, c, shape),
+            7 if V::ROWS > 6 => tile::<V, W, KS, 7>(a, b, c, shape),
+            8 if V::ROWS > 6 => tile::<V, W, KS, 8>(a, b, c, shape),
+            9 if V::ROWS > 6 => tile::<V, W, KS, 9>(a, b, c, shape),
+            10 if V::ROWS > 6 => tile::<V, W, KS, 10>(a, b, c, shape),
+            11 if V::ROWS > 6 => tile::<V, W, KS, 11>(a, b, c, shape),
+            12 if V::ROWS > 6 => tile::<V, W, KS, 12>(a, b, c, shape),
             _ => unreachable!("`multiply` takes at most V::ROWS rows"),
         }
     }
@@ -130,7 +188,7 @@ struct Shape {
 /// all k, and `c[..R * PANEL]` writable.
 #[inline(always)]
 #[expect(unsafe_code, reason = "bounds checks here would cost more than the arithmetic")]
-unsafe fn tile<V: Simd, const KS: usize, const DOT: bool, const R: usize>(
+unsafe fn tile<V: Simd, W: Words, const KS: usize, const R: usize>(
     a: *const f32,
     b: *const f32,
     c: *mut f32,
@@ -146,13 +204,7 @@ unsafe fn tile<V: Simd, const KS: usize, const DOT: bool, const R: usize>(
                 let row = b.add(kk * right_stride + column);
                 let right = [V::load(row), V::load(row.add(V::LANES))];
                 for (r, acc) in acc.iter_mut().enumerate() {
-                    let left = a.add(r * row_stride + kk * KS);
-                    if DOT {
-                        *acc = V::dot_row(left, right, *acc);
-                    } else {
-                        let left = V::splat(*left);
-                        *acc = [left.fma(right[0], acc[0]), left.fma(right[1], acc[1])];
-                    }
+                    *acc = W::add::<V>(a.add(r * row_stride + kk * KS), right, *acc);
                 }
             }
         }

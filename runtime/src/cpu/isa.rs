@@ -20,6 +20,8 @@ pub struct Isa {
     level: Level,
     /// Whether products of bf16 go through AVX512_BF16.
     dots: bool,
+    /// Whether products of int8 go through AVX512_VNNI or AVX_VNNI.
+    quads: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,8 @@ enum Level {
 }
 
 impl Isa {
+    const PORTABLE: Isa = Isa { level: Level::Portable, dots: false, quads: false };
+
     /// Every instruction set that this machine has, the fastest first.
     pub fn available() -> Vec<Isa> {
         let mut all = Vec::new();
@@ -44,19 +48,20 @@ impl Isa {
                     && is_x86_feature_detected!("avx512bw")
                 {
                     let dots = is_x86_feature_detected!("avx512bf16");
-                    all.push(Isa { level: Level::Avx512, dots });
+                    let quads = is_x86_feature_detected!("avx512vnni");
+                    all.push(Isa { level: Level::Avx512, dots, quads });
                 }
-                all.push(Isa { level: Level::Avx2, dots: false });
+                let quads = is_x86_feature_detected!("avxvnni");
+                all.push(Isa { level: Level::Avx2, dots: false, quads });
             }
         }
-        all.push(Isa { level: Level::Portable, dots: false });
+        all.push(Isa::PORTABLE);
         all
     }
 
     /// The fastest instruction set that this machine has.
     pub fn best() -> Isa {
-        let portable = Isa { level: Level::Portable, dots: false };
-        Isa::available().first().copied().unwrap_or(portable)
+        Isa::available().first().copied().unwrap_or(Isa::PORTABLE)
     }
 
     /// Whether products of bf16 go through the instruction that is made for them.
@@ -67,6 +72,16 @@ impl Isa {
     /// The same without the instruction for products of bf16, which then go by fma in f32.
     pub fn without_bf16(self) -> Isa {
         Isa { dots: false, ..self }
+    }
+
+    /// Whether products of int8 go through the instruction that is made for them.
+    pub fn has_int8(self) -> bool {
+        self.quads
+    }
+
+    /// The same without the instruction for products of int8, which then go by wider ones, with the same bits.
+    pub fn without_int8(self) -> Isa {
+        Isa { quads: false, ..self }
     }
 
     /// The name: `avx512`, `avx2` or `portable`.
@@ -104,6 +119,24 @@ impl Isa {
             // SAFETY: `dots` is set only by `available`, which found the instructions on this machine.
             #[expect(unsafe_code, reason = "the jump into code for detected instructions")]
             return unsafe { x86::avx512_bf16(body) };
+        }
+        self.run(body)
+    }
+
+    /// As [`Isa::run`], with the instruction for products of int8 behind [`Simd::quads`] where the machine has it.
+    #[inline]
+    pub(crate) fn run_quads<B: Body>(self, body: B) -> B::Output {
+        #[cfg(target_arch = "x86_64")]
+        if self.quads {
+            match self.level {
+                Level::Portable => {}
+                // SAFETY: `quads` is set only by `available`, which found the instructions on this machine.
+                #[expect(unsafe_code, reason = "the jump into code for detected instructions")]
+                Level::Avx2 => return unsafe { x86::avx2_vnni(body) },
+                // SAFETY: as above.
+                #[expect(unsafe_code, reason = "the jump into code for detected instructions")]
+                Level::Avx512 => return unsafe { x86::avx512_vnni(body) },
+            }
         }
         self.run(body)
     }
@@ -193,6 +226,22 @@ pub(crate) trait Simd: Copy {
         [left.dot(right[0], acc[0]), left.dot(right[1], acc[1])]
     }
 
+    /// Of four bytes in the place of each number, those of `self` unsigned and those of `b` signed: the i32 of `c` plus
+    /// the sum of their products, modulo 2^32. That is exact, and so the same on every processor.
+    fn quads(self, b: Self, c: Self) -> Self;
+
+    /// `acc + quads(left, right)` of both vectors, with the four bytes at `left` in every lane.
+    ///
+    /// # Safety
+    /// `left` must be valid for reads of a number.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "the matrix tile reads through pointers")]
+    unsafe fn quads_row(left: *const f32, right: [Self; 2], acc: [Self; 2]) -> [Self; 2] {
+        // SAFETY: as the caller promises.
+        let left = Self::splat(unsafe { *left });
+        [left.quads(right[0], acc[0]), left.quads(right[1], acc[1])]
+    }
+
     /// The first and the second bf16 of each pair, as f32.
     fn widened(self) -> [Self; 2];
 
@@ -261,6 +310,19 @@ impl Simd for Portable {
         let mut out = c.0;
         for ((o, a), b) in out.iter_mut().zip(self.0).zip(b.0) {
             *o = a.mul_add(b, *o);
+        }
+        Portable(out)
+    }
+
+    #[inline(always)]
+    fn quads(self, b: Self, c: Self) -> Self {
+        let mut out = c.0;
+        for ((o, a), b) in out.iter_mut().zip(self.0).zip(b.0) {
+            let bytes = a.to_ne_bytes().into_iter().zip(b.to_ne_bytes());
+            let sum = bytes.fold(o.to_bits() as i32, |sum, (a, b)| {
+                sum.wrapping_add(i32::from(a) * i32::from(b as i8))
+            });
+            *o = f32::from_bits(sum as u32);
         }
         Portable(out)
     }

@@ -1,15 +1,17 @@
 //! Linear layers: the only way in which the CPU multiplies rows by weights.
 //!
-//! Rows of x are gathered in a thread's scratch first where that is needed: as pairs of bf16, or as they are where they
-//! lie so that a tile's rows would share a few lines of the first-level cache.
+//! Rows of x are gathered in a thread's scratch first where that is needed: as pairs of bf16, in int8, or as they are
+//! where they lie so that a tile's rows would share a few lines of the first-level cache.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use bytec_plan::kernel::UnaryFn;
 use bytec_plan::program::DType;
 
 use super::args::{Args, Operands};
-use super::gemm::{self, Left, MOST_ROWS, PANEL};
+use super::gemm::{self, Left, MOST_ROWS, PANEL, Pairs, Quads, Singles, Words};
+use super::int8;
 use super::isa::{Body, Isa, Simd};
 use super::math;
 use super::matrix::Matrix;
@@ -38,6 +40,10 @@ pub enum Panels<'a> {
     /// `[ceil(n / 32)][ceil(k / 2)][32]` pairs of bf16, the first of a pair in the low half; a missing last k is zero.
     /// x is rounded to bf16 too.
     Bf16(&'a [u32]),
+    /// `[ceil(n / 32)]` panels, each of `[ceil(k / 4)][32]` words of four signed bytes, in which missing k are zero, then
+    /// `[32]` scales as the bits of an f32, then `[32]` i32, the sum of an output's bytes. x is rounded to bytes too, each
+    /// row with a step and a zero of its own.
+    Int8(&'a [u32]),
 }
 
 impl Panels<'_> {
@@ -45,7 +51,16 @@ impl Panels<'_> {
     fn depth(self, k: usize) -> usize {
         match self {
             Panels::F32(_) => k,
-            Panels::Bf16(_) => k.div_ceil(2),
+            Panels::Bf16(_) => k.div_ceil(Pairs::HELD),
+            Panels::Int8(_) => k.div_ceil(Quads::HELD),
+        }
+    }
+
+    /// Words of a panel's column.
+    fn height(self, k: usize) -> usize {
+        match self {
+            Panels::F32(_) | Panels::Bf16(_) => self.depth(k),
+            Panels::Int8(_) => self.depth(k) + int8::OF_OUTPUT,
         }
     }
 }
@@ -53,9 +68,11 @@ impl Panels<'_> {
 /// `out[row, n] = f(sum_k x[row, k] * weight[n, k] + bias[n])`.
 ///
 /// A row's bits depend on that row and the weights alone: not on the other rows or their number, the instruction set
-/// or the threads. Only a weight in bf16 asks whether the instruction set has products of bf16. `out` holds rows of `n`
-/// numbers; there is a scratch for each of the threads that may work, of [`room`] numbers, or of none for a weight in f32
-/// at the price of speed.
+/// or the threads. Only a weight in bf16 asks whether the instruction set has products of bf16. With one in int8 a row gives
+/// NaN alone if it holds a NaN or an infinity, or its numbers lie further apart than a number can say; and it counts as
+/// zeros if they and zero lie less than 2^-100 apart. `out` holds rows
+/// of `n` numbers; there is a scratch for each of the threads that may work, of [`room`] numbers, or of none for a weight in
+/// f32 at the price of speed.
 ///
 /// # Panics
 /// If a slice does not have the size that the others ask for.
@@ -71,19 +88,27 @@ pub fn linear<S: AsMut<[f32]> + Scratchpad>(
     assert!(x.width == weights.k, "x has k columns");
     let stored = match weights.panels {
         Panels::F32(numbers) => numbers.len(),
-        Panels::Bf16(pairs) => pairs.len(),
+        Panels::Bf16(words) | Panels::Int8(words) => words.len(),
     };
     let depth = weights.panels.depth(weights.k);
-    assert!(stored == panels * depth * PANEL, "the panels hold n x k weights");
+    let height = weights.panels.height(weights.k);
+    assert!(stored == panels * height * PANEL, "the panels hold n x k weights");
     assert!(weights.bias.is_none_or(|bias| bias.len() == weights.n), "the bias has n numbers");
     let cut = cut(x.rows, panels, depth, threads.count().min(scratch.len()));
     threads.blocks(scratch, out, weights.n, cut, |scratch, block| {
         let scratch = scratch.as_mut();
         match weights.panels {
-            Panels::F32(panels) => isa.run(Product::<false> { x, weights, panels, scratch, block }),
+            Panels::F32(panels) => {
+                let words = PhantomData::<Singles>;
+                isa.run(Product { words, x, weights, panels, scratch, block });
+            }
             Panels::Bf16(pairs) => {
-                let panels = bytemuck::cast_slice(pairs);
-                isa.run_dots(Product::<true> { x, weights, panels, scratch, block });
+                let (words, panels) = (PhantomData::<Pairs>, bytemuck::cast_slice(pairs));
+                isa.run_dots(Product { words, x, weights, panels, scratch, block });
+            }
+            Panels::Int8(quads) => {
+                let (words, panels) = (PhantomData::<Quads>, bytemuck::cast_slice(quads));
+                isa.run_quads(Product { words, x, weights, panels, scratch, block });
             }
         }
     });
@@ -92,8 +117,14 @@ pub fn linear<S: AsMut<[f32]> + Scratchpad>(
 /// The numbers of scratch that each thread of a linear of at most `rows` rows by `k` asks for; `None` if they can't be
 /// counted.
 pub fn room(rows: usize, k: usize) -> Option<usize> {
-    let of = |depth| rows.min(most_rows(depth)).checked_mul(stride(depth)?);
-    Some(of(k)?.max(of(k.div_ceil(2))?))
+    let of = |depth, gathered| rows.min(most_rows(depth)).checked_mul(stride(gathered)?);
+    let (pairs, quads) = (k.div_ceil(Pairs::HELD), k.div_ceil(Quads::HELD));
+    Some(of(k, k)?.max(of(pairs, pairs)?).max(of(quads, gathered::<Quads>(k))?))
+}
+
+/// Words of a gathered row.
+fn gathered<W: Words>(k: usize) -> usize {
+    k.div_ceil(W::HELD) + if W::HELD == Quads::HELD { int8::OF_ROW } else { 0 }
 }
 
 /// From one gathered row to the next: whole cache lines, an odd number of them.
@@ -128,8 +159,10 @@ fn cut(rows: usize, panels: usize, depth: usize, threads: usize) -> Cut<'static>
     Cut { rows: Bands::Every { rows, step }, columns }
 }
 
-/// One block of the result; of products of bf16 if `DOT`.
-struct Product<'a, 'b, const DOT: bool> {
+/// One block of the result.
+struct Product<'a, 'b, W> {
+    /// What the weight's words hold.
+    words: PhantomData<W>,
     x: Matrix<'a>,
     weights: Weights<'a>,
     panels: &'a [f32],
@@ -142,25 +175,26 @@ const ALIASED: usize = 4096 / size_of::<f32>();
 
 /// The block's rows as the tile reads them: gathered in scratch, or where they lie.
 #[inline(always)]
-fn gather<'s, V: Simd, const DOT: bool>(
+fn gather<'s, V: Simd, W: Words>(
     x: Matrix<'s>,
     rows: Range<usize>,
     scratch: &'s mut [f32],
 ) -> (&'s [f32], usize) {
-    let depth = if DOT { x.width.div_ceil(2) } else { x.width };
-    let stride = stride(depth).expect("x is in memory, and a row of it gathered is hardly longer");
+    let as_they_are = W::HELD == Singles::HELD;
+    let width = gathered::<W>(x.width);
+    let stride = stride(width).expect("x is in memory, and a row of it gathered is hardly longer");
     let fits = rows.len().checked_mul(stride).is_some_and(|n| n <= scratch.len());
-    assert!(fits || !DOT, "the scratch holds the rows of a block");
-    if !DOT && (!fits || !x.stride.is_multiple_of(ALIASED) || rows.len() == 1) {
+    assert!(fits || as_they_are, "the scratch holds the rows of a block");
+    if as_they_are && (!fits || !x.stride.is_multiple_of(ALIASED) || rows.len() == 1) {
         return (x.starting_at(rows.start), x.stride);
     }
     if stride > 0 {
         for (row, out) in rows.zip(scratch.chunks_exact_mut(stride)) {
-            let out = &mut out[..depth];
-            if DOT {
-                V::round(x.row(row), bytemuck::cast_slice_mut(out));
-            } else {
-                out.copy_from_slice(x.row(row));
+            let out = &mut out[..width];
+            match W::HELD {
+                Singles::HELD => out.copy_from_slice(x.row(row)),
+                Pairs::HELD => V::round(x.row(row), bytemuck::cast_slice_mut(out)),
+                _ => int8::quantize(x.row(row), out),
             }
         }
     }
@@ -171,21 +205,22 @@ fn gather<'s, V: Simd, const DOT: bool>(
 #[repr(align(64))]
 struct Tile([f32; MOST_ROWS * PANEL]);
 
-impl<const DOT: bool> Body for Product<'_, '_, DOT> {
+impl<W: Words> Body for Product<'_, '_, W> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Simd>(self) {
-        let Product { x, weights, panels, scratch, block } = self;
+        let Product { words: _, x, weights, panels, scratch, block } = self;
         let Weights { n, k, panels: _, bias, epilogue } = weights;
-        let depth = weights.panels.depth(k);
+        let (depth, height) = (weights.panels.depth(k), weights.panels.height(k));
         let mut tile = Tile([0.0; MOST_ROWS * PANEL]);
         let (rows, columns) = (block.rows.clone(), block.columns.clone());
-        let (data, stride) = gather::<V, DOT>(x, rows.clone(), scratch);
+        let (data, stride) = gather::<V, W>(x, rows.clone(), scratch);
         // Tiles of nearly equal height: a short last one would leave the fma units waiting for each other.
         let tiles = rows.len().div_ceil(V::ROWS);
         for first in columns.clone().step_by(PANEL) {
-            let panel = &panels[first / PANEL * (depth * PANEL)..][..depth * PANEL];
+            let panel = &panels[first / PANEL * (height * PANEL)..][..height * PANEL];
+            let (panel, ending) = panel.split_at(depth * PANEL);
             let width = PANEL.min(n - first);
             let mut addend = [0.0; PANEL];
             if let Some(bias) = bias {
@@ -195,8 +230,12 @@ impl<const DOT: bool> Body for Product<'_, '_, DOT> {
                 let top = rows.start + rows.len() * t / tiles;
                 let end = rows.start + rows.len() * (t + 1) / tiles;
                 let tile = &mut tile.0[..(end - top) * PANEL];
-                let left = Left::Rows { data: &data[(top - rows.start) * stride..], stride };
-                gemm::multiply_by::<V, DOT>(left, panel, PANEL, end - top, depth, tile);
+                let data = &data[(top - rows.start) * stride..];
+                let left = Left::Rows { data, stride };
+                gemm::multiply_by::<V, W>(left, panel, PANEL, end - top, depth, tile);
+                if W::HELD == Quads::HELD {
+                    int8::finish(tile, data, stride, depth, ending);
+                }
                 if bias.is_some() {
                     for row in tile.chunks_exact_mut(PANEL) {
                         for (x, b) in row.iter_mut().zip(&addend) {
@@ -238,7 +277,8 @@ pub(super) fn weights<'a>(
 ) -> Weights<'a> {
     let bias = bias.then(|| operands.weight(2));
     let panels = match operands.dtype(1) {
-        DType::Bf16 => Panels::Bf16(operands.pairs(1)),
+        DType::Bf16 => Panels::Bf16(operands.words(1)),
+        DType::I8 => Panels::Int8(operands.words(1)),
         _ => Panels::F32(operands.weight(1)),
     };
     Weights { n, k, panels, bias, epilogue }

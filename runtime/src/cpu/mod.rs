@@ -5,6 +5,7 @@ mod attention;
 mod concat;
 mod embed;
 mod gemm;
+mod int8;
 pub mod isa;
 mod join;
 mod l2_normalize;
@@ -46,7 +47,10 @@ pub(crate) fn accepts(program: &Program) -> Result<(), EngineError> {
             Some(Operand::Weight(weight)),
         ) = (&step.kernel, step.operands.get(1))
             && let Some(weight) = program.weights.get(*weight as usize)
-            && !matches!(weight.layout, Layout::Panels { width } | Layout::Pairs { width } if width == PANEL as u32)
+            && !matches!(
+                weight.layout,
+                Layout::Panels { width } | Layout::Pairs { width } | Layout::Quads { width } if width == PANEL as u32
+            )
         {
             return Err(EngineError::WeightLayout {
                 step: step.name.clone(),

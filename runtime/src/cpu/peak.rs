@@ -12,6 +12,8 @@ pub enum Products {
     F32,
     /// Products of pairs of bf16, by the processor's instruction for them if it has one.
     Bf16,
+    /// Products of four bytes, by the processor's instruction for them or by wider ones.
+    Int8,
 }
 
 /// Sums that are in flight at once: enough to cover the latency of an fma on every unit, few enough for the registers.
@@ -25,8 +27,9 @@ pub fn multiply_adds(isa: Isa, products: Products, threads: &Threads, rounds: us
     let cut = Cut { rows: Bands::Every { rows: count, step: 1 }, columns: 1 };
     threads.blocks(&mut scratch, &mut out, 1, cut, |(), block| {
         let lanes = match products {
-            Products::F32 => isa.run(Loop::<false> { rounds }),
-            Products::Bf16 => 2 * isa.run_dots(Loop::<true> { rounds }),
+            Products::F32 => isa.run(Loop::<1> { rounds }),
+            Products::Bf16 => 2 * isa.run_dots(Loop::<2> { rounds }),
+            Products::Int8 => 4 * isa.run_quads(Loop::<4> { rounds }),
         };
         for row in block.rows.clone() {
             block.row(row).fill(lanes as f32);
@@ -36,12 +39,12 @@ pub fn multiply_adds(isa: Isa, products: Products, threads: &Threads, rounds: us
     2 * (SUMS * rounds) as u64 * lanes as u64
 }
 
-/// The loop, of products of pairs if `DOT`; gives the lanes of a vector.
-struct Loop<const DOT: bool> {
+/// The loop, of products of so many factors in the place of one number; gives the lanes of a vector.
+struct Loop<const HELD: usize> {
     rounds: usize,
 }
 
-impl<const DOT: bool> Body for Loop<DOT> {
+impl<const HELD: usize> Body for Loop<HELD> {
     type Output = usize;
 
     #[inline(always)]
@@ -51,7 +54,11 @@ impl<const DOT: bool> Body for Loop<DOT> {
         let mut sums = [V::zero(); SUMS];
         for _ in 0..self.rounds {
             for sum in &mut sums {
-                *sum = if DOT { a.dot(b, *sum) } else { a.fma(b, *sum) };
+                *sum = match HELD {
+                    1 => a.fma(b, *sum),
+                    2 => a.dot(b, *sum),
+                    _ => a.quads(b, *sum),
+                };
             }
         }
         black_box(sums);
@@ -73,8 +80,10 @@ mod tests {
             };
             for count in [1, 3] {
                 let threads = Threads::new(Some(count)).unwrap();
-                for (products, pairs) in [(Products::F32, 1), (Products::Bf16, 2)] {
-                    let expected = 2 * 12 * 10 * lanes * pairs * count as u64;
+                for (products, held) in
+                    [(Products::F32, 1), (Products::Bf16, 2), (Products::Int8, 4)]
+                {
+                    let expected = 2 * 12 * 10 * lanes * held * count as u64;
                     let found = multiply_adds(isa, products, &threads, 10);
                     assert_eq!(found, expected, "{isa:?}, {products:?}, {count} threads");
                 }

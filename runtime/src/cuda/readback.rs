@@ -19,7 +19,7 @@ pub(super) fn download(
     let widen = match dtype {
         DType::F16 => f16_to_f32,
         DType::Bf16 => bf16_to_f32,
-        DType::F32 | DType::I64 | DType::I32 => {
+        DType::F32 | DType::I64 | DType::I32 | DType::I8 => {
             let raw: &mut [u8] = bytemuck::cast_slice_mut(wide);
             return driver.download(stream, from, &mut raw[..bytes]);
         }

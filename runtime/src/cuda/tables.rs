@@ -155,7 +155,7 @@ pub(super) fn tiles_at_most(rows: usize, samples: usize, per: u32) -> Option<usi
 fn element(input: DType, program: DType) -> u64 {
     match input {
         DType::I64 | DType::I32 => 4,
-        DType::F32 | DType::F16 | DType::Bf16 => program.bytes(),
+        DType::F32 | DType::F16 | DType::Bf16 | DType::I8 => program.bytes(),
     }
 }
 
@@ -180,7 +180,7 @@ fn write_input(
     Ok(match program.dtype {
         DType::F16 => fill(room, floats.iter().map(|x| f32_to_f16(*x))),
         DType::Bf16 => fill(room, floats.iter().map(|x| f32_to_bf16(*x))),
-        DType::F32 | DType::I64 | DType::I32 => fill(room, floats.iter().copied()),
+        DType::F32 | DType::I64 | DType::I32 | DType::I8 => fill(room, floats.iter().copied()),
     })
 }
 

@@ -8,6 +8,7 @@ mod engine;
 mod graphs;
 mod kernels;
 mod linear;
+mod linear_int8;
 mod linear_layer_norm;
 mod moves;
 mod observed;

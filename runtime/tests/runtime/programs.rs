@@ -116,7 +116,8 @@ impl Build {
         self.place_bytes(shape, layout, DType::F32, &bytes)
     }
 
-    fn place_bytes(
+    /// A weight of these bytes.
+    pub(crate) fn place_bytes(
         &mut self,
         shape: &[u64],
         layout: Layout,

@@ -40,8 +40,11 @@ pub(super) fn processor(args: &BenchArgs, engine: &Engine) -> Result<Found, Fail
     let count = engine.threads();
     let threads = Threads::new(Some(count)).map_err(Failure::machine)?;
     let isa = engine.isa();
-    let pairs = isa.has_bf16() && engine.program().arithmetic() == DType::Bf16;
-    let products = if pairs { Products::Bf16 } else { Products::F32 };
+    let products = match engine.program().arithmetic() {
+        DType::Bf16 if isa.has_bf16() => Products::Bf16,
+        DType::I8 => Products::Int8,
+        _ => Products::F32,
+    };
     let rates = Ceilings {
         copy: Some(host_copy(count, time)),
         product: Some(product(isa, products, &threads, time)),

@@ -146,7 +146,7 @@ fn tensor(input: &InputSpec, size: &[u64], random: &mut SplitMix64) -> Result<Te
             room.extend((0..count).map(|_| random.below(below) as i64));
             Values::I64(room)
         }
-        DType::F32 | DType::F16 | DType::Bf16 => {
+        DType::F32 | DType::F16 | DType::Bf16 | DType::I8 => {
             let mut room = Vec::new();
             room.try_reserve_exact(count).map_err(|_| too_large())?;
             room.extend((0..count).map(|_| random.normal()));

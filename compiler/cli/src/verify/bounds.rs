@@ -64,12 +64,14 @@ pub(super) enum Against<'a> {
 /// The largest error, relative to the scale, that an output of a program may show. `--help` states these numbers.
 ///
 /// Against a reference that says what rounding alone costs, it is twice that, in f32 at least 2e-6. Without that word, and
-/// between two programs, it is 1e-5 in f32, and ten times the type's epsilon in f16 and bf16: enough to find a wrong kernel.
+/// between two programs, it is 1e-5 in f32, ten times the type's epsilon in f16 and bf16, and 2e-1 in int8: enough to find a wrong
+/// kernel.
 pub(super) fn allowed(dtype: DType, output: &str, against: Against<'_>) -> f64 {
     let coarse = |dtype| match dtype {
         DType::F32 | DType::I64 | DType::I32 => F32_UNSTATED,
         DType::F16 => 1e-2,
         DType::Bf16 => 8e-2,
+        DType::I8 => 2e-1,
     };
     match against {
         Against::Reference(own) => match (own.of(dtype, output), dtype) {
@@ -90,7 +92,7 @@ pub(super) fn in_words(against: Against<'_>, given: bool) -> &'static str {
             "allowed: twice what rounding to the element type costs, as the reference says; in f32 at least 2e-6 of the scale"
         }
         Against::Reference(_) | Against::Program(_) | Against::Nothing => {
-            "allowed: 1e-5 of the scale in f32, ten epsilons in f16 and bf16; a file of bytec golden says more exactly what rounding costs"
+            "allowed: 1e-5 of the scale in f32, ten epsilons in f16 and bf16, 2e-1 in int8; a file of bytec golden says more exactly what rounding costs"
         }
     }
 }

@@ -137,7 +137,8 @@ impl Selector<'_> {
     /// How a linear's weight lies for the target, and why.
     pub(super) fn linear_layout(&self) -> (Layout, &'static str) {
         match self.target {
-            Target::Cpu => {
+            // Those of int8 are chosen when all steps are known.
+            Target::Cpu | Target::CpuInt8 => {
                 let layout = Layout::Panels { width: PANEL_WIDTH };
                 (layout, "the weight is constant: panels for the registers, k ascending")
             }

@@ -43,14 +43,17 @@ pub fn product(isa: Isa, products: Products, threads: &Threads, time: Duration) 
         (0..count).map(|i| (i * 7919 % 1000) as f32 / 1000.0 - 0.5).collect()
     };
     let x = numbers(ROWS * DEPTH);
-    let (panels, pairs) = match products {
+    let (panels, words) = match products {
         Products::F32 => (numbers(COLUMNS * DEPTH), Vec::new()),
         // Each a pair of ones.
         Products::Bf16 => (Vec::new(), vec![0x3f80_3f80; COLUMNS * DEPTH / 2]),
+        // Each four ones; as scales and corrections, at the ends of panels, they are numbers like any others.
+        Products::Int8 => (Vec::new(), vec![0x0101_0101; COLUMNS * (DEPTH / 4 + 2)]),
     };
     let panels = match products {
         Products::F32 => Panels::F32(&panels),
-        Products::Bf16 => Panels::Bf16(&pairs),
+        Products::Bf16 => Panels::Bf16(&words),
+        Products::Int8 => Panels::Int8(&words),
     };
     let mut out = vec![0.0; ROWS * COLUMNS];
     let weights = Weights { n: COLUMNS, k: DEPTH, panels, bias: None, epilogue: &[] };

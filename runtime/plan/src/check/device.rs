@@ -21,7 +21,7 @@ pub(super) fn runs_on(dtype: DType, device: Option<&DeviceCode>) -> bool {
     match dtype {
         DType::F32 => true,
         DType::F16 | DType::Bf16 => device.is_some(),
-        DType::I64 | DType::I32 => false,
+        DType::I64 | DType::I32 | DType::I8 => false,
     }
 }
 

@@ -191,6 +191,14 @@ pub enum Fault {
         /// The weight's axes.
         rank: usize,
     },
+    /// A linear in int8 whose sums need not fit in 32 bits.
+    #[error("expected a linear in int8 of at most {most} inputs, found {found}")]
+    TooDeep {
+        /// The most.
+        most: u64,
+        /// The linear's.
+        found: u32,
+    },
     /// A weight's bytes are not those of its shape, type and layout.
     #[error("expected {expected} bytes for its shape, type and layout, found {found}")]
     WeightBytes {

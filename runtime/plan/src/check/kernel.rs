@@ -8,7 +8,9 @@ use super::sizes::{elements, most_rows};
 use super::{Fault, entry, is_row_major};
 use crate::extent::Rows;
 use crate::kernel::{Broadcast, IdSource, Instr, Kernel};
-use crate::program::{Buffer, DType, InputSpec, Layout, Operand, Program, Step, WeightSpec};
+use crate::program::{
+    Buffer, DType, InputSpec, Layout, MOST_INT8_INPUTS, Operand, Program, Step, WeightSpec,
+};
 
 /// Checks a step by the rules of its kernel.
 pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
@@ -19,7 +21,7 @@ pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
         Kernel::Linear { n, k, bias, epilogue: _ } => {
             args.count(2 + usize::from(*bias))?;
             args.matrix(output.rows, u64::from(*k))?;
-            let weight = args.linear_weight()?;
+            let weight = args.linear_weight(*k)?;
             args.shape(weight, &[u64::from(*n), u64::from(*k)])?;
             if *bias {
                 args.vector(u64::from(*n))?;
@@ -30,7 +32,7 @@ pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
             number("eps", *eps, true)?;
             args.count(5 + usize::from(*bias))?;
             args.matrix(output.rows, u64::from(*k))?;
-            let weight = args.linear_weight()?;
+            let weight = args.linear_weight(*k)?;
             args.shape(weight, &[u64::from(*n), u64::from(*k)])?;
             if *bias {
                 args.vector(u64::from(*n))?;
@@ -217,17 +219,24 @@ impl<'a> Args<'a> {
         self.weight_of(self.program.dtype)
     }
 
-    /// The next operand is the weight of a linear: of the program's type, or bf16 in pairs for a processor.
-    fn linear_weight(&mut self) -> Result<&'a WeightSpec, Fault> {
+    /// The next operand is the weight of a linear: of the program's type, or for a processor bf16 in pairs or int8 in
+    /// quads.
+    fn linear_weight(&mut self, k: u32) -> Result<&'a WeightSpec, Fault> {
         let program = self.program;
-        let pairs = match self.step.operands[self.next] {
-            Operand::Weight(weight) => {
-                let weight = entry(&program.weights, "weights", weight)?;
-                matches!(weight.layout, Layout::Pairs { .. }) && program.device.is_none()
+        let layout = match self.step.operands[self.next] {
+            Operand::Weight(weight) if program.device.is_none() => {
+                Some(entry(&program.weights, "weights", weight)?.layout)
             }
-            Operand::View(_) | Operand::Input(_) => false,
+            _ => None,
         };
-        let dtype = if pairs { DType::Bf16 } else { program.dtype };
+        let dtype = match layout {
+            Some(Layout::Pairs { .. }) => DType::Bf16,
+            Some(Layout::Quads { .. }) if u64::from(k) > MOST_INT8_INPUTS => {
+                return Err(Fault::TooDeep { most: MOST_INT8_INPUTS, found: k });
+            }
+            Some(Layout::Quads { .. }) => DType::I8,
+            _ => program.dtype,
+        };
         Ok(self.weight_of(dtype)?.1)
     }
 

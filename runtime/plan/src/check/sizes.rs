@@ -22,7 +22,14 @@ pub(super) fn weight_bytes(weight: &WeightSpec) -> Result<u64, Fault> {
             product([n.div_ceil(width), k.div_ceil(2), width, 2].into_iter())
                 .ok_or(Fault::TooLarge)?
         }
-        (Layout::Panels { width } | Layout::Pairs { width }, shape) => {
+        (Layout::Quads { width }, &[n, k]) if width > 0 => {
+            // Per output its bytes, a scale and a correction.
+            let of_output = k.div_ceil(4).checked_mul(4).and_then(|bytes| bytes.checked_add(8));
+            let width = u64::from(width);
+            let of_output = of_output.ok_or(Fault::TooLarge)?;
+            product([n.div_ceil(width), width, of_output].into_iter()).ok_or(Fault::TooLarge)?
+        }
+        (Layout::Panels { width } | Layout::Pairs { width } | Layout::Quads { width }, shape) => {
             return Err(Fault::Panels { width, rank: shape.len() });
         }
     };

@@ -11,6 +11,7 @@ mod read;
 mod rules;
 mod rules_of_devices;
 mod rules_of_distance;
+mod rules_of_int8;
 mod rules_of_kernels;
 mod rules_of_moves;
 mod sample;

@@ -46,7 +46,9 @@ pub(crate) fn program() -> (Program, WeightTable<'static>) {
             Layout::Panels { width } => {
                 shape[0].div_ceil(width.into()) * u64::from(width) * shape[1]
             }
-            Layout::Pairs { .. } => unreachable!("no weight of the sample is in pairs"),
+            Layout::Pairs { .. } | Layout::Quads { .. } => {
+                unreachable!("no weight of the sample is narrow")
+            }
         };
         let seed = name.len() as f32;
         let bytes: Vec<u8> =

@@ -23,6 +23,16 @@ pub(super) fn avx512_bf16<B: Body>(body: B) -> B::Output {
     body.run::<Avx512Bf16>()
 }
 
+#[target_feature(enable = "avxvnni,avx2,fma")]
+pub(super) fn avx2_vnni<B: Body>(body: B) -> B::Output {
+    body.run::<Avx2Vnni>()
+}
+
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx512vnni,avx2,fma")]
+pub(super) fn avx512_vnni<B: Body>(body: B) -> B::Output {
+    body.run::<Avx512Vnni>()
+}
+
 /// Eight lanes. Only made inside [`avx2`].
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(__m256);
@@ -34,6 +44,54 @@ pub(super) struct Avx512(__m512);
 /// Sixteen lanes, and products of bf16. Only made inside [`avx512_bf16`].
 #[derive(Clone, Copy)]
 pub(super) struct Avx512Bf16(Avx512);
+
+/// Eight lanes, and products of int8. Only made inside [`avx2_vnni`].
+#[derive(Clone, Copy)]
+pub(super) struct Avx2Vnni(Avx2);
+
+/// Sixteen lanes, and products of int8. Only made inside [`avx512_vnni`].
+#[derive(Clone, Copy)]
+pub(super) struct Avx512Vnni(Avx512);
+
+/// What a type of one instruction more takes from the one that it holds.
+macro_rules! as_in {
+    ($inner:ty) => {
+        const LANES: usize = <$inner>::LANES;
+        const ROWS: usize = <$inner>::ROWS;
+
+        #[inline(always)]
+        fn zero() -> Self {
+            Self(<$inner>::zero())
+        }
+
+        #[inline(always)]
+        fn splat(x: f32) -> Self {
+            Self(<$inner>::splat(x))
+        }
+
+        #[inline(always)]
+        fn fma(self, b: Self, c: Self) -> Self {
+            Self(self.0.fma(b.0, c.0))
+        }
+
+        #[inline(always)]
+        fn widened(self) -> [Self; 2] {
+            self.0.widened().map(Self)
+        }
+
+        #[inline(always)]
+        unsafe fn load(src: *const f32) -> Self {
+            // SAFETY: as the caller promises.
+            Self(unsafe { <$inner>::load(src) })
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, dst: *mut f32) {
+            // SAFETY: as the caller promises.
+            unsafe { self.0.store(dst) }
+        }
+    };
+}
 
 // SAFETY of every block below: the types are private to this file and reached only through the functions above, which
 // run only on machines that were found to have the instructions; pointers are the caller's promise.
@@ -57,6 +115,21 @@ impl Simd for Avx2 {
     fn fma(self, b: Self, c: Self) -> Self {
         // SAFETY: see above.
         Avx2(unsafe { _mm256_fmadd_ps(self.0, b.0, c.0) })
+    }
+
+    #[inline(always)]
+    fn quads(self, b: Self, c: Self) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            // By sixteens of two bytes each; their products and the sum of two fit in 32 bits.
+            let [a, b, c] = [self, b, c].map(|x| _mm256_castps_si256(x.0));
+            let even = _mm256_and_si256(a, _mm256_set1_epi16(0xff));
+            let even = _mm256_madd_epi16(even, _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b)));
+            let odd = _mm256_srli_epi16::<8>(a);
+            let odd = _mm256_madd_epi16(odd, _mm256_srai_epi16::<8>(b));
+            let sum = _mm256_add_epi32(c, _mm256_add_epi32(even, odd));
+            Avx2(_mm256_castsi256_ps(sum))
+        }
     }
 
     #[inline(always)]
@@ -106,6 +179,21 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn quads(self, b: Self, c: Self) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            // By sixteens of two bytes each; their products and the sum of two fit in 32 bits.
+            let [a, b, c] = [self, b, c].map(|x| _mm512_castps_si512(x.0));
+            let even = _mm512_and_si512(a, _mm512_set1_epi16(0xff));
+            let even = _mm512_madd_epi16(even, _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(b)));
+            let odd = _mm512_srli_epi16::<8>(a);
+            let odd = _mm512_madd_epi16(odd, _mm512_srai_epi16::<8>(b));
+            let sum = _mm512_add_epi32(c, _mm512_add_epi32(even, odd));
+            Avx512(_mm512_castsi512_ps(sum))
+        }
+    }
+
+    #[inline(always)]
     fn widened(self) -> [Self; 2] {
         // SAFETY: see above.
         unsafe {
@@ -130,22 +218,11 @@ impl Simd for Avx512 {
 }
 
 impl Simd for Avx512Bf16 {
-    const LANES: usize = Avx512::LANES;
-    const ROWS: usize = Avx512::ROWS;
+    as_in!(Avx512);
 
     #[inline(always)]
-    fn zero() -> Self {
-        Avx512Bf16(Avx512::zero())
-    }
-
-    #[inline(always)]
-    fn splat(x: f32) -> Self {
-        Avx512Bf16(Avx512::splat(x))
-    }
-
-    #[inline(always)]
-    fn fma(self, b: Self, c: Self) -> Self {
-        Avx512Bf16(self.0.fma(b.0, c.0))
+    fn quads(self, b: Self, c: Self) -> Self {
+        Avx512Bf16(self.0.quads(b.0, c.0))
     }
 
     #[inline(always)]
@@ -162,11 +239,6 @@ impl Simd for Avx512Bf16 {
         // SAFETY: see above, and as the caller promises.
         unsafe { dot_row(left, right.map(|x| x.0.0), acc.map(|x| x.0.0)) }
             .map(|x| Avx512Bf16(Avx512(x)))
-    }
-
-    #[inline(always)]
-    fn widened(self) -> [Self; 2] {
-        self.0.widened().map(Avx512Bf16)
     }
 
     #[inline(always)]
@@ -213,17 +285,38 @@ impl Simd for Avx512Bf16 {
         pairs.as_chunks_mut().0.copy_from_slice(&out);
         pairs
     }
+}
+
+impl Simd for Avx2Vnni {
+    as_in!(Avx2);
 
     #[inline(always)]
-    unsafe fn load(src: *const f32) -> Self {
-        // SAFETY: as the caller promises.
-        Avx512Bf16(unsafe { Avx512::load(src) })
+    fn quads(self, b: Self, c: Self) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let [a, b, c] = [self, b, c].map(|x| _mm256_castps_si256(x.0.0));
+            Avx2Vnni(Avx2(_mm256_castsi256_ps(_mm256_dpbusd_avx_epi32(c, a, b))))
+        }
+    }
+}
+
+impl Simd for Avx512Vnni {
+    as_in!(Avx512);
+
+    #[inline(always)]
+    fn quads(self, b: Self, c: Self) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let [a, b, c] = [self, b, c].map(|x| _mm512_castps_si512(x.0.0));
+            Avx512Vnni(Avx512(_mm512_castsi512_ps(_mm512_dpbusd_epi32(c, a, b))))
+        }
     }
 
     #[inline(always)]
-    unsafe fn store(self, dst: *mut f32) {
-        // SAFETY: as the caller promises.
-        unsafe { self.0.store(dst) }
+    unsafe fn quads_row(left: *const f32, right: [Self; 2], acc: [Self; 2]) -> [Self; 2] {
+        // SAFETY: see above, and as the caller promises.
+        unsafe { quads_row(left, right.map(|x| x.0.0), acc.map(|x| x.0.0)) }
+            .map(|x| Avx512Vnni(Avx512(x)))
     }
 }
 
@@ -252,6 +345,32 @@ unsafe fn dot_row(left: *const f32, right: [__m512; 2], acc: [__m512; 2]) -> [__
             "vbroadcastss zmm31, dword ptr [{at}]",
             "vdpbf16ps {first}, zmm31, {right_first}",
             "vdpbf16ps {second}, zmm31, {right_second}",
+            at = in(reg) left,
+            first = inout(zmm_reg) first,
+            second = inout(zmm_reg) second,
+            right_first = in(zmm_reg) right[0],
+            right_second = in(zmm_reg) right[1],
+            out("zmm31") _,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    [first, second]
+}
+
+/// [`Simd::quads_row`] with the instruction; as [`dot_row`].
+///
+/// # Safety
+/// `left` must be valid for reads of a number.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn quads_row(left: *const f32, right: [__m512; 2], acc: [__m512; 2]) -> [__m512; 2] {
+    let [mut first, mut second] = acc;
+    // SAFETY: the one number that is read is the caller's promise, and nothing is written but the named registers.
+    unsafe {
+        asm!(
+            "vpbroadcastd zmm31, dword ptr [{at}]",
+            "vpdpbusd {first}, zmm31, {right_first}",
+            "vpdpbusd {second}, zmm31, {right_second}",
             at = in(reg) left,
             first = inout(zmm_reg) first,
             second = inout(zmm_reg) second,

@@ -1,20 +1,54 @@
-//! MiniLM with products in bf16: how near its embeddings are, and what that does to the order in which texts are found.
+//! MiniLM with products in bf16 and in int8: how near its embeddings are, and what that does to the order in which texts
+//! are found.
 
 use anyhow::{Context, Result, ensure};
 use bytec_compiler::Options;
 use bytec_runtime::{Engine, EngineOptions, Isa};
-use bytec_tests::batches::{run, run_alone};
+use bytec_tests::batches::{Outputs, run, run_alone};
 use bytec_tests::plans;
 
 use crate::{MiniLm, expect_same, say};
 
 const OUTPUT: &str = "embedding";
 
-/// Each text asks for the 63 others, nearest first. Two whose cosines to it are nearly the same may change places.
-pub(crate) fn embeddings_keep_their_order(model: &MiniLm) -> Result<()> {
+/// How far embeddings may be from the reference.
+struct Bounds {
+    /// The least cosine to it.
+    cosine: f64,
+    /// Texts whose nearest other text may be another.
+    firsts: usize,
+    /// How far the cosines of a pair that changes places may be apart.
+    widest: f64,
+}
+
+pub(crate) fn bf16(model: &MiniLm) -> Result<()> {
+    // One text's two nearest are 6e-4 apart, which attention in bf16 is enough for.
+    let bounds = Bounds { cosine: 0.9995, firsts: 1, widest: 4e-3 };
+    let best = Isa::best();
+    let ways = [("its instruction", best), ("fma", best.without_bf16())];
+    embeddings_keep_their_order(model, "cpu:bf16", &ways, &bounds)?;
+    Ok(())
+}
+
+pub(crate) fn int8(model: &MiniLm) -> Result<()> {
+    let bounds = Bounds { cosine: 0.99, firsts: 4, widest: 4e-2 };
+    let best = Isa::best();
+    let ways = [("its instruction", best), ("wider ones", best.without_int8())];
+    let found = embeddings_keep_their_order(model, "cpu:int8", &ways, &bounds)?;
+    expect_same(&found[0], &found[1].iter().collect::<Vec<_>>())
+}
+
+/// Each text asks for the 63 others, nearest first. Two whose cosines to it are nearly the same may change places. Gives
+/// what each way of multiplying gave.
+fn embeddings_keep_their_order(
+    model: &MiniLm,
+    target: &str,
+    ways: &[(&str, Isa)],
+    bounds: &Bounds,
+) -> Result<Vec<Vec<Outputs>>> {
     let folder = tempfile::tempdir()?;
-    let plan = folder.path().join("bf16.plan");
-    let targets = vec!["cpu:bf16".parse()?];
+    let plan = folder.path().join("narrow.plan");
+    let targets = vec![target.parse()?];
     plans::compile(&model.folder, &Options { targets, ..Options::default() }, &plan)?;
     let expected: Vec<&[f32]> = model
         .case
@@ -22,8 +56,8 @@ pub(crate) fn embeddings_keep_their_order(model: &MiniLm) -> Result<()> {
         .values()
         .map(|outputs| outputs.get(OUTPUT).context(OUTPUT)?.floats())
         .collect::<Result<_>>()?;
-    let best = Isa::best();
-    for isa in [best, best.without_bf16()] {
+    let mut all = Vec::new();
+    for &(way, isa) in ways {
         let open = |threads| {
             let options = EngineOptions {
                 threads: Some(threads),
@@ -33,29 +67,28 @@ pub(crate) fn embeddings_keep_their_order(model: &MiniLm) -> Result<()> {
             Engine::open_with(&plan, options)
         };
         let engine = open(2)?;
-        let found = run(&engine, &mut engine.session(), model.inputs())?;
+        let outputs = run(&engine, &mut engine.session(), model.inputs())?;
         let engine = open(1)?;
-        // A few, since the fused multiply-adds that stand in for the instruction take their time.
+        // A few, since what stands in for the instruction takes its time.
         let few = 8;
         let alone =
             run_alone(&engine, &mut engine.session(), model.inputs().into_iter().take(few))?;
-        expect_same(&alone, &found.iter().take(few).collect::<Vec<_>>())?;
+        expect_same(&alone, &outputs.iter().take(few).collect::<Vec<_>>())?;
 
-        let found: Vec<&[f32]> = found.iter().map(|outputs| &outputs[OUTPUT][..]).collect();
+        let found: Vec<&[f32]> = outputs.iter().map(|outputs| &outputs[OUTPUT][..]).collect();
         let nearness = expected.iter().zip(&found).map(|(a, b)| cosine(a, b));
         let least = nearness.fold(1.0, f64::min);
         let Flips { pairs, flipped, firsts, widest } = flips(&expected, &found);
-        let way = if isa.has_bf16() { "its instruction" } else { "fma" };
         say(&format!(
-            "bf16 by {way}: least cosine {least:.6}; {flipped} of {pairs} pairs of texts change places, their cosines at \
+            "{target} by {way}: least cosine {least:.6}; {flipped} of {pairs} pairs of texts change places, their cosines at \
              most {widest:.1e} apart; {firsts} nearest texts change"
         ));
-        ensure!(least >= 0.9995, "the least cosine to the reference is {least}");
-        // One text's two nearest are 6e-4 apart, which attention in bf16 is enough for.
-        ensure!(firsts <= 1, "{firsts} texts have another nearest text");
-        ensure!(widest < 4e-3, "texts {widest} apart change places");
+        ensure!(least >= bounds.cosine, "the least cosine to the reference is {least}");
+        ensure!(firsts <= bounds.firsts, "{firsts} texts have another nearest text");
+        ensure!(widest < bounds.widest, "texts {widest} apart change places");
+        all.push(outputs);
     }
-    Ok(())
+    Ok(all)
 }
 
 /// What became of the order of texts.
