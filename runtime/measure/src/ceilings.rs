@@ -13,7 +13,7 @@ pub struct Ceilings {
     pub copy: Option<f64>,
     /// Multiplications and additions a second of a large product of matrices through bytec's own linear.
     pub product: Option<f64>,
-    /// Those of a loop of fused multiply-adds on registers alone, or of products of pairs of bf16.
+    /// Those of a loop of fused multiply-adds on registers alone, or of products of bf16 or int8.
     pub fma: Option<f64>,
 }
 

@@ -70,9 +70,10 @@ impl Panels<'_> {
 /// A row's bits depend on that row and the weights alone: not on the other rows or their number, the instruction set
 /// or the threads. Only a weight in bf16 asks whether the instruction set has products of bf16. With one in int8 a row gives
 /// NaN alone if it holds a NaN or an infinity, or its numbers lie further apart than a number can say; and it counts as
-/// zeros if they and zero lie less than 2^-100 apart. `out` holds rows
-/// of `n` numbers; there is a scratch for each of the threads that may work, of [`room`] numbers, or of none for a weight in
-/// f32 at the price of speed.
+/// zeros if they and zero lie less than 2^-100 apart.
+///
+/// `out` holds rows of `n` numbers; there is a scratch for each of the threads that may work, of [`room`] numbers, or of
+/// none for a weight in f32 at the price of speed.
 ///
 /// # Panics
 /// If a slice does not have the size that the others ask for.
@@ -133,7 +134,7 @@ fn stride(depth: usize) -> Option<usize> {
     (depth.div_ceil(LINE) | 1).checked_mul(LINE)
 }
 
-/// The most rows of a block, each of so many numbers or pairs.
+/// The most rows of a block, each of so many words.
 fn most_rows(depth: usize) -> usize {
     /// Of a band of x.
     const MOST_BYTES: usize = 384 << 10;
@@ -144,7 +145,7 @@ fn most_rows(depth: usize) -> usize {
 /// Bands of rows few enough to stay in the second-level cache beside a panel, and enough blocks to keep all threads
 /// busy to the end, none of them too small to be worth handing over.
 fn cut(rows: usize, panels: usize, depth: usize, threads: usize) -> Cut<'static> {
-    /// Multiplications of a block, of numbers or of pairs: a few microseconds of them.
+    /// Multiplications of a block, of words: a few microseconds of them.
     const LEAST: usize = 1 << 19;
     let step = rows.clamp(1, most_rows(depth));
     let bands = rows.div_ceil(step).max(1);

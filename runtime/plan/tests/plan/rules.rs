@@ -384,8 +384,12 @@ proptest! {
     #[test]
     fn changed_programs_do_not_panic(
         edits in prop::collection::vec((any::<usize>(), any::<usize>(), 0u8..4, numbers()), 1..4),
+        in_int8 in any::<bool>(),
     ) {
-        let (program, weights) = sample::program();
+        let (mut program, weights) = sample::program();
+        if in_int8 {
+            crate::rules_of_int8::quads(&mut program);
+        }
         let mut value = serde_json::to_value(&program).unwrap();
         for (at, other, how, number) in edits {
             let mut all = Vec::new();

@@ -6,7 +6,7 @@ use expect_test::expect;
 use crate::rules::{breaks, keeps};
 
 /// Twelve outputs in panels of eight, each with four bytes, a scale and a correction.
-fn quads(p: &mut Program) {
+pub(crate) fn quads(p: &mut Program) {
     p.weights[4].layout = Layout::Quads { width: 8 };
     p.weights[4].dtype = DType::I8;
     p.weights[4].bytes = 2 * 8 * (4 + 4 + 4);
