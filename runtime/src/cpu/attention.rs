@@ -272,7 +272,7 @@ impl<const DOT: bool> Body for Head<'_, '_, DOT> {
                 bias.terms::<V>(scores, place, panel, k.rows(low..low + keys), rest);
             }
             let scale = bias.finish(scores, place, scale, window);
-            let sums = softmax::<DOT>(scores, scale);
+            let sums = softmax(scores, scale);
             // The first of the values' rows, or pairs of rows, and how many.
             let (low, steps_seen) =
                 if DOT { (low / 2, pair_rows::<V>(scores, low % 2 == 1)) } else { (low, keys) };
@@ -412,11 +412,11 @@ fn pair_rows<V: Simd>(rows: &mut [f32], odd: bool) -> usize {
     count
 }
 
-/// Replaces scores `[keys][32]` by `e^(scale * score - largest)` and gives their sums for each of the 32 queries; if `DOT`
-/// with an error that is small beside that of rounding to bf16.
+/// Replaces scores `[keys][32]` by `e^(scale * score - largest)`, as powers of two, and gives their sums for each of the 32
+/// queries.
 #[inline(always)]
-fn softmax<const DOT: bool>(scores: &mut [f32], scale: f32) -> [f32; PANEL] {
-    let scale = if DOT { scale * std::f32::consts::LOG2_E } else { scale };
+fn softmax(scores: &mut [f32], scale: f32) -> [f32; PANEL] {
+    let scale = scale * std::f32::consts::LOG2_E;
     // A NaN is passed over here but not below: it makes its query NaN, as it should.
     let mut largest = [f32::NEG_INFINITY; PANEL];
     for row in scores.chunks_exact_mut(PANEL) {
@@ -429,7 +429,7 @@ fn softmax<const DOT: bool>(scores: &mut [f32], scale: f32) -> [f32; PANEL] {
     for (j, row) in scores.chunks_exact_mut(PANEL).enumerate() {
         let sums = &mut sums[j % SUMS];
         for ((x, largest), sum) in row.iter_mut().zip(&largest).zip(sums) {
-            *x = if DOT { math::power(*x - *largest) } else { math::exp(*x - *largest) };
+            *x = math::power(*x - *largest);
             *sum += *x;
         }
     }

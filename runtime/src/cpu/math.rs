@@ -60,13 +60,19 @@ pub(crate) fn power(x: f32) -> f32 {
     let rounded = x + ROUND;
     let n = rounded.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
     let r = x - (rounded - ROUND);
+    // The power of -127 is zero.
+    power_of_rest(r) * power_of_two(n)
+}
+
+/// `2^r`, for r of at most a half either way.
+#[inline(always)]
+fn power_of_rest(r: f32) -> f32 {
     let mut p = 0.001_326_472_7_f32;
     p = p.mul_add(r, 0.009_671_513);
     p = p.mul_add(r, 0.055_507_336);
     p = p.mul_add(r, 0.240_222_42);
     p = p.mul_add(r, std::f32::consts::LN_2);
-    // The power of -127 is zero.
-    p.mul_add(r, 1.0) * power_of_two(n)
+    p.mul_add(r, 1.0)
 }
 
 /// The Gauss error function.
@@ -122,17 +128,36 @@ pub(crate) fn silu(x: f32) -> f32 {
     x * sigmoid(x)
 }
 
-/// `x/2 * (1 + erf(x / sqrt 2))`
+/// `x/2 * (1 + erf(x / sqrt 2))`, as `max(x, 0) - |x|/2 * erfc(|x| / sqrt 2)`, in which nothing cancels for negative x.
+///
+/// The logarithm of erfc is a polynomial. Past 5.6 the second term is below 6e-8, and left out.
 #[inline(always)]
 pub(crate) fn gelu_erf(x: f32) -> f32 {
-    (0.5 * x) * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+    const END: f32 = 5.6;
+    let t = at_most(x.abs(), END);
+    let mut p = -2.838_129_4e-7_f32;
+    p = p.mul_add(t, 6.164_508e-6);
+    p = p.mul_add(t, -5.435_864e-5);
+    p = p.mul_add(t, 0.000_217_905_12);
+    p = p.mul_add(t, 0.000_108_194_11);
+    p = p.mul_add(t, -0.007_064_035_6);
+    p = p.mul_add(t, 0.052_514_978);
+    p = p.mul_add(t, 0.459_197_25);
+    p = p.mul_add(t, 1.151_106_95);
+    // The exponent -p t, as a whole number and the rest.
+    let rounded = (-p).mul_add(t, ROUND);
+    let n = rounded.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+    let r = (-p).mul_add(t, ROUND - rounded);
+    let half = power_of_rest(r) * power_of_two(n.wrapping_sub(1));
+    let tail = if t < END { half } else { 0.0 };
+    (-t).mul_add(tail, relu(x))
 }
 
-/// `x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))`
+/// `x/2 * (1 + tanh(u))` with `u = sqrt(2/pi) * (x + 0.044715 x^3)`, which is `x * sigmoid(2u)`.
 #[inline(always)]
 pub(crate) fn gelu_tanh(x: f32) -> f32 {
     let cubed = x * x * x;
-    (0.5 * x) * (1.0 + tanh(0.797_884_6 * cubed.mul_add(0.044_715, x)))
+    x * sigmoid(1.595_769_1 * cubed.mul_add(0.044_715, x))
 }
 
 /// `max(x, 0)`, NaN for NaN.

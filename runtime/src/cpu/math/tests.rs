@@ -98,11 +98,10 @@ fn errors_are_small() {
     assert!(errors(UnaryFn::Sigmoid, &numbers(80.0), SMALLEST).0 < 2.5);
     assert!(errors(UnaryFn::Sigmoid, &wide, SMALLEST).1 < 1.2e-7);
     assert!(errors(UnaryFn::Silu, &numbers(80.0), SMALLEST).0 < 3.5);
-    // What cancels for negative x is lost in any f32 that follows the formula: the error counts against |x|.
-    assert!(errors(UnaryFn::GeluErf, &numbers(1.0), 1e-2).1 < 1.5e-7);
-    assert!(errors(UnaryFn::GeluErf, &near, 1.0).0 < 4.0);
+    assert!(errors(UnaryFn::GeluErf, &numbers(1.0), 1e-2).1 < 1e-7);
+    assert!(errors(UnaryFn::GeluErf, &near, 1.0).0 < 1.0);
     assert!(errors(UnaryFn::GeluTanh, &numbers(1.0), 1e-2).1 < 1.5e-7);
-    assert!(errors(UnaryFn::GeluTanh, &near, 1.0).0 < 6.0);
+    assert!(errors(UnaryFn::GeluTanh, &near, 1.0).0 < 4.0);
     assert!(errors(UnaryFn::QuickGelu, &near, 1e-2).1 < 2e-6);
     assert!(errors(UnaryFn::QuickGelu, &near, 1.0).0 < 4.0);
     assert!(errors(UnaryFn::ReluSquared, &numbers(1e15), SMALLEST).0 < 1.0);
