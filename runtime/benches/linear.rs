@@ -1,5 +1,5 @@
 //! Rates of the linear kernel beside those of the `gemm` crate, at the shapes of a small BERT. Prints the best of many
-//! runs, in GFLOP/s.
+//! runs, in GFLOP/s; of int8 those by its own instruction and by wider ones.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
@@ -43,6 +43,9 @@ fn main() -> Result<(), rayon::ThreadPoolBuildError> {
                 print!(", bf16 {:>4.0}", rate(m * n * k, time));
                 let time = best(|| linear(isa, &threads, &mut scratch, matrix, bytes, &mut out));
                 print!(", int8 {:>4.0}", rate(m * n * k, time));
+                let wider = isa.without_int8();
+                let time = best(|| linear(wider, &threads, &mut scratch, matrix, bytes, &mut out));
+                print!(" or {:>4.0}", rate(m * n * k, time));
             }
             let parallel = match count {
                 1 => gemm::Parallelism::None,

@@ -77,7 +77,7 @@ pub(crate) fn open(device: Device, plan: &Path, threads: Option<u16>) -> Result<
                 Some("products in bf16 run in f32 arithmetic: this processor has no AVX512_BF16")
             }
             DType::I8 if !isa.has_int8() => Some(
-                "products in int8 run by wider instructions, slower and with the same results: this processor has \
+                "products in int8 run by wider instructions, with the same results at a lower rate: this processor has \
                  neither AVX512_VNNI nor AVX_VNNI",
             ),
             _ => None,
