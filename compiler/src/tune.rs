@@ -256,7 +256,10 @@ fn put_together<'p>(
     let mut modules = WeightTable::new();
     let section = &file[index.modules.clone()];
     for (i, program) in programs.iter_mut().enumerate() {
-        let Some(code) = program.device.take() else { continue };
+        let Some(mut code) = program.device.take() else { continue };
+        if i == at {
+            apart(program, &mut code, &way.launches);
+        }
         let (specs, known) = (Vec::new(), BTreeMap::new());
         let table = Modules { section, modules: &mut modules, specs, known };
         program.device = Some(if i == at {
@@ -267,6 +270,16 @@ fn put_together<'p>(
     }
     let tokenizer = index.tokenizer.clone().map(|range| &file[range]);
     Ok(Retiled { manifest, programs, weights, modules, tokenizer })
+}
+
+/// Takes out the launches that do a step and its linear at once, where the linear's are about to be others: nobody measured
+/// them beside those.
+fn apart(program: &Program, code: &mut DeviceCode, tuned: &BTreeMap<usize, Vec<(u64, usize)>>) {
+    let first = |step: u32| {
+        let taken = program.steps.get(step as usize).and_then(Step::takes_up);
+        program.steps.iter().position(|other| Some(other.output) == taken)
+    };
+    code.by_rows.retain(|other| first(other.step).is_none_or(|first| !tuned.contains_key(&first)));
 }
 
 /// Gives a weight its place in the new plan.

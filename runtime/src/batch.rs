@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytec_plan::extent::{Extent, Rows};
 use bytec_plan::program::{DType, InputSpec, Program};
 
+use crate::arena::size_class;
 use crate::engine::Engine;
 use crate::error::{BatchError, SampleFault};
 use crate::sample::{Elements, Sample, Tensor};
@@ -165,6 +166,14 @@ impl PackedBatch {
     pub fn rows_of(&self, sample: usize, rows: Rows) -> usize {
         assert!(sample < self.samples, "the batch has this sample");
         self.offsets(rows).range(sample).len()
+    }
+
+    /// The most rows of the size class of [`rows`](Self::rows): batches of a class are launched alike.
+    ///
+    /// # Panics
+    /// If the rows are not of the batch's program.
+    pub fn class_rows(&self, rows: Rows) -> u64 {
+        size_class(self.rows(rows)).map_or(u64::MAX, |rows| rows as u64)
     }
 
     /// Rows of all samples.

@@ -25,6 +25,7 @@ pub const KERNELS: &[File] = files! {
     "kernels/attention_wgmma.cu.tera",
     "kernels/concat.cu.tera",
     "kernels/embed.cu.tera",
+    "kernels/feed_forward.cu.tera",
     "kernels/join.cu.tera",
     "kernels/l2_normalize.cu.tera",
     "kernels/layer_norm.cu.tera",

@@ -4,7 +4,7 @@ use bytec_compiler::cost::attention::Lengths;
 use bytec_compiler::nvrtc::Arch;
 use bytec_compiler::render::{Float, Matrix, Renderer, Site, Source};
 use bytec_plan::attention::{Bias, Pairs};
-use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn};
+use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn, Up};
 use half::f16;
 
 use super::inputs::{self, numbers};
@@ -116,6 +116,9 @@ impl Case {
         let output = Matrix::dense(self.width as u32);
         let site = Site { kernel: &self.kernel, dtype: self.dtype, operands: &operands, output };
         let mut renderer = Renderer::for_arch(self.arch)?;
+        if renderer.render_with_up(&site)?.is_some() {
+            return Ok(renderer.into_sources().remove(0));
+        }
         let (queries, keys) = (self.longest, self.longest);
         renderer.render_for(&site, Lengths { queries, keys, alike: false })?;
         Ok(renderer.into_sources().remove(0))
@@ -232,7 +235,8 @@ fn linear(name: &'static str, dtype: Float, n: usize, k: usize, inputs: Inputs) 
 
 /// A linear with its norm, whose rows lie in several blocks, the last of which has fewer columns.
 fn linear_norm(name: &'static str, dtype: Float, n: usize, k: usize, inputs: Inputs) -> Case {
-    let kernel = Kernel::LinearLayerNorm { n: n as u32, k: k as u32, bias: true, eps: 1e-5 };
+    let kernel =
+        Kernel::LinearLayerNorm { n: n as u32, k: k as u32, bias: true, eps: 1e-5, up: None };
     // Several tiles of 128 rows, each with places of its own for what blocks send each other.
     let lengths = if inputs == Usual { vec![33, 1, 39] } else { vec![650] };
     let rows: usize = lengths.iter().sum();
@@ -248,6 +252,38 @@ fn linear_norm(name: &'static str, dtype: Float, n: usize, k: usize, inputs: Inp
         Operand::Rows(residual, n, Matrix::dense(n as u32)),
         weight(n, 6),
         weight(n, 7),
+    ];
+    Case { arch: Arch::SM_90A, ..Case::new(name, dtype, kernel, operands, n, lengths) }
+}
+
+/// Two linears and the norm in one launch: rounds of tiles by turns, the last of them with a tile past the last column, and
+/// then columns that lie in several blocks.
+fn feed_forward(name: &'static str, dtype: Float, inputs: Inputs) -> Case {
+    let (n, hidden, k) = (128, 200, 72);
+    let up = Some(Up { k: k as u32, bias: true, epilogue: vec![UnaryFn::GeluErf] });
+    let (columns, width) = (n as u32, hidden as u32);
+    let kernel = Kernel::LinearLayerNorm { n: columns, k: width, bias: true, eps: 1e-5, up };
+    // Several tiles of 128 rows.
+    let lengths = if inputs == Usual { vec![33, 1, 39] } else { vec![650] };
+    let rows: usize = lengths.iter().sum();
+    let mut residual = numbers(rows * n, 5, 1.0);
+    if inputs == Special {
+        inputs::shift_rows(&mut residual, n);
+    }
+    let shrunk =
+        |n: usize, k: usize, seed| Operand::Weight(numbers(n * k, seed, (k as f64).sqrt().recip()));
+    let matrix = Matrix { column: k as u64, stride: 3 * k as u64 };
+    let operands = vec![
+        // What the launch itself writes, and reads nowhere before.
+        Operand::Rows(vec![f64::NAN; rows * hidden], hidden, Matrix::dense(width)),
+        shrunk(n, hidden, 2),
+        weight(n, 3),
+        Operand::Rows(residual, n, Matrix::dense(columns)),
+        weight(n, 6),
+        weight(n, 7),
+        Operand::Rows(numbers(rows * k, 1, 1.0), k, matrix),
+        shrunk(hidden, k, 8),
+        weight(hidden, 9),
     ];
     Case { arch: Arch::SM_90A, ..Case::new(name, dtype, kernel, operands, n, lengths) }
 }
@@ -482,6 +518,7 @@ pub(crate) fn all() -> Vec<[Case; 2]> {
             attention_wgmma("attention f16, wgmma by turns", 64, (128, 8192), inputs),
             by_distance("attention f16, wgmma, by distance", f16, 16, inputs),
             linear_norm("linear and norm f16, wgmma", f16, 312, 72, inputs),
+            feed_forward("two linears and norm f16, wgmma", f16, inputs),
         ]
     };
     of(Usual).into_iter().zip(of(Special)).map(|(usual, special)| [usual, special]).collect()

@@ -48,7 +48,12 @@ impl Near {
 pub(crate) fn oracle(case: &Case) -> Vec<Near> {
     let numbers = match &case.kernel {
         Kernel::Linear { k, .. } => linear(case, *k as usize),
-        Kernel::LinearLayerNorm { k, eps, .. } => linear_layer_norm(case, *k as usize, *eps),
+        Kernel::LinearLayerNorm { k, eps, up: None, .. } => {
+            linear_layer_norm(case, products(case, *k as usize), *eps)
+        }
+        Kernel::LinearLayerNorm { k, eps, up: Some(up), .. } => {
+            linear_layer_norm(case, products_of_gelu(case, up.k as usize, *k as usize), *eps)
+        }
         Kernel::Attention { head_size, scale, .. } => {
             attention(case, *head_size as usize, f64::from(*scale))
         }
@@ -103,7 +108,11 @@ pub(crate) fn gelu(x: Near) -> Near {
 
 /// The products and the bias.
 fn products(case: &Case, k: usize) -> Vec<Near> {
-    let [x, weight, bias] = [0, 1, 2].map(|nth| case.operands[nth].data());
+    products_with(case, [0, 1, 2], k)
+}
+
+fn products_with(case: &Case, operands: [usize; 3], k: usize) -> Vec<Near> {
+    let [x, weight, bias] = operands.map(|nth| case.operands[nth].data());
     let mut out = Vec::new();
     for row in x.chunks_exact(k) {
         for (weights, bias) in weight.chunks_exact(k).zip(bias) {
@@ -121,10 +130,30 @@ fn linear(case: &Case, k: usize) -> Vec<Near> {
     products(case, k).into_iter().map(gelu).collect()
 }
 
+/// The products of a linear that reads what GELU gave of another one, whose operands come last.
+fn products_of_gelu(case: &Case, k: usize, hidden: usize) -> Vec<Near> {
+    let between = products_with(case, [6, 7, 8], k).into_iter().map(gelu);
+    let between: Vec<_> = between.map(|near| near.stored(case.dtype)).collect();
+    let [weight, bias] = [1, 2].map(|nth| case.operands[nth].data());
+    let mut out = Vec::new();
+    for row in between.chunks_exact(hidden) {
+        for (weights, bias) in weight.chunks_exact(hidden).zip(bias) {
+            let (mut value, mut sizes, mut off) = (*bias, bias.abs(), 0.0);
+            for (x, w) in row.iter().zip(weights) {
+                value += x.value * w;
+                sizes += (x.value * w).abs();
+                off += x.error * w.abs();
+            }
+            out.push(Near { value, error: off + (hidden + 1) as f64 * U * sizes });
+        }
+    }
+    out
+}
+
 /// The bias, the residual, and the norm.
-fn linear_layer_norm(case: &Case, k: usize, eps: f32) -> Vec<Near> {
+fn linear_layer_norm(case: &Case, products: Vec<Near>, eps: f32) -> Vec<Near> {
     let [residual, gamma, beta] = [3, 4, 5].map(|nth| case.operands[nth].data());
-    let sums = products(case, k).into_iter().zip(residual).map(|(near, residual)| {
+    let sums = products.into_iter().zip(residual).map(|(near, residual)| {
         let value = near.value + residual;
         // The norm takes two units of a number's size as its error.
         (value, near.error / (2.0 * U) + value.abs())

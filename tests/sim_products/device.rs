@@ -23,6 +23,15 @@ pub(crate) struct Operand {
     pub(crate) offset: u64,
 }
 
+/// What a launch did.
+struct Ran {
+    out: Vec<u8>,
+    asked: Vec<u64>,
+    tensor_ops: u64,
+    /// What the buffers hold.
+    buffers: Vec<Vec<u8>>,
+}
+
 impl Device {
     /// `None` without NVRTC.
     pub(crate) fn get() -> Option<&'static Device> {
@@ -48,6 +57,19 @@ impl Device {
         self.run_counted(source, buffers, operands, rows, out_bytes).0
     }
 
+    /// As [`run`](Self::run), and what the buffers hold then.
+    pub(crate) fn run_in_place(
+        &self,
+        source: &Source,
+        buffers: &[Vec<u8>],
+        operands: &[Operand],
+        rows: [&[u32]; 2],
+        out_bytes: usize,
+    ) -> (Vec<u8>, Vec<Vec<u8>>) {
+        let ran = self.launch(source, buffers, operands, rows, out_bytes);
+        (ran.out, ran.buffers)
+    }
+
     /// As [`run`](Self::run), and the bytes of the sectors that were asked for: of each buffer, and of the output.
     pub(crate) fn run_counted(
         &self,
@@ -70,6 +92,18 @@ impl Device {
         rows: [&[u32]; 2],
         out_bytes: usize,
     ) -> (Vec<u8>, Vec<u64>, u64) {
+        let ran = self.launch(source, buffers, operands, rows, out_bytes);
+        (ran.out, ran.asked, ran.tensor_ops)
+    }
+
+    fn launch(
+        &self,
+        source: &Source,
+        buffers: &[Vec<u8>],
+        operands: &[Operand],
+        rows: [&[u32]; 2],
+        out_bytes: usize,
+    ) -> Ran {
         let hopper = source.args.iter().any(|arg| matches!(arg, Arg::Map(_)));
         let units = [(source, if hopper { Arch::SM_90A } else { Arch::SM_80 })];
         let ptx = self.nvrtc.compile(&units, Some(&self.cache), &|_| {}).unwrap().remove(0).ptx;
@@ -130,8 +164,11 @@ impl Device {
             let traffic = profile.buffers.get(buffer).copied().unwrap_or_default();
             32 * (traffic.reads.sectors + traffic.writes.sectors)
         });
-        let out_bytes = device.download(out, 0..out_bytes as u64).unwrap();
-        (out_bytes, asked.collect(), profile.tensor_ops)
+        let asked = asked.collect();
+        let out = device.download(out, 0..out_bytes as u64).unwrap();
+        let held = buffers.iter().zip(&sizes);
+        let buffers = held.map(|(buffer, bytes)| device.download(*buffer, 0..*bytes).unwrap());
+        Ran { out, asked, tensor_ops: profile.tensor_ops, buffers: buffers.collect() }
     }
 }
 

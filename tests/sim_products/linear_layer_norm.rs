@@ -27,7 +27,7 @@ struct Layer {
 
 impl Layer {
     fn new(n: u32, k: u32, dtype: Float, x: Matrix, bias: bool, random: &mut SplitMix64) -> Self {
-        let kernel = Kernel::LinearLayerNorm { n, k, bias, eps: EPS };
+        let kernel = Kernel::LinearLayerNorm { n, k, bias, eps: EPS, up: None };
         let mut operands = vec![x, Matrix::dense(k)];
         operands.extend(bias.then_some(Matrix::dense(n)));
         operands.extend([Matrix::dense(n); 3]);

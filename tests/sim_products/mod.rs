@@ -6,6 +6,7 @@
 mod attention;
 mod concat;
 mod device;
+mod feed_forward;
 mod fixtures;
 mod linear;
 mod linear_layer_norm;

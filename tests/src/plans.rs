@@ -5,6 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 use bytec_compiler::{CompileError, Options, Progress, Stages};
 use bytec_models::tiny::TinyCheckpoint;
+use bytec_plan::program::Program;
+use bytec_plan::reader::PlanIndex;
+use bytec_plan::weights::WeightTable;
+use bytec_plan::writer::{Contents, write};
 
 /// Watches nothing.
 #[derive(Debug)]
@@ -36,4 +40,28 @@ pub fn compile(source: &Path, options: &Options, plan: &Path) -> Result<Stages, 
         emitted.write_file(plan)?;
         Ok::<_, CompileError>(stages)
     })
+}
+
+/// A plan after a change of each of its programs.
+///
+/// # Errors
+/// If the plan is not one, before or after.
+pub fn changed(plan: &[u8], change: impl Fn(&mut Program)) -> Result<Vec<u8>> {
+    let PlanIndex { manifest, mut programs, weights, modules, tokenizer, .. } =
+        PlanIndex::read(plan)?;
+    let (mut table, mut code) = (WeightTable::new(), WeightTable::new());
+    // All that was there stays where it was.
+    table.add(&plan[weights]);
+    code.add(&plan[modules]);
+    programs.iter_mut().for_each(change);
+    let contents = Contents {
+        manifest: &manifest,
+        programs: &programs,
+        weights: &table,
+        modules: Some(&code),
+        tokenizer: tokenizer.map(|range| &plan[range]),
+    };
+    let mut out = Vec::new();
+    write(contents, &mut out)?;
+    Ok(out)
 }

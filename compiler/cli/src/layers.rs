@@ -1,6 +1,6 @@
 //! How many steps a layer of a model takes: each is a launch on a GPU.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytec_plan::program::Program;
 
@@ -12,6 +12,7 @@ pub(crate) fn steps(program: &Program) -> String {
         Some((layers, each)) => format!("{total} steps, {each} in each of {layers} layers"),
         None => format!("{total} steps"),
     };
+    text += &together(program);
     let launches = program.device.iter().flat_map(|code| &code.launches);
     // The first of a run has nothing to overlap with.
     let overlap = launches.skip(1).filter(|launch| launch.overlaps).count();
@@ -19,6 +20,40 @@ pub(crate) fn steps(program: &Program) -> String {
         text += &format!("; {overlap} begin while the step before still runs");
     }
     text
+}
+
+/// How many launches a layer takes in batches for which some steps have none, such as
+/// `; 6 launches for 3329 to 4096 rows`.
+fn together(program: &Program) -> String {
+    let Some(code) = &program.device else { return String::new() };
+    let mut ranges = BTreeMap::new();
+    for (at, other) in code.by_rows.iter().enumerate() {
+        if !other.launch.has_blocks() {
+            let next = code.by_rows.get(at + 1).filter(|next| next.step == other.step);
+            let steps: &mut BTreeSet<u32> =
+                ranges.entry((other.rows, next.map(|next| next.rows - 1))).or_default();
+            steps.insert(other.step);
+        }
+    }
+    // Ranges of the same steps are told of together.
+    let mut told: Vec<(BTreeSet<u32>, Vec<String>)> = Vec::new();
+    for ((from, to), steps) in ranges {
+        let range = to.map_or(format!("{from} and more"), |to| format!("{from} to {to}"));
+        match told.iter_mut().find(|(same, _)| *same == steps) {
+            Some((_, all)) => all.push(range),
+            None => told.push((steps, vec![range])),
+        }
+    }
+    let one = |(without, ranges): (BTreeSet<u32>, Vec<String>)| {
+        let launched = program.steps.iter().zip(0..).filter(|(_, at)| !without.contains(at));
+        let launched: Vec<_> = launched.map(|(step, _)| step.name.as_str()).collect();
+        let ranges = ranges.join(", ");
+        match in_each(launched.iter().copied()) {
+            Some((_, each)) => format!("; {each} launches in each for {ranges} rows"),
+            None => format!("; {} launches for {ranges} rows", launched.len()),
+        }
+    };
+    told.into_iter().map(one).collect()
 }
 
 /// The layers, which are what names number, and the most steps that one has. Of names that number several things, the

@@ -61,7 +61,10 @@ pub(crate) fn planned(program: &Program, code: &DeviceCode) -> Vec<String> {
     });
     let mut lines = table("kernels", rows);
     for FromRows { step, rows, launch } in &code.by_rows {
-        let symbol = code.modules.get(launch.module as usize).map_or("", |module| &module.symbol);
+        let symbol = match launch.has_blocks() {
+            true => code.modules.get(launch.module as usize).map_or("", |module| &module.symbol),
+            false => "in the launch of the step that reads it",
+        };
         let step = program.steps.get(*step as usize).map_or("", |step| &step.name);
         lines.push(format!("  {step} from {rows} rows on: {symbol}"));
     }

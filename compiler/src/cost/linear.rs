@@ -55,7 +55,7 @@ pub(super) const PASSING: u64 = 4;
 /// The same with the way to the staged rows alone.
 const STAGING: u64 = 3;
 /// Cycles from asking for a pair of tiles until it is there.
-const COMING: u64 = 800;
+pub(super) const COMING: u64 = 800;
 /// Batches that a choice is made for: 2 to these powers tokens.
 pub(super) const TOKENS: std::ops::RangeInclusive<u32> = 12..=16;
 

@@ -23,9 +23,9 @@ const MOST_COLUMNS: u32 = 256;
 /// than lanes that share a row.
 const BLOCKS: [u32; 3] = [1, 2, 4];
 /// Instructions for a number of the result beside those of any epilogue: the residual, both statistics, the scaling.
-const NORMING: u64 = 9;
+pub(super) const NORMING: u64 = 9;
 /// Cycles until the sums of a tile have gone to the other blocks, and theirs have come.
-const EXCHANGE: u64 = 1000;
+pub(super) const EXCHANGE: u64 = 1000;
 /// The batch that a report speaks of.
 const SHOWN: u64 = 16384;
 
@@ -98,6 +98,11 @@ pub fn apart(n: u32, k: u32, tokens: u64) -> u64 {
     let bytes = tokens.saturating_mul(u64::from(n) * 3 * 2);
     let rate = if bytes <= KEPT { CACHE * MULTIPROCESSORS } else { MEMORY };
     linear.saturating_add(START + bytes / rate)
+}
+
+/// Bytes in which so many blocks send each other what they have of rows, twice, and the barriers of it.
+pub(super) fn exchange_bytes(blocks: u32) -> u32 {
+    if blocks == 1 { 0 } else { 2 * (blocks * TILE_ROWS * 8 + 8 * 8) }
 }
 
 impl Tile {
@@ -173,9 +178,9 @@ impl Tile {
         (TILE_ROWS + self.columns) * TILE_K * 2
     }
 
-    /// Bytes in which blocks send each other what they have of rows, twice, and the barriers of it.
+    /// Bytes in which blocks send each other what they have of rows.
     pub fn exchange_bytes(self) -> u32 {
-        if self.blocks == 1 { 0 } else { 2 * (self.blocks * TILE_ROWS * 8 + 8 * 8) }
+        exchange_bytes(self.blocks)
     }
 }
 

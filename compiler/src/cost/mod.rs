@@ -4,6 +4,7 @@
 //! `docs/performance.md` shows what comes of it, and what was measured where there was a GPU.
 
 pub mod attention;
+pub mod feed_forward;
 pub mod functions;
 pub mod linear;
 pub mod linear_layer_norm;

@@ -5,6 +5,7 @@ use std::path::Path;
 use bytec_plan::kernel::UnaryFn;
 
 use super::attention::{self, Head, Lengths, Terms};
+use super::feed_forward::{self, Layers};
 use super::linear::{Estimate, Layer, Tile};
 use super::{linear_layer_norm, linear_mma};
 
@@ -94,6 +95,27 @@ fn norms() -> String {
     lines.join("\n") + "\n"
 }
 
+/// Both linears behind attention: thousands of cycles in one launch, and in two.
+fn feed_forwards() -> String {
+    let mut lines = vec![
+        "| up, down and norm | n x hidden | tiles | 512 tokens | 2,048 | 4,096 | 8,192 | 16,384 | 65,536 |"
+            .to_owned(),
+        "|---|---|---|---:|---:|---:|---:|---:|---:|".to_owned(),
+    ];
+    for (model, n) in [("MiniLM", 384), ("BERT-base", 768), ("BERT-large", 1024)] {
+        let layers = Layers { n, hidden: 4 * n, k: n, epilogue: vec![UnaryFn::GeluErf] };
+        let tile = feed_forward::Tile::best(&layers).unwrap();
+        let mut line = format!("| {model} | {n} x {} | {tile} |", 4 * n);
+        for tokens in [512, 2048, 4096, 8192, 16384, 65536] {
+            let together = tile.estimate(&layers, tokens);
+            let apart = layers.apart(tokens).unwrap();
+            line += &format!(" {}, {} |", thousands(together), thousands(apart));
+        }
+        lines.push(line);
+    }
+    lines.join("\n") + "\n"
+}
+
 fn thousands(cycles: u64) -> String {
     format!("{}.{}", cycles / 1000, cycles / 100 % 10)
 }
@@ -106,7 +128,8 @@ fn the_page_has_what_the_models_say() {
     let mut renewed = page.clone();
     let plain = attention("head", Terms::default());
     let by_distance = attention("head with both terms", Terms { c2p: true, p2c: true });
-    for expected in [on_hopper(), norms(), on_ampere(), plain, by_distance] {
+    let tables = [on_hopper(), norms(), feed_forwards(), on_ampere(), plain, by_distance];
+    for expected in tables {
         let header = expected.lines().next().unwrap();
         let begin = renewed.find(header).expect("the page has the table");
         let end = begin + renewed[begin..].find("\n\n").expect("text follows") + 1;

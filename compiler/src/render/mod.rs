@@ -9,6 +9,7 @@ mod attention_options;
 mod attention_wgmma;
 mod concat;
 mod embed;
+mod feed_forward;
 mod functions;
 mod join;
 mod l2_normalize;
@@ -231,7 +232,7 @@ impl Renderer {
                 }
                 self.add(site, &params)
             }
-            Kernel::LinearLayerNorm { n, k, bias, eps } => {
+            Kernel::LinearLayerNorm { n, k, bias, eps, up: _ } => {
                 let hopper = self.hopper;
                 self.add(site, &linear_layer_norm::params(site, *n, *k, *bias, *eps, hopper)?)
             }
@@ -270,6 +271,19 @@ impl Renderer {
             }
             Kernel::Join { width, parts } => self.add(site, &join::params(site, *width, parts)?),
         }
+    }
+
+    /// Renders a step together with the linear that computes its x; the result is the index of its source, or `None` if
+    /// the step names none.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn render_with_up(&mut self, site: &Site<'_>) -> Result<Option<usize>, RenderError> {
+        let Kernel::LinearLayerNorm { n, k, bias, eps, up: Some(up) } = site.kernel else {
+            return Ok(None);
+        };
+        let second = feed_forward::Second { n: *n, k: *k, bias: *bias, eps: *eps };
+        self.add(site, &feed_forward::params(site, second, up)?).map(Some)
     }
 
     /// The distinct sources, in the order in which they were first asked for.

@@ -1,11 +1,15 @@
 //! A schedule's steps as launches of rendered sources.
 
-use bytec_plan::device::{FromRows, Launch};
+use std::ops::Range;
+
+use bytec_plan::device::{Count, FromRows, Launch};
 use bytec_plan::extent::Rows;
+use bytec_plan::kernel::Kernel;
 use bytec_plan::program::{Operand, Step, SymbolSpec};
 
 use super::{Float, Matrix, RenderError, Renderer, Site, Source, source};
 use crate::cost::attention::Lengths;
+use crate::cost::feed_forward::Layers;
 use crate::nvrtc::Arch;
 use crate::schedule::Schedule;
 use crate::target::Target;
@@ -41,15 +45,8 @@ pub fn render(
     let mut launches = Vec::with_capacity(schedule.steps.len());
     let mut by_rows = Vec::new();
     for (index, step) in schedule.steps.iter().enumerate() {
-        let operands: Vec<_> =
-            step.operands.iter().map(|operand| schedule.matrix(operand)).collect();
-        let output = schedule.buffers[step.output as usize].width;
-        let site = Site {
-            kernel: &step.kernel,
-            dtype: float,
-            operands: &operands,
-            output: Matrix { column: 0, stride: output },
-        };
+        let (operands, output) = matrices(schedule, step);
+        let site = Site { kernel: &step.kernel, dtype: float, operands: &operands, output };
         for (rows, module) in renderer.render_by_rows(&site, lengths(schedule, step))? {
             let launch = launch(&renderer.sources()[module], module as u32, overlaps);
             match rows {
@@ -58,8 +55,56 @@ pub fn render(
             }
         }
     }
+    together(schedule, float, &mut renderer, &launches, &mut by_rows)?;
     let notes = renderer.notes();
     Ok(Rendered { sources: renderer.into_sources(), launches, by_rows, notes })
+}
+
+/// Adds the launches that do a step and the linear that computes its x, for the batches that are better off with them;
+/// the linear's own has no blocks then. Where tiles are chosen by measurements there are none, since nobody measured them.
+fn together(
+    schedule: &Schedule,
+    float: Float,
+    renderer: &mut Renderer,
+    launches: &[Launch],
+    by_rows: &mut Vec<FromRows>,
+) -> Result<(), RenderError> {
+    if renderer.has_measurements() {
+        return Ok(());
+    }
+    for (second, step) in schedule.steps.iter().enumerate() {
+        let Kernel::LinearLayerNorm { n, k: hidden, up: Some(up), .. } = &step.kernel else {
+            continue;
+        };
+        let first = schedule.steps.iter().position(|other| Some(other.output) == step.takes_up());
+        let Some(first) = first else { continue };
+        let layers = Layers { n: *n, hidden: *hidden, k: up.k, epilogue: up.epilogue.clone() };
+        let Ok(batches) = layers.batches() else { continue };
+        let (operands, output) = matrices(schedule, step);
+        let site = Site { kernel: &step.kernel, dtype: float, operands: &operands, output };
+        let Some(module) = renderer.render_with_up(&site)? else { continue };
+        let overlaps = launches[second].overlaps;
+        let both = launch(&renderer.sources()[module], module as u32, overlaps);
+        let nothing = Launch { grid: [Count::Fixed(0); 3], ..launches[first].clone() };
+        for Range { start, end } in batches {
+            for (rows, launch_first, launch_second) in
+                [(start, &nothing, &both), (end, &launches[first], &launches[second])]
+            {
+                for (step, launch) in [(first, launch_first), (second, launch_second)] {
+                    by_rows.push(FromRows { step: step as u32, rows, launch: launch.clone() });
+                }
+            }
+        }
+    }
+    by_rows.sort_by_key(|other| (other.step, other.rows));
+    Ok(())
+}
+
+/// How a step's operands and its output lie.
+fn matrices(schedule: &Schedule, step: &Step) -> (Vec<Matrix>, Matrix) {
+    let operands = step.operands.iter().map(|operand| schedule.matrix(operand)).collect();
+    let stride = schedule.buffers[step.output as usize].width;
+    (operands, Matrix { column: 0, stride })
 }
 
 /// Whether kernels of an architecture begin while the launch before them still runs: those whose

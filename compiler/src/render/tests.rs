@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use bytec_plan::attention::{Band, Bias, Pairs, Rotary};
-use bytec_plan::kernel::{Broadcast, IdSource, Instr, Joined, Kernel, Part, PoolKind, UnaryFn};
+use bytec_plan::kernel::{Broadcast, IdSource, Instr, Joined, Kernel, Part, PoolKind, UnaryFn, Up};
 use serde::Serialize;
 
 use super::template::Templates;
 use super::{Float, Matrix, Params, RenderError, Renderer, Site};
 use super::{
-    Options, attention, attention_wgmma, concat, embed, join, l2_normalize, layer_norm, linear,
-    linear_layer_norm, linear_wgmma, permute, pointwise, pool, rms_norm, rotary, softmax, unfold,
+    Options, attention, attention_wgmma, concat, embed, feed_forward, join, l2_normalize,
+    layer_norm, linear, linear_layer_norm, linear_wgmma, permute, pointwise, pool, rms_norm,
+    rotary, softmax, unfold,
 };
 use crate::cost::attention::Lengths;
 
@@ -59,6 +60,10 @@ fn templates_use_exactly_the_fields_of_their_params() {
     same_names(&on_warpgroups.unwrap());
     let wide = Site { operands: &[Matrix::dense(64); 6], ..wide };
     same_names(&linear_layer_norm::params(&wide, 64, 64, true, 1e-12, true).unwrap());
+    let wide = Site { operands: &[Matrix::dense(64); 9], ..wide };
+    let second = feed_forward::Second { n: 64, k: 64, bias: true, eps: 1e-12 };
+    let up = Up { k: 64, bias: true, epilogue: vec![UnaryFn::GeluErf] };
+    same_names(&feed_forward::params(&wide, second, &up).unwrap());
     same_names(&l2_normalize::params(&site, 8, 1e-12).unwrap());
     same_names(&layer_norm::params(&site, 8, 1e-12, true).unwrap());
     same_names(&pool::params(&site, 8, PoolKind::Mean, Some(1e-12)).unwrap());

@@ -57,15 +57,19 @@ impl Renderer {
         self.hopper && matches!(linear_wgmma::params(site, *n, *k, *bias, epilogue), Ok(Ok(_)))
     }
 
+    /// Whether the tables have anything about the architecture whose kernels leave a choice.
+    pub(crate) fn has_measurements(&self) -> bool {
+        let known = self.tables.iter().flat_map(|table| &table.devices);
+        known.into_iter().any(|device| device.target == Arch::SM_90A.to_string())
+    }
+
     /// What the tables came to, one line each; none if they know nothing of any layer.
     pub(crate) fn notes(&self) -> Vec<String> {
         let measured = self.said.values().filter(|choice| choice.is_measured()).count();
         let mut notes: Vec<_> =
             self.said.values().flat_map(|choice| choice.ignored.iter().cloned()).collect();
         let target = Arch::SM_90A;
-        let known = self.tables.iter().flat_map(|table| &table.devices);
-        let known = known.filter(|device| device.target == target.to_string()).count();
-        if known > 0 && !self.said.is_empty() {
+        if self.has_measurements() && !self.said.is_empty() {
             notes.push(format!(
                 "{target}{NOTE}those of {measured} of {} sorts of linears; the others by the cost model",
                 self.said.len()

@@ -1,9 +1,11 @@
 //! The third stage: from a packed graph to steps.
 //!
 //! [`order`] fixes the order, [`select`] gives every op its kernel and says why, `norm_epilogue` makes one step of two
-//! where a kernel does what both do, `int8` chooses the linears of a program in int8 that are, [`memory`] lays the values
-//! out in the arena. What comes out is a program without its weights' bytes: [`crate::emit`] adds those.
+//! where a kernel does what both do, `feed_forward` names to steps the linears that a launch of theirs may do as well,
+//! `int8` chooses the linears of a program in int8 that are, [`memory`] lays the values out in the arena. What comes out
+//! is a program without its weights' bytes: [`crate::emit`] adds those.
 
+mod feed_forward;
 pub(crate) mod functions;
 mod int8;
 pub mod memory;
@@ -87,6 +89,7 @@ pub fn schedule(packed: &Packed, target: Target) -> Result<Schedule, ScheduleErr
     let order = order::order(&packed.graph);
     let mut schedule = select::select(packed, &order, target)?;
     norm_epilogue::fuse(&mut schedule);
+    feed_forward::name_ups(&mut schedule);
     int8::choose(&mut schedule)?;
     memory::assign(&mut schedule);
     Ok(schedule)

@@ -121,7 +121,7 @@ fn join(schedule: &mut Schedule, at: usize, pair: &Pair) {
     else {
         unreachable!("a pair is a linear and a LayerNorm")
     };
-    norm.kernel = Kernel::LinearLayerNorm { n, k, bias, eps: *eps };
+    norm.kernel = Kernel::LinearLayerNorm { n, k, bias, eps: *eps, up: None };
     let own = [1 - pair.operand, 2, 3].map(|operand| norm.operands[operand]);
     norm.operands = linear.operands;
     norm.operands.extend(own);
@@ -192,7 +192,7 @@ mod tests {
             assert_eq!(kernels(&schedule), ["softmax", "linear_layer_norm"]);
             let step = &schedule.steps[1];
             let eps = 1e-12;
-            let expected = Kernel::LinearLayerNorm { n: 384, k: 1536, bias: true, eps };
+            let expected = Kernel::LinearLayerNorm { n: 384, k: 1536, bias: true, eps, up: None };
             assert_eq!(step.kernel, expected);
             assert_eq!((step.name.as_str(), &step.inner[..]), ("norm", &["dense".to_owned()][..]));
             assert!(step.reason.contains("clusters of 2"), "{}", step.reason);

@@ -4,7 +4,7 @@ use bytec_compiler::cost::attention::Lengths;
 use bytec_compiler::nvrtc::Arch;
 use bytec_compiler::render::{Float, Matrix, Renderer, Site, Source};
 use bytec_plan::attention::{Band, Bias, Pairs, Rotary};
-use bytec_plan::kernel::{Kernel, UnaryFn};
+use bytec_plan::kernel::{Kernel, UnaryFn, Up};
 
 const DTYPES: [Float; 3] = [Float::F32, Float::F16, Float::Bf16];
 
@@ -116,7 +116,7 @@ fn linears_with_their_norms_compile_without_spills_or_warnings() {
     let mut sources = Vec::new();
     for (i, (n, k)) in sizes.into_iter().enumerate() {
         let (dtype, bias) = if i % 2 == 0 { (Float::F16, true) } else { (Float::Bf16, i != 3) };
-        let kernel = Kernel::LinearLayerNorm { n, k, bias, eps: 1e-12 };
+        let kernel = Kernel::LinearLayerNorm { n, k, bias, eps: 1e-12, up: None };
         let mut operands = vec![Matrix::dense(k); 2];
         operands.extend([Matrix::dense(n); 4]);
         let output = Matrix::dense(n);
@@ -125,6 +125,24 @@ fn linears_with_their_norms_compile_without_spills_or_warnings() {
         sources.extend(renderer.into_sources());
     }
     super::sound::assert_sound_on_hopper(&sources, "linears_with_their_norms");
+}
+
+#[test]
+fn two_linears_in_one_launch_compile_without_spills_or_warnings() {
+    let sizes = [(64, 256), (312, 1200), (384, 1536), (768, 3072), (1024, 4096)];
+    let mut sources = Vec::new();
+    for (i, (n, hidden)) in sizes.into_iter().enumerate() {
+        let (dtype, bias) = if i % 2 == 0 { (Float::F16, true) } else { (Float::Bf16, i != 1) };
+        let up = Some(Up { k: n, bias, epilogue: vec![UnaryFn::GeluErf] });
+        let kernel = Kernel::LinearLayerNorm { n, k: hidden, bias: true, eps: 1e-12, up };
+        let operands = [hidden, hidden, n, n, n, n, n, n, hidden].map(Matrix::dense);
+        let output = Matrix::dense(n);
+        let mut renderer = Renderer::for_arch(Arch::SM_90A).unwrap();
+        let site = Site { kernel: &kernel, dtype, operands: &operands, output };
+        renderer.render_with_up(&site).unwrap().unwrap();
+        sources.extend(renderer.into_sources());
+    }
+    super::sound::assert_sound_on_hopper(&sources, "two_linears_in_one_launch");
 }
 
 #[test]

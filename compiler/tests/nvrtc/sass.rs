@@ -7,7 +7,7 @@ use std::process::Command;
 
 use bytec_compiler::nvrtc::Arch;
 use bytec_compiler::render::{Float, Matrix, Renderer, Site};
-use bytec_plan::kernel::{Kernel, UnaryFn};
+use bytec_plan::kernel::{Kernel, UnaryFn, Up};
 
 /// The machine code as text.
 fn disassemble(cubin: &[u8]) -> Option<String> {
@@ -68,7 +68,7 @@ fn linears_on_warpgroups_are_what_they_are_written_as() {
 #[test]
 fn linears_with_their_norms_are_what_they_are_written_as() {
     let (n, k) = (768, 3072);
-    let kernel = Kernel::LinearLayerNorm { n, k, bias: true, eps: 1e-12 };
+    let kernel = Kernel::LinearLayerNorm { n, k, bias: true, eps: 1e-12, up: None };
     let operands = [k, k, n, n, n, n].map(Matrix::dense);
     let (dtype, output) = (Float::F16, Matrix::dense(n));
     let mut renderer = Renderer::for_arch(Arch::SM_90A).unwrap();
@@ -85,5 +85,31 @@ fn linears_with_their_norms_are_what_they_are_written_as() {
     assert_eq!(count("UTMALDG.2D.MULTICAST"), 1);
     assert_eq!(count("USETMAXREG"), 2);
     assert!(count("STSM.16.M88.4") > 0);
+    assert_eq!(count("STL") + count("LDL"), 0);
+}
+
+#[test]
+fn two_linears_in_one_launch_are_what_they_are_written_as() {
+    let (n, hidden) = (768, 3072);
+    let up = Some(Up { k: n, bias: true, epilogue: vec![UnaryFn::GeluErf] });
+    let kernel = Kernel::LinearLayerNorm { n, k: hidden, bias: true, eps: 1e-12, up };
+    let operands = [hidden, hidden, n, n, n, n, n, n, hidden].map(Matrix::dense);
+    let (dtype, output) = (Float::Bf16, Matrix::dense(n));
+    let mut renderer = Renderer::for_arch(Arch::SM_90A).unwrap();
+    let site = Site { kernel: &kernel, dtype, operands: &operands, output };
+    renderer.render_with_up(&site).unwrap().unwrap();
+    let units = [(&renderer.sources()[0], Arch::SM_90A)];
+    let compiled = super::sound::compile(&units, "two_linears_in_one_launch", &|_| {});
+    let Some(compiled) = compiled.map(|mut all| all.remove(0)) else { return };
+    assert_eq!(compiled.defects(), [""; 0]);
+    let Some(sass) = disassemble(&compiled.cubin.unwrap()) else { return };
+    let count = |instruction: &str| sass.matches(instruction).count();
+    assert_eq!([count("HGMMA.64x128x16"), count("HGMMA.64x192x16")], [8, 4]);
+    // x and what is between go to all blocks; the residual, and each weight from two places.
+    assert_eq!(count("UTMALDG.2D.MULTICAST"), 2);
+    assert_eq!(count("UTMALDG.2D"), 7);
+    assert_eq!(count("USETMAXREG"), 2);
+    assert_eq!((count("PREEXIT"), count("ACQBULK")), (1, 1));
+    assert!(count("STSM.16.M88.4") > 0 && count("FENCE.VIEW.ASYNC") > 0);
     assert_eq!(count("STL") + count("LDL"), 0);
 }

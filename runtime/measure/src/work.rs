@@ -56,12 +56,27 @@ impl Work {
     }
 }
 
-/// What each step of the program does in a run of the batch, in order.
+/// What each step of the program does in a run of the batch, in order. Where one launch does two steps, both count as
+/// work of the one that is launched.
 ///
 /// # Panics
 /// If the batch is of another program.
 pub fn steps(program: &Program, batch: &PackedBatch) -> Vec<Work> {
-    program.steps.iter().map(|step| Count { program, batch, step }.work()).collect()
+    let mut all: Vec<_> =
+        program.steps.iter().map(|step| Count { program, batch, step }.work()).collect();
+    let Some(code) = &program.device else { return all };
+    for (at, step) in program.steps.iter().enumerate() {
+        let first = program.steps.iter().position(|other| Some(other.output) == step.takes_up());
+        let Some(first) = first else { continue };
+        let rows = batch.class_rows(program.buffers[step.output as usize].rows);
+        if code.launch(first, rows).is_some_and(|launch| !launch.has_blocks()) {
+            let Work { products, others, bytes, .. } = std::mem::take(&mut all[first]);
+            all[at].products += products;
+            all[at].others += others;
+            all[at].bytes += bytes;
+        }
+    }
+    all
 }
 
 /// Rows of the samples, padded to the longest, as a share that is not rows of the batch: what padding would add. Zero
@@ -107,7 +122,7 @@ impl Count<'_> {
                 let others = f64::from(u8::from(*bias)) + epilogue.len() as f64;
                 (2.0 * elements * f64::from(*k), elements * others)
             }
-            Kernel::LinearLayerNorm { n: _, k, bias, eps: _ } => {
+            Kernel::LinearLayerNorm { n: _, k, bias, eps: _, up: _ } => {
                 let others = f64::from(u8::from(*bias)) + 8.0;
                 (2.0 * elements * f64::from(*k), elements * others)
             }
@@ -204,7 +219,12 @@ impl Count<'_> {
                 batch.rows(input.rows) as f64 * (input.width * element.bytes()) as f64
             }
         };
-        step.operands.iter().enumerate().map(bytes).sum()
+        // What a kernel may do beside its own step is that other step's.
+        let own = match &step.kernel {
+            Kernel::LinearLayerNorm { bias, .. } => 5 + usize::from(*bias),
+            _ => step.operands.len(),
+        };
+        step.operands.iter().take(own).enumerate().map(bytes).sum()
     }
 
     /// The rows of the step's operand of this index, where it is a value.

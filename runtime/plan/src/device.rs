@@ -29,7 +29,7 @@ pub struct FromRows {
     /// The fewest rows of the step's output, at least one, until the step's next entry. They are those of the batch's
     /// size class, so that all batches of a class are launched alike.
     pub rows: u64,
-    /// How it is launched then.
+    /// How it is launched then. Where it is one that has no blocks, the step that reads its output does its work too.
     pub launch: Launch,
 }
 
@@ -210,6 +210,13 @@ impl Span {
             Self::Bytes64 => 64,
             Self::Bytes128 => 128,
         }
+    }
+}
+
+impl Launch {
+    /// Whether there is anything to launch.
+    pub fn has_blocks(&self) -> bool {
+        !self.grid.contains(&Count::Fixed(0))
     }
 }
 

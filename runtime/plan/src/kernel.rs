@@ -163,6 +163,17 @@ pub enum Instr {
     Binary(BinaryFn, u32, u32),
 }
 
+/// A linear that computes an operand of the step which names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Up {
+    /// Columns of its x.
+    pub k: u32,
+    /// Whether there is a bias.
+    pub bias: bool,
+    /// Functions applied in order.
+    pub epilogue: Vec<UnaryFn>,
+}
+
 /// The most axes of [`Kernel::Permute`].
 pub const MAX_AXES: usize = 6;
 
@@ -213,7 +224,8 @@ pub enum Kernel {
     /// a program has one or the other for all batches.
     ///
     /// Operands: x; the weight `[n, k]` in the layout that its entry names; the bias (weight `[n]`) if `bias`; the
-    /// residual; gamma and beta (weights `[n]`).
+    /// residual; gamma and beta (weights `[n]`); with `up` the operands of the linear that computes x, which is all of
+    /// that step's output.
     LinearLayerNorm {
         /// Columns of the output.
         n: u32,
@@ -223,6 +235,9 @@ pub enum Kernel {
         bias: bool,
         /// Added to the variance.
         eps: f32,
+        /// The linear that computes x in a step before, where a device may compute both in this step's launch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        up: Option<Up>,
     },
     /// Per sample and head `softmax(scale * q k^T + bias) v` over the sample's own rows, as far as the mask lets a query
     /// see.

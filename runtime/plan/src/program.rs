@@ -212,6 +212,17 @@ pub struct Step {
     pub reason: String,
 }
 
+impl Step {
+    /// The buffer of a linear's output that a launch of this step may compute as well; `None` if its kernel names no such
+    /// linear.
+    pub fn takes_up(&self) -> Option<u32> {
+        match (&self.kernel, self.operands.first()) {
+            (Kernel::LinearLayerNorm { up: Some(_), .. }, Some(Operand::View(x))) => Some(x.buffer),
+            _ => None,
+        }
+    }
+}
+
 /// The steps of one entry point for one target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Program {

@@ -64,8 +64,8 @@
 //! - Both sides of a bulk copy, from its issue until a wait has seen its end: the wait for its phase of an mbarrier, or
 //!   the issuing lane's for its group. A lane returns only when it has seen the ends of all that it stores so: no text
 //!   says that a launch waits for them. What lanes do before they arrive at an mbarrier is ordered before what others do
-//!   after their wait for that phase, and nothing else is. A bulk copy reads what ordinary stores wrote only behind
-//!   a proxy fence of the lane that stored, and uses mbarriers only behind a fence of the lane that initialised them.
+//!   after their wait for that phase, and nothing else is. A bulk copy reads what ordinary stores wrote, in shared
+//!   or, in the same launch, in global memory, only behind a proxy fence of the lane that stored, and uses mbarriers only behind a fence of the lane that initialised them.
 //! - Shared memory of another block of the cluster: accesses are ordered by the cluster's barrier and by mbarriers alone,
 //!   the block is known to have begun, and it does not return while somebody or something may still reach it. A relaxed
 //!   arrival at the cluster's barrier publishes the mbarriers that a `fence.mbarrier_init` has shown, and nothing else.

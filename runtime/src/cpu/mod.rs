@@ -113,7 +113,7 @@ pub(crate) fn run(kernel: &Kernel, args: Args<'_>) {
         Kernel::Linear { n, k, bias, epilogue } => {
             linear::run(args, *n as usize, *k as usize, *bias, epilogue);
         }
-        Kernel::LinearLayerNorm { n, k, bias, eps } => {
+        Kernel::LinearLayerNorm { n, k, bias, eps, up: _ } => {
             linear_layer_norm::run(args, *n as usize, *k as usize, *bias, *eps);
         }
         Kernel::Attention { heads: _, head_size, group, scale, mask, bias, rotary } => {

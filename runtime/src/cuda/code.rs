@@ -9,7 +9,6 @@ use bytec_plan::program::{Operand, Program, Step};
 use super::driver::{Driver, DriverError, KernelCode, Pointer};
 use super::memory::{Block, LoadedKernel, Queue};
 use super::tables::Part;
-use crate::arena::size_class;
 use crate::batch::PackedBatch;
 
 /// What the sessions of an engine share on the device.
@@ -109,8 +108,7 @@ impl Code {
         });
         steps.filter_map(|(code, index, step)| {
             let output = program.buffers.get(step.output as usize)?;
-            let rows = size_class(batch.rows(output.rows)).map_or(u64::MAX, |rows| rows as u64);
-            Some((step, code.launch(index, rows)?))
+            Some((step, code.launch(index, batch.class_rows(output.rows))?))
         })
     }
 

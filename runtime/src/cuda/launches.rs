@@ -6,6 +6,9 @@
 //! in every node of the graph, would cost a call of the driver for each launch of each run, which is what graphs are
 //! there to save; a class has at most an eighth more rows than its batch, so few blocks come for nothing.
 //!
+//! A step whose launch has no blocks is done by the launch of the step that reads its result. It keeps its place among
+//! the others: its slot is announced, and nothing is launched.
+//!
 //! Launches that overlap are a chain: a kernel may begin when all blocks of the one before have begun, and waits for its
 //! end before it touches what steps write. Every kernel of a chain waits, so the end of one is the end of all before
 //! it, and a slot of the arena may be written again at once. The batch's tables and inputs need no wait: the first
@@ -49,7 +52,7 @@ struct Ready<'a> {
 }
 
 impl<'a> Launches<'a> {
-    /// Each launch in order, but those of steps without rows. They are the same for all batches of a size class.
+    /// Each launch in order, but those of steps without rows or tiles. They are the same for all batches of a size class.
     fn ready(self) -> impl Iterator<Item = Ready<'a>> {
         let Launches { program, batch, addresses, .. } = self;
         let driver = &*self.code.driver;
@@ -61,7 +64,8 @@ impl<'a> Launches<'a> {
             let output = &program.buffers[step.output as usize];
             let room = room(launch, driver);
             let blocks = |count| blocks(count, output.rows, batch, room);
-            let nothing = launch.grid.iter().any(|count| blocks(*count) == 0);
+            let nothing =
+                launch.has_blocks() && launch.grid.iter().any(|count| blocks(*count) == 0);
             let ready = Ready { index, step, launch, output, birth: *birth, args };
             (!nothing && batch.rows(output.rows) > 0).then_some(ready)
         })
@@ -79,6 +83,9 @@ impl<'a> Launches<'a> {
 
     /// `first` says that nothing may run any more when it begins: the run's upload, and whatever came before.
     fn launch(self, ready: &Ready<'_>, grid: [u32; 3], first: bool) -> Result<(), DriverError> {
+        if !ready.launch.has_blocks() {
+            return Ok(());
+        }
         let Ready { step, launch, args, .. } = *ready;
         let function = self.code.kernels[launch.module as usize].function;
         let Launch { block, shared, .. } = *launch;
@@ -91,18 +98,28 @@ impl<'a> Launches<'a> {
     pub(super) fn one_by_one(self, mut window: Option<Window<'_>>) -> Result<(), DriverError> {
         let Launches { code, program, batch, stream, .. } = self;
         let driver: &dyn Driver = &*code.driver;
-        for (nth, ready) in self.ready().enumerate() {
+        let mut nothing_ran = true;
+        // What a later launch computes; it is shown when that has run.
+        let mut later: Vec<Ready<'_>> = Vec::new();
+        for ready in self.ready() {
             self.announce(&ready);
             let rows = ready.output.rows;
             let room = room(ready.launch, driver);
             let blocks = |count| blocks(count, rows, batch, room);
             // Behind a download there is nothing to overlap with.
-            let first = nth == 0 || window.is_some();
+            let first = nothing_ran || window.is_some();
             self.launch(&ready, ready.launch.grid.map(blocks), first)?;
-            if let Some(window) = &mut window {
-                let bytes = bytes_of(ready.output, program, batch);
-                let from = (ready.birth.pointer, bytes);
-                window.show((driver, stream), (program, batch, ready.index), from)?;
+            nothing_ran &= !ready.launch.has_blocks();
+            let Some(window) = &mut window else { continue };
+            if !ready.launch.has_blocks() {
+                later.push(ready);
+                continue;
+            }
+            let taken = ready.step.takes_up();
+            let up = later.extract_if(.., |before| Some(before.step.output) == taken);
+            for shown in up.chain([ready]) {
+                let from = (shown.birth.pointer, bytes_of(shown.output, program, batch));
+                window.show((driver, stream), (program, batch, shown.index), from)?;
             }
         }
         Ok(())
@@ -111,11 +128,14 @@ impl<'a> Launches<'a> {
     /// The graph for all batches of this one's size class.
     pub(super) fn capture(self) -> Result<LoadedGraph, DriverError> {
         LoadedGraph::capture(&self.code.driver, self.stream, || {
-            self.ready().enumerate().try_for_each(|(nth, ready)| {
+            let mut first = true;
+            self.ready().try_for_each(|ready| {
                 let rows = ready.output.rows;
                 let room = room(ready.launch, &*self.code.driver);
                 let most = |count| most_blocks(count, rows, self.batch, room).unwrap_or(u32::MAX);
-                self.launch(&ready, ready.launch.grid.map(most), nth == 0)
+                self.launch(&ready, ready.launch.grid.map(most), first)?;
+                first &= !ready.launch.has_blocks();
+                Ok(())
             })
         })
     }
@@ -124,8 +144,11 @@ impl<'a> Launches<'a> {
     pub(super) fn replay(self, graph: &LoadedGraph) -> Result<(), DriverError> {
         let mut next = self.ready();
         self.code.driver.replay(self.stream, graph.graph, &mut || {
-            if let Some(ready) = next.next() {
+            for ready in next.by_ref() {
                 self.announce(&ready);
+                if ready.launch.has_blocks() {
+                    break;
+                }
             }
         })
     }

@@ -22,7 +22,8 @@ fn linear_layer_norm() {
         }
         operands.push(residual);
         operands.extend([&gamma, &beta].map(|numbers| build.weight(&[n as u64], numbers)));
-        let kernel = Kernel::LinearLayerNorm { n: n as u32, k: k as u32, bias, eps: 1e-5 };
+        let kernel =
+            Kernel::LinearLayerNorm { n: n as u32, k: k as u32, bias, eps: 1e-5, up: None };
         let out = build.step(kernel, operands, L, n as u64);
         build.output("out", out);
         let mut samples = rows_of(k as u64, &mut noise);

@@ -49,9 +49,29 @@ pub(super) fn check_code(program: &Program, section: u64) -> Result<(), CheckErr
             return Err(here(name, Fault::RowsOrder { step: *step, rows: *rows }));
         }
         last = Some((*step, *rows));
-        check_launch(launch, of, code, program).map_err(|fault| here(name, fault))?;
+        let checked = match launch.has_blocks() {
+            true => check_launch(launch, of, code, program),
+            false => check_done_elsewhere(of.output, *rows, code, program),
+        };
+        checked.map_err(|fault| here(name, fault))?;
     }
     Ok(())
+}
+
+/// Checks that a step that reads an output, and names the linear that gives it, has a launch of its own from so many rows
+/// on.
+fn check_done_elsewhere(
+    output: u32,
+    rows: u64,
+    code: &DeviceCode,
+    program: &Program,
+) -> Result<(), Fault> {
+    let launched = code.by_rows.iter().filter(|other| other.rows == rows);
+    let found = launched.filter(|other| other.launch.has_blocks()).any(|other| {
+        let step = program.steps.get(other.step as usize);
+        step.is_some_and(|step| step.takes_up() == Some(output))
+    });
+    if found { Ok(()) } else { Err(Fault::NoBlocks { rows }) }
 }
 
 fn check_module(module: &ModuleSpec, section: u64) -> Result<(), Fault> {

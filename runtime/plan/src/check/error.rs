@@ -84,6 +84,20 @@ pub enum Fault {
         /// From how many rows on.
         rows: u64,
     },
+    /// A step names a linear that computes its x, and none does.
+    #[error(
+        "expected operand 0 to be all that a linear gives whose operands come last, and that nothing else reads, found \
+         another"
+    )]
+    Up,
+    /// A step's launch has no blocks, and no other does its work.
+    #[error(
+        "expected blocks, or a step that names this one's linear and is launched otherwise from {rows} rows on as well"
+    )]
+    NoBlocks {
+        /// From how many rows on.
+        rows: u64,
+    },
     /// A module has neither machine code nor PTX.
     #[error("expected a cubin or PTX, found neither")]
     NoImage,

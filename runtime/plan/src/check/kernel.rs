@@ -28,9 +28,10 @@ pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
             }
             args.writes(u64::from(*n))
         }
-        Kernel::LinearLayerNorm { n, k, bias, eps } => {
+        Kernel::LinearLayerNorm { n, k, bias, eps, up } => {
             number("eps", *eps, true)?;
-            args.count(5 + usize::from(*bias))?;
+            let ups = up.as_ref().map_or(0, |up| 2 + usize::from(up.bias));
+            args.count(5 + usize::from(*bias) + ups)?;
             args.matrix(output.rows, u64::from(*k))?;
             let weight = args.linear_weight(*k)?;
             args.shape(weight, &[u64::from(*n), u64::from(*k)])?;
@@ -40,6 +41,15 @@ pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
             args.matrix(output.rows, u64::from(*n))?;
             args.vector(u64::from(*n))?;
             args.vector(u64::from(*n))?;
+            if let Some(up) = up {
+                args.matrix(output.rows, u64::from(up.k))?;
+                let weight = args.linear_weight()?;
+                args.shape(weight, &[u64::from(*k), u64::from(up.k)])?;
+                if up.bias {
+                    args.vector(u64::from(*k))?;
+                }
+                check_up(step, program)?;
+            }
             args.writes(u64::from(*n))
         }
         Kernel::Attention { heads, head_size, group, scale, mask, bias, rotary } => {
@@ -375,6 +385,35 @@ impl<'a> Args<'a> {
             self.vector(width)?;
         }
         self.writes(width)
+    }
+}
+
+/// Checks that a step's x is all that the linear gives which the kernel's `up` tells of, that the step has its operands
+/// behind its own, and that nothing else needs what it gives.
+fn check_up(step: &Step, program: &Program) -> Result<(), Fault> {
+    let (Kernel::LinearLayerNorm { bias, up: Some(up), .. }, Some(Operand::View(x))) =
+        (&step.kernel, step.operands.first())
+    else {
+        return Err(Fault::Up);
+    };
+    let own = step.operands.get(5 + usize::from(*bias)..).unwrap_or_default();
+    let is_up = |other: &Step| match &other.kernel {
+        Kernel::Linear { n: _, k, bias, epilogue } => {
+            other.output == x.buffer
+                && *other.operands == *own
+                && (*k, *bias, epilogue) == (up.k, up.bias, &up.epilogue)
+        }
+        _ => false,
+    };
+    let reads =
+        |operand: &&Operand| matches!(operand, Operand::View(view) if view.buffer == x.buffer);
+    let readers = program.steps.iter().flat_map(|step| &step.operands).filter(reads).count();
+    let kept = program.outputs.iter().any(|output| output.buffer == x.buffer);
+    let whole = entry(&program.buffers, "buffers", x.buffer)?.width == x.width;
+    if whole && readers == 1 && !kept && program.steps.iter().any(is_up) {
+        Ok(())
+    } else {
+        Err(Fault::Up)
     }
 }
 

@@ -160,6 +160,36 @@ fn launches_by_rows_keep_the_same_rules_and_ascend() {
 }
 
 #[test]
+fn a_launch_without_blocks_is_another_steps() {
+    let nothing = |code: &mut DeviceCode| {
+        let launch = code.launches[0].clone();
+        let empty = Launch { grid: [Count::Fixed(0); 3], ..launch.clone() };
+        code.by_rows = vec![
+            FromRows { step: 2, rows: 9, launch: empty },
+            FromRows { step: 3, rows: 9, launch },
+        ];
+    };
+    breaks(
+        nothing,
+        expect![
+            "launch by rows 0 `attended`: expected blocks, or a step that names this one's linear and is launched otherwise from 9 rows on as well"
+        ],
+    );
+    breaks(
+        |code| code.launches[0].grid[0] = Count::Fixed(0),
+        expect!["launch 0 `embedded`: blocks: expected 1 to 4294967295, found 0"],
+    );
+    let (mut program, sizes) = program();
+    sample::name_up(&mut program);
+    nothing(program.device.as_mut().expect("the sample has device code"));
+    check(&program, sizes).expect("the step behind names the linear");
+    let code = program.device.as_mut().expect("the sample has device code");
+    code.by_rows[1].rows = 10;
+    let error = check(&program, sizes).expect_err("it is launched as ever").to_string();
+    assert!(error.contains("from 9 rows on as well"), "{error}");
+}
+
+#[test]
 fn the_launch_is_that_of_the_most_rows_which_are_there() {
     let (program, _) = program();
     let mut code = program.device.expect("the sample has device code");

@@ -1,12 +1,12 @@
 //! What each kernel asks of its operands and its output, broken once each.
 
 use bytec_plan::extent::{Extent, Rows, Term};
-use bytec_plan::kernel::{Broadcast, IdSource, Instr, Kernel, Part, UnaryFn};
+use bytec_plan::kernel::{Broadcast, IdSource, Instr, Kernel, Part, UnaryFn, Up};
 use bytec_plan::program::{DType, Layout, Operand, Program, WeightSpec};
 use expect_test::expect;
 
 use crate::rules::{breaks, keeps, with_floats};
-use crate::sample::{RAGGED, view};
+use crate::sample::{self, RAGGED, view};
 
 /// Changes the kernel of a step through a pattern that it has.
 macro_rules! with {
@@ -298,7 +298,8 @@ fn linear_layer_norm() {
         let square = Operand::Weight(p.weights.len() as u32 - 1);
         let [x, residual, gamma, beta] = p.steps[3].operands[..] else { panic!("four operands") };
         p.steps[3].operands = vec![x, square, residual, gamma, beta];
-        p.steps[3].kernel = Kernel::LinearLayerNorm { n: 4, k: 4, bias: false, eps: 1e-12 };
+        p.steps[3].kernel =
+            Kernel::LinearLayerNorm { n: 4, k: 4, bias: false, eps: 1e-12, up: None };
     };
     keeps(whole);
     let broken = |change: fn(&mut Program)| {
@@ -331,6 +332,39 @@ fn linear_layer_norm() {
         broken(|p| p.steps[3].operands[4] = Operand::Weight(5)),
         expect! {"step 3 `normed`: operand 4: expected 4 elements, found 12"},
     );
+}
+
+#[test]
+fn a_linear_that_a_step_names() {
+    let whole = sample::name_up;
+    keeps(whole);
+    let broken = |change: fn(&mut Program)| {
+        move |p: &mut Program| {
+            whole(p);
+            change(p);
+        }
+    };
+    breaks(
+        broken(|p| p.steps[3].operands.truncate(7)),
+        expect! {"step 3 `normed`: expected 8 operands for linear_layer_norm, found 7"},
+    );
+    breaks(
+        broken(with!(3, Kernel::LinearLayerNorm { up: Some(Up { k, .. }), .. } => *k = 5)),
+        expect! {"step 3 `normed`: operand 5: expected 5 columns, found 4"},
+    );
+    let others: [fn(&mut Program); 5] = [
+        |p| p.steps[3].operands[7] = Operand::Weight(3),
+        |p| p.steps[3].operands[0] = view(0, 0, 4),
+        |p| p.outputs[1].buffer = 2,
+        |p| p.steps[4].operands[0] = view(2, 0, 4),
+        with!(2, Kernel::Linear { epilogue, .. } => epilogue.clear()),
+    ];
+    for other in others {
+        breaks(
+            broken(other),
+            expect! {"step 3 `normed`: expected operand 0 to be all that a linear gives whose operands come last, and that nothing else reads, found another"},
+        );
+    }
 }
 
 #[test]

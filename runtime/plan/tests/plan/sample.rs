@@ -2,7 +2,7 @@
 
 use bytec_plan::check::SectionSizes;
 use bytec_plan::extent::{Extent, Rows};
-use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn};
+use bytec_plan::kernel::{BinaryFn, Broadcast, IdSource, Instr, Kernel, PoolKind, UnaryFn, Up};
 use bytec_plan::manifest::{Manifest, PoolingSource, PoolingSpec, PoolingStep, TextSpec};
 use bytec_plan::program::{
     Buffer, DType, InputSpec, Layout, Need, Operand, OutputSpec, Program, Slot, Step, SymbolSpec,
@@ -202,4 +202,20 @@ pub(crate) fn plan_of(
 /// The sections that a table of weights makes.
 pub(crate) fn sizes(weights: &WeightTable<'_>) -> SectionSizes {
     SectionSizes { weights: weights.len(), modules: 0 }
+}
+
+/// Makes a linear of the step before the norm, which the norm's step multiplies on and names.
+pub(crate) fn name_up(p: &mut Program) {
+    let weight = p.weights[4].clone();
+    let layout = Layout::RowMajor;
+    p.weights.push(WeightSpec { shape: vec![4, 4], layout, bytes: 64, ..weight });
+    let square = Operand::Weight(p.weights.len() as u32 - 1);
+    let first = vec![view(0, 0, 4), square, Operand::Weight(2)];
+    let epilogue = vec![UnaryFn::GeluErf];
+    p.steps[2].kernel = Kernel::Linear { n: 4, k: 4, bias: true, epilogue: epilogue.clone() };
+    let [x, residual, gamma, beta] = p.steps[3].operands[..] else { panic!("four operands") };
+    p.steps[3].operands = [vec![x, square, residual, gamma, beta], first.clone()].concat();
+    p.steps[2].operands = first;
+    let up = Some(Up { k: 4, bias: true, epilogue });
+    p.steps[3].kernel = Kernel::LinearLayerNorm { n: 4, k: 4, bias: false, eps: 1e-12, up };
 }

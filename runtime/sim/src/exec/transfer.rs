@@ -230,7 +230,7 @@ impl Cluster<'_> {
             let reach = Reach { lane, access, bytes, align: 1 };
             let target = self.resolve(Space::Global, from, reach, 0)?;
             if CHECK {
-                let by = By { warp: warp.index, agent: Some(work.far), proxy: false };
+                let by = By { warp: warp.index, agent: Some(work.far), proxy: load };
                 self.check_by(by, target, reach)?;
             }
             let marked = if taint.is_empty() { 0 } else { self.marked_bytes(target, bytes) };

@@ -308,6 +308,38 @@ fn copies_reach_several_blocks_and_other_blocks() {
     assert!(matches!(faulty(&copy(""), 64, 2), FaultKind::ProxyFence { .. }));
 }
 
+/// Every thread writes a word to global memory, and thread 0 of each block copies what the next block's threads wrote.
+#[test]
+fn copies_read_what_other_blocks_wrote_behind_a_fence_and_a_barrier() {
+    let pass = |fence: &str, between: &str| {
+        format!(
+            "{NEXT} @%p0 mbarrier.init.shared.b64 [%sa+16384], 1; @%p0 fence.mbarrier_init.release.cluster;\n\
+             mad.lo.u32 %r1, %r60, 1000, %t; {WRITE} {fence} {between}\n\
+             mul.wide.u32 %l9, %r61, 256; add.s64 %l9, %l9, %out;\n\
+             @%p0 mbarrier.arrive.expect_tx.shared.b64 _, [%sa+16384], 256;\n\
+             @%p0 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%sa], [%l9], 256, [%sa+16384];\n\
+             {{ .reg .pred p; W: mbarrier.try_wait.parity.shared.b64 p, [%sa+16384], 0;\n\
+             @p bra D; bra W; D: }}\n\
+             ld.shared.b32 %r1, [%own]; {MEET} {WRITE}"
+        )
+    };
+    for fence in ["fence.proxy.async.global;", "fence.proxy.async;"] {
+        let found = clean(&pass(fence, MEET), 64, 2);
+        assert_eq!(found, (0..128).map(|t| (1 - t / 64) * 1000 + t % 64).collect::<Vec<u32>>());
+    }
+    assert!(matches!(faulty(&pass("", MEET), 64, 2), FaultKind::ProxyFence { .. }));
+    // The fence of one thread is not that of another, and one behind the barrier shows nothing.
+    let one = faulty(&pass("@%p0 fence.proxy.async.global;", MEET), 64, 2);
+    assert!(matches!(one, FaultKind::ProxyFence { other_lane: 1, .. }), "{one}");
+    let late = faulty(&pass("", &format!("{MEET} fence.proxy.async.global;")), 64, 2);
+    assert!(matches!(late, FaultKind::ProxyFence { .. }), "{late}");
+    let race = faulty(&pass("fence.proxy.async.global;", "bar.sync 0;"), 64, 2);
+    assert!(
+        matches!(race, FaultKind::ClusterRace { .. } | FaultKind::Uninitialised { .. }),
+        "{race}"
+    );
+}
+
 #[test]
 fn matrices_are_stored_as_they_are_loaded() {
     for trans in ["", ".trans"] {
