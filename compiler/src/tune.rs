@@ -21,7 +21,7 @@ use crate::cost::attention::Lengths;
 use crate::cost::linear::Layer;
 use crate::emit::device::module;
 use crate::nvrtc::{Arch, Compiled};
-use crate::render::{Float, Matrix, RenderError, Renderer, Site, Source, steps};
+use crate::render::{Float, Matrix, RenderError, Renderer, Site, Source, Together, steps};
 use crate::report::COMPILER;
 use crate::tuned::{self, Table};
 
@@ -184,13 +184,16 @@ struct Way {
     sources: Vec<Source>,
     /// For each tunable step the fewest rows and the source of each launch.
     launches: BTreeMap<usize, Vec<(u64, usize)>>,
+    /// Steps that are done together with such a step.
+    together: Vec<Together>,
     notes: Vec<String>,
 }
 
 fn render(program: &Program, steps: &[usize], tables: &[Table]) -> Result<Way, TuneError> {
     let mut launches = BTreeMap::new();
     let Some((mut renderer, dtype)) = renderer(program, tables)? else {
-        return Ok(Way { sources: Vec::new(), launches, notes: Vec::new() });
+        let (sources, together, notes) = (Vec::new(), Vec::new(), Vec::new());
+        return Ok(Way { sources, launches, together, notes });
     };
     for &index in steps {
         let step = &program.steps[index];
@@ -198,8 +201,15 @@ fn render(program: &Program, steps: &[usize], tables: &[Table]) -> Result<Way, T
         let site = site(program, step, dtype, &operands);
         launches.insert(index, renderer.render_by_rows(&site, Lengths::default())?);
     }
+    let mut together = Vec::new();
+    for (index, step) in program.steps.iter().enumerate() {
+        let operands = operands(program, step);
+        let site = site(program, step, dtype, &operands);
+        let both = renderer.together(&program.steps, index, &site)?;
+        together.extend(both.filter(|both| launches.contains_key(&both.first)));
+    }
     let notes = renderer.notes();
-    Ok(Way { sources: renderer.into_sources(), launches, notes })
+    Ok(Way { sources: renderer.into_sources(), launches, together, notes })
 }
 
 /// A renderer for a program's device; `None` if its kernels leave no choice.
@@ -247,7 +257,7 @@ fn put_together<'p>(
     let mut manifest = index.manifest.clone();
     // What an earlier table came to holds no longer.
     manifest.report.notes.retain(|note| !tuned::is_note(note));
-    manifest.report.notes.extend(way.notes);
+    manifest.report.notes.extend(way.notes.iter().cloned());
     let mut programs = index.programs.clone();
     let mut weights = WeightTable::new();
     for weight in programs.iter_mut().flat_map(|program| &mut program.weights) {
@@ -262,18 +272,14 @@ fn put_together<'p>(
         }
         let (specs, known) = (Vec::new(), BTreeMap::new());
         let table = Modules { section, modules: &mut modules, specs, known };
-        program.device = Some(if i == at {
-            table.tuned(code, &way.launches, &way.sources, &compiled)
-        } else {
-            table.kept(code)
-        });
+        program.device =
+            Some(if i == at { table.tuned(code, &way, &compiled) } else { table.kept(code) });
     }
     let tokenizer = index.tokenizer.clone().map(|range| &file[range]);
     Ok(Retiled { manifest, programs, weights, modules, tokenizer })
 }
 
-/// Takes out the launches that do a step and its linear at once, where the linear's are about to be others: nobody measured
-/// them beside those.
+/// Takes out the launches that do a step and its linear at once, where the linear's are about to be others.
 fn apart(program: &Program, code: &mut DeviceCode, tuned: &BTreeMap<usize, Vec<(u64, usize)>>) {
     let first = |step: u32| {
         let taken = program.steps.get(step as usize).and_then(Step::takes_up);
@@ -317,8 +323,7 @@ impl Modules<'_, '_> {
     fn tuned(
         mut self,
         code: DeviceCode,
-        launches: &BTreeMap<usize, Vec<(u64, usize)>>,
-        sources: &[Source],
+        Way { sources, launches, together, .. }: &Way,
         compiled: &[Compiled],
     ) -> DeviceCode {
         // A plan that was stripped of its PTX stays so.
@@ -343,6 +348,17 @@ impl Modules<'_, '_> {
                 for (rows, mut launch) in [(0, launch.clone())].into_iter().chain(others) {
                     launch.module = self.old_module(launch.module, &code);
                     ways.push((rows, launch));
+                }
+            }
+            let usual = ways[0].1.clone();
+            for both in together {
+                if both.first == step {
+                    ways.extend(both.of_first(&usual));
+                }
+                if both.second == step {
+                    let index = self.new_module(both.source, sources, compiled, strip);
+                    let launch = steps::launch(&sources[both.source], index, usual.overlaps);
+                    ways.extend(both.of_second(&usual, &launch));
                 }
             }
             for (rows, launch) in ways {

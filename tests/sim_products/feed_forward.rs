@@ -115,7 +115,7 @@ fn one_launch_has_the_bits_of_two() {
         (64, 192, Float::Bf16, false, &[641]),
         (128, 512, Float::F16, true, &[129]),
         (256, 200, Float::Bf16, true, &[513]),
-        (384, 480, Float::F16, true, &[63]),
+        (384, 384, Float::F16, true, &[63]),
     ] {
         let layers = Layers::new(n, hidden, dtype, bias, &mut random);
         clusters.push(layers.both.launch.grid[0]);

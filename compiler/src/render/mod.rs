@@ -28,6 +28,7 @@ mod softmax;
 mod source;
 pub mod steps;
 mod template;
+mod together;
 mod tuned;
 mod unfold;
 
@@ -44,6 +45,7 @@ use attention_options::Options;
 pub(crate) use linear_layer_norm::unaligned;
 pub use literal::{CFloat, Float};
 pub use source::{Launch, Place, Source};
+pub(crate) use together::Together;
 
 /// One launch to render: a kernel, the element type, and how its operands lie.
 #[derive(Clone, Debug)]
@@ -271,19 +273,6 @@ impl Renderer {
             }
             Kernel::Join { width, parts } => self.add(site, &join::params(site, *width, parts)?),
         }
-    }
-
-    /// Renders a step together with the linear that computes its x; the result is the index of its source, or `None` if
-    /// the step names none.
-    ///
-    /// # Errors
-    /// As [`render`](Self::render).
-    pub fn render_with_up(&mut self, site: &Site<'_>) -> Result<Option<usize>, RenderError> {
-        let Kernel::LinearLayerNorm { n, k, bias, eps, up: Some(up) } = site.kernel else {
-            return Ok(None);
-        };
-        let second = feed_forward::Second { n: *n, k: *k, bias: *bias, eps: *eps };
-        self.add(site, &feed_forward::params(site, second, up)?).map(Some)
     }
 
     /// The distinct sources, in the order in which they were first asked for.

@@ -1,15 +1,11 @@
 //! A schedule's steps as launches of rendered sources.
 
-use std::ops::Range;
-
-use bytec_plan::device::{Count, FromRows, Launch};
+use bytec_plan::device::{FromRows, Launch};
 use bytec_plan::extent::Rows;
-use bytec_plan::kernel::Kernel;
 use bytec_plan::program::{Operand, Step, SymbolSpec};
 
 use super::{Float, Matrix, RenderError, Renderer, Site, Source, source};
 use crate::cost::attention::Lengths;
-use crate::cost::feed_forward::Layers;
 use crate::nvrtc::Arch;
 use crate::schedule::Schedule;
 use crate::target::Target;
@@ -54,50 +50,18 @@ pub fn render(
                 _ => by_rows.push(FromRows { step: index as u32, rows, launch }),
             }
         }
-    }
-    together(schedule, float, &mut renderer, &launches, &mut by_rows)?;
-    let notes = renderer.notes();
-    Ok(Rendered { sources: renderer.into_sources(), launches, by_rows, notes })
-}
-
-/// Adds the launches that do a step and the linear that computes its x, for the batches that are better off with them;
-/// the linear's own has no blocks then. Where tiles are chosen by measurements there are none, since nobody measured them.
-fn together(
-    schedule: &Schedule,
-    float: Float,
-    renderer: &mut Renderer,
-    launches: &[Launch],
-    by_rows: &mut Vec<FromRows>,
-) -> Result<(), RenderError> {
-    if renderer.has_measurements() {
-        return Ok(());
-    }
-    for (second, step) in schedule.steps.iter().enumerate() {
-        let Kernel::LinearLayerNorm { n, k: hidden, up: Some(up), .. } = &step.kernel else {
-            continue;
-        };
-        let first = schedule.steps.iter().position(|other| Some(other.output) == step.takes_up());
-        let Some(first) = first else { continue };
-        let layers = Layers { n: *n, hidden: *hidden, k: up.k, epilogue: up.epilogue.clone() };
-        let Ok(batches) = layers.batches() else { continue };
-        let (operands, output) = matrices(schedule, step);
-        let site = Site { kernel: &step.kernel, dtype: float, operands: &operands, output };
-        let Some(module) = renderer.render_with_up(&site)? else { continue };
-        let overlaps = launches[second].overlaps;
-        let both = launch(&renderer.sources()[module], module as u32, overlaps);
-        let nothing = Launch { grid: [Count::Fixed(0); 3], ..launches[first].clone() };
-        for Range { start, end } in batches {
-            for (rows, launch_first, launch_second) in
-                [(start, &nothing, &both), (end, &launches[first], &launches[second])]
-            {
-                for (step, launch) in [(first, launch_first), (second, launch_second)] {
-                    by_rows.push(FromRows { step: step as u32, rows, launch: launch.clone() });
-                }
-            }
+        let Some(both) = renderer.together(&schedule.steps, index, &site)? else { continue };
+        let together = launch(&renderer.sources()[both.source], both.source as u32, overlaps);
+        let of_first = both.of_first(&launches[both.first]);
+        let of_second = both.of_second(&launches[index], &together);
+        for (step, ways) in [(both.first, of_first), (index, of_second)] {
+            let from = |(rows, launch)| FromRows { step: step as u32, rows, launch };
+            by_rows.extend(ways.into_iter().map(from));
         }
     }
-    by_rows.sort_by_key(|other| (other.step, other.rows));
-    Ok(())
+    by_rows.sort_by_key(|other: &FromRows| (other.step, other.rows));
+    let notes = renderer.notes();
+    Ok(Rendered { sources: renderer.into_sources(), launches, by_rows, notes })
 }
 
 /// How a step's operands and its output lie.
