@@ -45,6 +45,9 @@ pub(crate) fn all() -> Result<Vec<KernelCase>, BuildError> {
     for (n, k) in [(64, 72), (128, 512), (312, 312), (384, 1536), (768, 768), (1024, 256)] {
         cases.linear_layer_norm(n, k)?;
     }
+    for (n, hidden) in [(64, 256), (312, 512), (768, 768)] {
+        cases.feed_forward(n, hidden)?;
+    }
     for (heads, head_size) in [(2, 5), (3, 8), (2, 24), (2, 40), (4, 64), (1, 128), (1, 256)] {
         cases.attention(heads, head_size)?;
     }
@@ -213,6 +216,23 @@ impl Cases {
         let y = making.builder.binary("sum", BinaryFn::Add, y, residual)?;
         let y = making.norm(y, n)?;
         self.push("linear_layer_norm", &format!("{k} to {n}"), lengths(n), making, y);
+        Ok(())
+    }
+
+    /// Two linears and the LayerNorm behind them, which are one launch where one has them all.
+    fn feed_forward(&mut self, n: u64, hidden: u64) -> Result<(), BuildError> {
+        let mut making = Making::new();
+        let x = making.input("x", n);
+        let before = making.builder.unary("before", UnaryFn::Tanh, x)?;
+        let weight = making.builder.weight("up", [hidden, n]);
+        let bias = making.builder.weight("up_bias", [hidden]);
+        let up = making.builder.linear("hidden", before, weight, Some(bias))?;
+        let up = making.builder.unary("gelu", UnaryFn::GeluErf, up)?;
+        let y = making.linear(up, n, hidden)?;
+        let y = making.builder.binary("sum", BinaryFn::Add, y, before)?;
+        let y = making.norm(y, n)?;
+        let name = format!("{n} by way of {hidden}");
+        self.push("linear_layer_norm", &name, lengths(n), making, y);
         Ok(())
     }
 

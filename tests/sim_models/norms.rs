@@ -6,7 +6,6 @@ use bytec_compiler::FrontOptions;
 use bytec_ir::eval::Rounding;
 use bytec_measure::work::{self, Work};
 use bytec_models::tiny::TinyBert;
-use bytec_plan::device::DeviceCode;
 use bytec_runtime::{Elements, Engine, PackedBatch, Sample, SessionOptions, StepOutput};
 use bytec_tests::plans;
 
@@ -39,16 +38,11 @@ fn a_layer_is_five_launches() {
 /// The plan as it is has both linears in one launch from many rows on. Here it has them for batches of any size.
 fn four_launches_give_the_same_bits(plan: &[u8], apart: Engine) {
     let code = apart.program().device.as_ref().unwrap();
-    let first = |code: &DeviceCode| code.by_rows.iter().map(|other| other.rows).min().unwrap();
-    let from = first(code);
+    let from = code.by_rows.iter().map(|other| other.rows).min().unwrap();
     let ups = code.by_rows.iter().filter(|other| !other.launch.has_blocks() && other.rows == from);
     let ups: Vec<_> = ups.map(|other| other.step as usize).collect();
     assert_eq!((from > 4096, &ups[..]), (true, &[4, 9][..]));
-    let always = plans::changed(plan, |program| {
-        let code = program.device.as_mut().unwrap();
-        code.by_rows.retain(|other| other.rows == from);
-        code.by_rows.iter_mut().for_each(|other| other.rows = 1);
-    });
+    let always = plans::changed(plan, plans::launch_together);
     let together = engine(&always.unwrap(), 9);
     let mut batch = PackedBatch::new(&together);
     let mut same = PackedBatch::new(&apart);

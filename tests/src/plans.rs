@@ -65,3 +65,12 @@ pub fn changed(plan: &[u8], change: impl Fn(&mut Program)) -> Result<Vec<u8>> {
     write(contents, &mut out)?;
     Ok(out)
 }
+
+/// Has every batch launched as those of the fewest rows are for which one launch does two steps.
+pub fn launch_together(program: &mut Program) {
+    let Some(code) = &mut program.device else { return };
+    let without = code.by_rows.iter().filter(|other| !other.launch.has_blocks());
+    let Some(from) = without.map(|other| other.rows).min() else { return };
+    code.by_rows.retain(|other| other.rows == from);
+    code.by_rows.iter_mut().for_each(|other| other.rows = 1);
+}

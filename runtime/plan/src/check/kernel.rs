@@ -43,7 +43,7 @@ pub(super) fn check_step(step: &Step, program: &Program) -> Result<(), Fault> {
             args.vector(u64::from(*n))?;
             if let Some(up) = up {
                 args.matrix(output.rows, u64::from(up.k))?;
-                let weight = args.linear_weight()?;
+                let weight = args.linear_weight(up.k)?;
                 args.shape(weight, &[u64::from(*k), u64::from(up.k)])?;
                 if up.bias {
                     args.vector(u64::from(*k))?;
