@@ -16,14 +16,14 @@ fn compile(model: &Path, options: &Options) -> Vec<u8> {
     std::fs::read(plan).unwrap()
 }
 
-fn check(model: &TinyCheckpoint, changed: &TinyCheckpoint, front: FrontOptions) {
+fn check(model: &TinyCheckpoint, changed: &TinyCheckpoint, options: &Options) {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path().join("model");
     let there = folder.path().join("another/and longer/path");
     plans::write_folder(model.clone(), &here).unwrap();
     plans::write_folder(model.clone(), &there).unwrap();
-    let options = |threads| Options { front: front.clone(), threads, ..Options::default() };
-    let what = format!("{} {front:?}", model.config);
+    let what = format!("{} {:?} {:?}", model.config, options.front, options.targets);
+    let options = |threads| Options { threads, ..options.clone() };
     let first = compile(&here, &options(Some(1)));
     assert_eq!(first, compile(&here, &options(Some(1))), "{what}: a second time");
     assert_eq!(first, compile(&here, &options(Some(7))), "{what}: seven threads");
@@ -40,7 +40,7 @@ fn every_architecture_compiles_to_the_same_bytes() {
             let tiny = draw(family, architecture, 3);
             let other = TinyModel { seed: 4, ..tiny.clone() };
             let [tiny, other] = [tiny, other].map(|tiny| tiny.checkpoint().unwrap());
-            check(&tiny, &other, FrontOptions::default());
+            check(&tiny, &other, &Options::default());
         }
     }
 }
@@ -51,6 +51,16 @@ fn every_pooling_compiles_to_the_same_bytes() {
         let pooling = Some(PoolingChoice::Kinds(vec![kind]));
         let front = FrontOptions { pooling, normalize: Some(true), ..FrontOptions::default() };
         let other = TinyBert { seed: 2, ..TinyBert::default() };
-        check(&TinyBert::default().checkpoint(), &other.checkpoint(), front);
+        let options = Options { front, ..Options::default() };
+        check(&TinyBert::default().checkpoint(), &other.checkpoint(), &options);
+    }
+}
+
+#[test]
+fn every_element_type_of_the_cpu_compiles_to_the_same_bytes() {
+    let model = |seed| TinyBert { hidden: 36, seed, ..TinyBert::default() }.checkpoint();
+    for target in ["cpu:bf16", "cpu:int8"] {
+        let targets = vec![target.parse().unwrap()];
+        check(&model(1), &model(2), &Options { targets, ..Options::default() });
     }
 }

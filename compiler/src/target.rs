@@ -96,3 +96,26 @@ impl FromStr for Target {
         Ok(Target::Cuda { arch, float })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Target;
+
+    #[test]
+    fn targets_have_names() {
+        for name in
+            ["cpu:f32", "cpu:bf16", "cpu:int8", "sm_80:f16", "sm_90a:bf16", "compute_80:f32"]
+        {
+            assert_eq!(
+                name.parse::<Target>().map(|target| target.to_string()),
+                Ok(name.to_owned())
+            );
+        }
+        assert_eq!("cpu".parse(), Ok(Target::Cpu));
+        for wrong in
+            ["", "cpu:", "cpu:f16", "cpu:i8", "cpu:int4", "sm_80:int8", "int8", "cpu:int8:int8"]
+        {
+            assert!(wrong.parse::<Target>().is_err(), "{wrong}");
+        }
+    }
+}
