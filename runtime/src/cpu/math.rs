@@ -143,7 +143,7 @@ pub(crate) fn gelu_erf(x: f32) -> f32 {
     p = p.mul_add(t, -0.007_064_035_6);
     p = p.mul_add(t, 0.052_514_978);
     p = p.mul_add(t, 0.459_197_25);
-    p = p.mul_add(t, 1.151_106_95);
+    p = p.mul_add(t, 1.151_107);
     // The exponent -p t, as a whole number and the rest.
     let rounded = (-p).mul_add(t, ROUND);
     let n = rounded.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
@@ -157,7 +157,7 @@ pub(crate) fn gelu_erf(x: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn gelu_tanh(x: f32) -> f32 {
     let cubed = x * x * x;
-    x * sigmoid(1.595_769_1 * cubed.mul_add(0.044_715, x))
+    x * sigmoid(1.595_769 * cubed.mul_add(0.044_715, x))
 }
 
 /// `max(x, 0)`, NaN for NaN.
