@@ -60,13 +60,24 @@ pub(crate) fn planned(program: &Program, code: &DeviceCode) -> Vec<String> {
         rest: String::new(),
     });
     let mut lines = table("kernels", rows);
+    // Steps that are launched alike are told of in one line.
+    let mut told: Vec<(u64, &str, &str, usize)> = Vec::new();
     for FromRows { step, rows, launch } in &code.by_rows {
         let symbol = match launch.has_blocks() {
             true => code.modules.get(launch.module as usize).map_or("", |module| &module.symbol),
             false => "in the launch of the step that reads it",
         };
-        let step = program.steps.get(*step as usize).map_or("", |step| &step.name);
-        lines.push(format!("  {step} from {rows} rows on: {symbol}"));
+        match told.iter_mut().find(|(from, same, ..)| (*from, *same) == (*rows, symbol)) {
+            Some((.., more)) => *more += 1,
+            None => {
+                let step = program.steps.get(*step as usize).map_or("", |step| &step.name);
+                told.push((*rows, symbol, step, 0));
+            }
+        }
+    }
+    for (rows, symbol, step, more) in told {
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        lines.push(format!("  {step}{more} from {rows} rows on: {symbol}"));
     }
     lines
 }
