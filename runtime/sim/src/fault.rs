@@ -332,8 +332,8 @@ pub enum FaultKind {
         /// This access.
         access: AccessKind,
     },
-    /// A product that uses registers which were written without a fence after it.
-    #[error("a wgmma uses a register that was written since the last wgmma.fence")]
+    /// A product that uses registers which were read or written without a fence after it.
+    #[error("a wgmma uses a register that was read or written since the last wgmma.fence")]
     RegisterFence,
     /// A product that a warpgroup can't do.
     #[error("wgmma: {0}")]

@@ -55,7 +55,7 @@ pub(crate) struct Products {
     /// For each narrow column the group, from one, that has it as a sum; and as a factor.
     pub(crate) sums: Vec<u32>,
     pub(crate) factors: Vec<u32>,
-    /// For each narrow column whether it was written since the last fence.
+    /// For each narrow column whether it was read or written since the last fence.
     pub(crate) fresh: Vec<bool>,
     /// How many columns are registers; the others are constants.
     pub(crate) registers: usize,

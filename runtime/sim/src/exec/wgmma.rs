@@ -47,8 +47,12 @@ pub(super) fn registers(warp: &mut Warp, inst: &Inst) -> Result<(), Box<Trap>> {
         Slot::Narrow(col) => Some(*col as usize),
         Slot::Wide(_) | Slot::Pred(_) => None,
     };
-    if inst.sources.iter().filter_map(narrow).any(|col| products.sums[col] > done) {
-        return Err(Trap::new(FaultKind::RegisterInFlight { access: AccessKind::Read }));
+    for col in inst.sources.iter().filter_map(narrow) {
+        if products.sums[col] > done {
+            return Err(Trap::new(FaultKind::RegisterInFlight { access: AccessKind::Read }));
+        }
+        // A product that changes it must not overtake the read.
+        products.fresh[col] = true;
     }
     for col in inst.targets.iter().filter_map(narrow) {
         if products.sums[col] > done || products.factors[col] > done {

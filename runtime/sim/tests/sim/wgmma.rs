@@ -258,6 +258,13 @@ fn registers_belong_to_products_in_flight() {
     case.check(&block, 1.0, 1.0);
     let kind = fault(&body.replace("wgmma.fence.sync.aligned;", ""));
     assert_eq!(kind, FaultKind::RegisterFence);
+    // A sum that was read is not changed before a fence, even by a product that begins anew.
+    let again = |fence: &str| {
+        let next = case.product("%l0", "%l1", "0, 1, 1, 0, 0");
+        body.replace(END, &format!("{END} add.f32 %f100, %f3, %f3; {fence} {next} {END}"))
+    };
+    assert_eq!(fault(&again("")), FaultKind::RegisterFence);
+    assert!(usual().1.run(&again("wgmma.fence.sync.aligned;"), 128).is_ok());
     let wait = "wgmma.wait_group.sync.aligned 0;";
     for (instead, access) in [
         ("", AccessKind::Read),
