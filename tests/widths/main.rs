@@ -1,4 +1,4 @@
-//! Writes `docs/widths.md`: the linears of a layer at the hidden sizes of models, on the simulated GPUs with all checks.
+//! Writes `docs/widths.md`: the kernels of a layer at the hidden sizes of models, on the simulated GPUs with all checks.
 //!
 //! `cargo run -p bytec-tests --bin widths` prints the page with the rows that the file has; `--measure` runs every
 //! width by every program first, or those that words name (`--measure 312 sm_90a:f16`), and `--write` writes the file
@@ -8,7 +8,7 @@ mod layer;
 
 use anyhow::{Context, Result};
 
-use layer::{COUNTS, Figure, LINEARS, Layer};
+use layer::{COUNTS, Figure, KERNELS, Layer};
 
 /// Hidden sizes: those of BERT's models and its small and odd relatives.
 const HIDDEN: [u32; 7] = [64, 128, 256, 312, 384, 768, 1024];
@@ -19,13 +19,18 @@ const PROGRAMS: [&str; 4] = ["sm_90a:f16", "sm_90a:bf16", "sm_80:f16", "sm_80:bf
 /// What the first cell of a row says that has no figures yet.
 const MISSING: &str = "not measured yet";
 
-const BEGIN: &str = "# Linears of every width
+/// What a cell says of a kernel that is one with the linear before it.
+const JOINED: &str = ", joined";
 
-The four linears of a transformer's layer, compiled from a graph and run on the simulated GPU with all its checks: q, k and v in one, the attention's output (of columns of the first), up with GELU, down.
-Every sample's rows repeat the same 125, and each of these has the same bits wherever it stands: in samples of 1, 7, 63, 64, 65, 127, 128, 129 and 1,000 tokens, each in a batch of its own, and with all but the longest in one batch beside a sample of NaN.
+const BEGIN: &str = "# Kernels at every width
+
+The kernels of a transformer's layer, compiled from a graph and run on the simulated GPU with all its checks: a LayerNorm; the linear to q, k and v in one; attention; the linear of the attention's output (of columns of the first), alone and with a residual and a LayerNorm behind it; up with GELU; down, alone and with a residual and a LayerNorm.
+A linear and its LayerNorm that are one kernel are called joined.
+Attention's heads have 32 columns at a hidden size of 64, 128 at 128, 26 at 312, 96 at 384, else 64.
+Samples have 1, 7, 63, 64, 65, 127, 128, 129 and 1,000 tokens, each in a batch of its own, and all but the longest in one batch beside a sample of NaN. Every sample's rows repeat the same 125, and each of these has the same bits wherever it stands; of attention, whose rows depend on the sample's length, each sample has the same bits alone and in the batch.
 Each cell has the largest error of these runs against f64, and its bound: twice the error of rounding after each op. No kernel spills registers, and the assembler warns of none.
 
-`cargo run -p bytec-tests --bin widths -- --measure --write` measures every row anew; words after it pick widths and programs. A test runs the two smallest widths, and holds every cell to its bound.
+`cargo run --release -p bytec-tests --bin widths -- --measure --write` measures every row anew; words after it pick widths and programs. A test runs the two smallest widths, and holds every cell to its bound.
 
 ";
 
@@ -79,26 +84,31 @@ fn main() -> Result<()> {
 struct Row {
     hidden: u32,
     program: String,
-    /// Of each of [`LINEARS`].
+    /// Of each of [`KERNELS`].
     figures: Vec<Figure>,
 }
 
 impl Row {
     fn line(&self) -> String {
-        let cells = self.figures.iter().map(|f| format!(" {:.1e} of {:.1e} |", f.error, f.bound));
+        let cells = self.figures.iter().map(|f| {
+            let joined = if f.joined { JOINED } else { "" };
+            format!(" {:.1e} of {:.1e}{joined} |", f.error, f.bound)
+        });
         format!("| {} | {} |{}", self.hidden, self.program, cells.collect::<String>())
     }
 }
 
 fn page(rows: &[Row]) -> String {
     let mut lines = vec![
-        format!("| hidden | program | {} |", LINEARS.join(" | ")),
-        format!("|---:|---|{}", "---:|".repeat(LINEARS.len())),
+        format!("| hidden | program | {} |", KERNELS.join(" | ")),
+        format!("|---:|---|{}", "---:|".repeat(KERNELS.len())),
     ];
     for program in PROGRAMS {
         for hidden in HIDDEN {
             let row = rows.iter().find(|row| (row.hidden, &*row.program) == (hidden, program));
-            let missing = || format!("| {hidden} | {program} | {MISSING} |{}", " |".repeat(3));
+            let missing = || {
+                format!("| {hidden} | {program} | {MISSING} |{}", " |".repeat(KERNELS.len() - 1))
+            };
             lines.push(row.map_or_else(missing, Row::line));
         }
     }
@@ -117,7 +127,9 @@ fn rows(page: &str) -> Result<Vec<Row>> {
         }
         let figure = |cell: &&str| -> Result<Figure> {
             let (error, bound) = cell.split_once(" of ").context(line.to_owned())?;
-            Ok(Figure { error: error.parse()?, bound: bound.parse()? })
+            let joined = bound.ends_with(JOINED);
+            let bound = bound.trim_end_matches(JOINED).parse()?;
+            Ok(Figure { error: error.parse()?, bound, joined })
         };
         let figures = figures.iter().map(figure).collect::<Result<_>>()?;
         rows.push(Row { hidden, program: (*program).to_owned(), figures });
@@ -139,8 +151,8 @@ mod tests {
         assert!(page(&found) == written, "docs/widths.md is not as it would be made: {help}");
         assert!(!found.is_empty(), "no row has figures: {help}");
         for row in &found {
-            assert_eq!(row.figures.len(), LINEARS.len(), "{}", row.line());
-            for Figure { error, bound } in &row.figures {
+            assert_eq!(row.figures.len(), KERNELS.len(), "{}", row.line());
+            for Figure { error, bound, .. } in &row.figures {
                 assert!(error <= bound, "{}", row.line());
             }
         }
@@ -156,10 +168,10 @@ mod tests {
                 let counts = if hidden == 64 { &COUNTS[..] } else { &COUNTS[..COUNTS.len() - 1] };
                 let figures = layer.measure(program, counts, &cache);
                 let Some(figures) = figures.expect("it runs") else { return };
-                for (linear, Figure { error, bound }) in LINEARS.iter().zip(figures) {
+                for (kernel, Figure { error, bound, .. }) in KERNELS.iter().zip(figures) {
                     assert!(
                         error <= bound,
-                        "{hidden} {program} {linear}: {error:e} is past {bound:e}"
+                        "{hidden} {program} {kernel}: {error:e} is past {bound:e}"
                     );
                 }
             }
