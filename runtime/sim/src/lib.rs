@@ -141,14 +141,14 @@
 //!
 //! | kernel | instruction set | no checks | all checks | and marked rows |
 //! |---|---|---:|---:|---:|
-//! | `linear_1152x384_bias_f16` | AVX-512 | 15.8 | 4.1 | 2.8 |
-//! | | AVX2 | 13.8 | 3.9 | 2.5 |
-//! | | neither | 9.7 | 3.3 | 2.3 |
-//! | `attention_12x32_f16` | AVX-512 | 30.6 | 8.6 | 4.8 |
-//! | | AVX2 | 25.1 | 7.8 | 4.6 |
-//! | | neither | 14.6 | 6.3 | 4.0 |
+//! | `linear_1152x384_bias_f16` | AVX-512 | 21.8 | 5.4 | 3.6 |
+//! | | AVX2 | 18.5 | 5.3 | 3.5 |
+//! | | neither | 13.6 | 4.6 | 3.2 |
+//! | `attention_12x32_f16` | AVX-512 | 34.0 | 9.2 | 5.4 |
+//! | | AVX2 | 26.0 | 8.6 | 5.3 |
+//! | | neither | 17.2 | 7.1 | 4.8 |
 //!
-//! Other programs kept both cores of the machine busy; from run to run these change by a sixth.
+//! Another program kept the machine's other core busy.
 //!
 //! The bits are the same on each: what runs on vectors is compiled once for each instruction set, from
 //! one text without reassociation.
@@ -160,8 +160,8 @@
 //! on several threads, pages are kept as they were before the first write. The rest does not grow with
 //! the buffers: for each thread one block's registers and shared memory, and its shadows, which take for each
 //! byte that the block touches one byte for writes and one for every warp that reads it. The
-//! benchmark prints it: 8 times the batch adds 11.1 MB of
-//! buffers and takes 12.4 MB more without checks, 17 MB with.
+//! benchmark prints it: 8 times the batch adds 11.0 MB of
+//! buffers and takes 12.3 MB more without checks, 17 MB with.
 //!
 //! # What only a GPU can tell
 //!
