@@ -8,6 +8,19 @@
 // meet a bank twice: a store of the chunks of eight rows; a pick for eight queries and every other one of eight keys
 // from the queries' rows, of which those that share banks have slots of different parity; and from the keys' rows, each
 // of which has banks of its own and eight slots that follow each other.
+//
+// The distances of a tile of keys are two blocks of 64 and one to spare, the upper of which is the lower one of the
+// tile before. So a step brings the rows of one block of each table (`near`: of the queries' term; `far`: of the
+// keys'). Queries meet that block alone, since what they gave with the other is still there; new keys meet both.
+//
+// For 64 queries, 64 keys and d columns, of 4 * 64 * 64 * d FLOPs in all without them, the near term has
+// 2 * 64 * 64 * d more, which is what it needs, and the far one twice that: half of what keys give is of queries before
+// or after the tile, but warps of 16 rows with tiles of their own, which would waste a quarter, multiply at three
+// fifths of the rate. Each table gives 128 d bytes of rows, by copies of the warpgroup's own threads, as rows are where
+// the index says. The near term writes and reads 16 KiB each, the far one 18 and 16, which with the factors of the
+// products makes shared memory the limit; in registers instead, every pick would be a shuffle or two, which is as much
+// of the same. A warpgroup keeps 32 KiB of what queries give, 18 KiB of what keys give, and one block of the one table
+// and two of the other.
 
 constexpr int kSlots = 64;
 

@@ -76,3 +76,19 @@ private:
         asm volatile("st.shared.v4.u32 [%0], {%1, %1, %1, %1};" ::"r"(to), "r"(0) : "memory");
     }
 };
+
+// Writes the first rows of a warpgroup's tile in shared memory, kWidth columns of each, by its threads: kMove bytes at
+// a time, kStride elements from one row to the next.
+template <class Rows, int kMove, int kStride, int kWidth, class T>
+__device__ __forceinline__ void store_rows(T* out, unsigned tile, int count) {
+    constexpr int kMoves = Rows::kChunks * 16 / kMove;
+    constexpr int kCount = Rows::kBytes / kMove;
+#pragma unroll 1
+    for (int at = threadIdx.x % 128; at < kCount; at += 128) {
+        const int row = at / kMoves;
+        const int byte = at % kMoves * kMove;
+        if (row < count && byte / 2 < kWidth) {
+            move<kMove>(out + (size_t)row * kStride + byte / 2, tile + Rows::offset(row, byte / 16) + byte % 16);
+        }
+    }
+}

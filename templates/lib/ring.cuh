@@ -26,3 +26,11 @@ struct Ring {
         }
     }
 };
+
+// The place whose turn it is; the next one is then the one after it.
+template <int kStages>
+__device__ __forceinline__ Ring<kStages> take(Ring<kStages>& next) {
+    const Ring<kStages> place = next;
+    next.next();
+    return place;
+}
