@@ -124,7 +124,7 @@ fn instructions_threads_and_poisoned_memory_change_no_bit() {
     }
 }
 
-/// Products in bf16, by the processor's instruction and by fma: within twice the error of rounding after each op, and a
+/// Products in bf16, by the processor's instructions, by fma and by a matrix unit's emulation: within twice the error of rounding after each op, and a
 /// sample's bits are its own on either way.
 #[test]
 fn in_bf16_the_cpu_is_within_the_bound_of_rounding() {
@@ -144,10 +144,12 @@ fn in_bf16_the_cpu_is_within_the_bound_of_rounding() {
         }
         let plan = plan_for(&case, "cpu:bf16");
         let best = Isa::best();
-        for isa in [best, best.without_bf16()] {
+        let mut ways = vec![best, best.without_amx(), best.without_bf16(), Isa::emulated_amx()];
+        ways.dedup();
+        for isa in ways {
             let with = engine(&plan, 2, isa);
             let found = run(&with, &mut with.session(), inputs(&case)).unwrap();
-            let what = format!("{} by {}", case.name, if isa == best { "dots" } else { "fma" });
+            let what = format!("{} on {isa:?}", case.name);
             for (name, bound) in &bounds {
                 let pairs = case.outputs.values().zip(&found);
                 let worst = pairs.map(|(expected, found)| {
@@ -186,7 +188,8 @@ fn in_int8_the_cpu_is_near_and_every_way_has_the_same_bits() {
             assert!(error < 0.05, "{} {name}: error {error:e} of the size", case.name);
         }
         let best = Isa::best();
-        for isa in Isa::available().into_iter().chain([best.without_int8()]) {
+        let ways = [best.without_amx(), best.without_amx().without_int8(), Isa::emulated_amx()];
+        for isa in Isa::available().into_iter().chain(ways) {
             let engine = engine(&plan, 1, isa);
             let found =
                 run_alone(&engine, &mut engine.session_with(poison), inputs(&case)).unwrap();

@@ -73,12 +73,12 @@ pub(crate) fn open(device: Device, plan: &Path, threads: Option<u16>) -> Result<
         let isa = engine.isa();
         let note = match engine.program().arithmetic() {
             _ if device != Device::Cpu => None,
-            DType::Bf16 if !isa.has_bf16() => {
-                Some("products in bf16 run in f32 arithmetic: this processor has no AVX512_BF16")
-            }
+            DType::Bf16 if !isa.has_bf16() => Some(
+                "products in bf16 run in f32 arithmetic: this processor has neither AMX nor AVX512_BF16",
+            ),
             DType::I8 if !isa.has_int8() => Some(
                 "products in int8 run by wider instructions, with the same results at a lower rate: this processor has \
-                 neither AVX512_VNNI nor AVX_VNNI",
+                 neither AMX nor AVX512_VNNI nor AVX_VNNI",
             ),
             _ => None,
         };

@@ -34,6 +34,8 @@ struct Cpu {
     bf16: bool,
     /// Whether it has one for products of int8.
     int8: bool,
+    /// Whether both are those of the matrix unit AMX, which the system lets this process use.
+    amx: bool,
 }
 
 /// The first GPU, or why there is none.
@@ -79,6 +81,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Outcome {
             path: bytec_runtime::Isa::best().name().to_owned(),
             bf16: bytec_runtime::Isa::best().has_bf16(),
             int8: bytec_runtime::Isa::best().has_int8(),
+            amx: bytec_runtime::Isa::best().has_amx(),
         },
         gpu: Gpu {
             name: cuda.as_ref().ok().map(|cuda| cuda.name().to_owned()),
@@ -115,6 +118,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Outcome {
             cpu.threads,
             cpu.path,
             match (cpu.bf16, cpu.int8) {
+                _ if cpu.amx => " with products of bf16 and int8 by AMX",
                 (true, true) => " with products of bf16 and int8",
                 (true, false) => " with products of bf16",
                 (false, true) => " with products of int8",

@@ -260,8 +260,9 @@ impl<const DOT: bool> Body for Head<'_, '_, DOT> {
             let seen = window.keys(query..query + queries, first_key + all);
             let (low, keys) = (seen.start - first_key, seen.len());
             let scores = &mut all_scores[..keys * PANEL];
-            for j in (0..keys).step_by(V::ROWS) {
-                let rows = V::ROWS.min(keys - j);
+            let most_rows = if DOT { gemm::most_rows::<V, Pairs>() } else { V::ROWS };
+            for j in (0..keys).step_by(most_rows) {
+                let rows = most_rows.min(keys - j);
                 let left =
                     Left::Rows { data: keys_left.starting_at(low + j), stride: keys_left.stride };
                 let scores = &mut scores[j * PANEL..][..rows * PANEL];
@@ -283,7 +284,7 @@ impl<const DOT: bool> Body for Head<'_, '_, DOT> {
                 } else {
                     (if keys == 0 { &[][..] } else { &v.starting_at(low)[column..] }, v.stride)
                 };
-                let tiles = queries.div_ceil(V::ROWS);
+                let tiles = queries.div_ceil(most_rows);
                 for t in 0..tiles {
                     let (top, end) = (queries * t / tiles, queries * (t + 1) / tiles);
                     let left = Left::Panel(scores.get(top..).unwrap_or(&[]));

@@ -4,20 +4,27 @@
 //! that starts at zero and takes one fma for each k, ascending. Nothing else about the call can change its bits: not
 //! the number of rows, not the instruction set, not which tile computes it. Products of bf16 take one [`Simd::dot`] for
 //! each pair of k, which is two fma everywhere but where the processor has an instruction for it. Products of int8 take
-//! one [`Simd::quads`] for four k; their sums are integers, which are exact on every processor.
+//! one [`Simd::quads`] for four k; their sums are integers, which are exact on every processor. Where there is a matrix
+//! unit, both go through it instead, 16 words at a time and in the same order for any number of rows.
+
+mod tiles;
 
 use super::isa::Simd;
+use super::isa::tiles::{Multiply, Unit};
 
 /// Columns of a panel, and of the weights' layout.
 pub const PANEL: usize = 32;
 
-/// The most rows that [`multiply`] takes at once, on any instruction set.
-pub(crate) const MOST_ROWS: usize = 12;
+/// The most rows that [`multiply_by`] takes at once, on any instruction set.
+pub(crate) const MOST_ROWS: usize = tiles::ROWS;
 
 /// What the words of both factors hold, and how they are multiplied.
 pub(crate) trait Words {
     /// How many k lie in a word.
     const HELD: usize;
+
+    /// The matrix unit's product of them, if it has one.
+    fn by(unit: Unit) -> Option<Multiply>;
 
     /// `acc` plus the products of both vectors with the one word at `left`.
     ///
@@ -41,6 +48,11 @@ impl Words for Singles {
     const HELD: usize = 1;
 
     #[inline(always)]
+    fn by(_: Unit) -> Option<Multiply> {
+        None
+    }
+
+    #[inline(always)]
     #[expect(unsafe_code, reason = "the matrix tile reads through pointers")]
     unsafe fn add<V: Simd>(left: *const f32, right: [V; 2], acc: [V; 2]) -> [V; 2] {
         // SAFETY: as the caller promises.
@@ -51,6 +63,11 @@ impl Words for Singles {
 
 impl Words for Pairs {
     const HELD: usize = 2;
+
+    #[inline(always)]
+    fn by(unit: Unit) -> Option<Multiply> {
+        Some(unit.pairs)
+    }
 
     #[inline(always)]
     #[expect(unsafe_code, reason = "the matrix tile reads through pointers")]
@@ -64,11 +81,22 @@ impl Words for Quads {
     const HELD: usize = 4;
 
     #[inline(always)]
+    fn by(unit: Unit) -> Option<Multiply> {
+        Some(unit.quads)
+    }
+
+    #[inline(always)]
     #[expect(unsafe_code, reason = "the matrix tile reads through pointers")]
     unsafe fn add<V: Simd>(left: *const f32, right: [V; 2], acc: [V; 2]) -> [V; 2] {
         // SAFETY: as the caller promises.
         unsafe { V::quads_row(left, right, acc) }
     }
+}
+
+/// The most rows that [`multiply_by`] takes at once.
+#[inline(always)]
+pub(crate) fn most_rows<V: Simd, W: Words>() -> usize {
+    if V::UNIT.and_then(W::by).is_some() { tiles::ROWS } else { V::ROWS }
 }
 
 /// The left operand of [`multiply`].
@@ -88,7 +116,7 @@ pub(crate) enum Left<'a> {
 /// `out[r][c] = sum_k left[r][k] * right[k * stride + c]` for `rows` rows and [`PANEL`] columns.
 ///
 /// # Panics
-/// If a slice is too short for `rows` and `k`, or `rows` is more than `V::ROWS`.
+/// If a slice is too short for `rows` and `k`, or `rows` is more than [`most_rows`].
 #[inline(always)]
 pub(crate) fn multiply<V: Simd>(
     left: Left<'_>,
@@ -114,7 +142,7 @@ pub(crate) fn multiply_by<V: Simd, W: Words>(
     k: usize,
     out: &mut [f32],
 ) {
-    assert!(rows <= V::ROWS && out.len() >= rows * PANEL, "the tile fits");
+    assert!(rows <= most_rows::<V, W>() && out.len() >= rows * PANEL, "the tile fits");
     if rows == 0 {
         return;
     }
@@ -124,6 +152,11 @@ pub(crate) fn multiply_by<V: Simd, W: Words>(
     }
     let reach = (k - 1).checked_mul(right_stride).and_then(|n| n.checked_add(PANEL));
     assert!(reach.is_some_and(|n| n <= right.len()), "the right operand holds k rows");
+    if let Some(unit) = V::UNIT
+        && let Some(product) = W::by(unit)
+    {
+        return tiles::multiply(unit, product, left, (right, right_stride), rows, k, out);
+    }
     match left {
         Left::Rows { data, stride } => {
             let reach = (rows - 1).checked_mul(stride).and_then(|n| n.checked_add(k));

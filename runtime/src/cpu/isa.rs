@@ -5,12 +5,57 @@
 //! reassociated), so the copies give the same bits.
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+pub(crate) mod tiles;
+#[cfg(target_arch = "x86_64")]
 mod x86;
 
 use std::fmt;
 
+use self::tiles::{Emulated, Unit};
 use super::gemm::PANEL;
 use crate::float::f32_to_bf16;
+
+/// What a type of one instruction more takes from the one that it holds.
+macro_rules! as_in {
+    ($inner:ty) => {
+        const LANES: usize = <$inner>::LANES;
+        const ROWS: usize = <$inner>::ROWS;
+
+        #[inline(always)]
+        fn zero() -> Self {
+            Self(<$inner>::zero())
+        }
+
+        #[inline(always)]
+        fn splat(x: f32) -> Self {
+            Self(<$inner>::splat(x))
+        }
+
+        #[inline(always)]
+        fn fma(self, b: Self, c: Self) -> Self {
+            Self(self.0.fma(b.0, c.0))
+        }
+
+        #[inline(always)]
+        fn widened(self) -> [Self; 2] {
+            self.0.widened().map(Self)
+        }
+
+        #[inline(always)]
+        unsafe fn load(src: *const f32) -> Self {
+            // SAFETY: as the caller promises.
+            Self(unsafe { <$inner>::load(src) })
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, dst: *mut f32) {
+            // SAFETY: as the caller promises.
+            unsafe { self.0.store(dst) }
+        }
+    };
+}
+use as_in;
 
 /// An instruction set that this machine has.
 ///
@@ -22,6 +67,16 @@ pub struct Isa {
     dots: bool,
     /// Whether products of int8 go through AVX512_VNNI or AVX_VNNI.
     quads: bool,
+    /// Whether either goes through a matrix unit instead.
+    tiles: Tiles,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tiles {
+    None,
+    Emulated,
+    #[cfg(target_arch = "x86_64")]
+    Amx,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +89,8 @@ enum Level {
 }
 
 impl Isa {
-    const PORTABLE: Isa = Isa { level: Level::Portable, dots: false, quads: false };
+    const PORTABLE: Isa =
+        Isa { level: Level::Portable, dots: false, quads: false, tiles: Tiles::None };
 
     /// Every instruction set that this machine has, the fastest first.
     pub fn available() -> Vec<Isa> {
@@ -49,10 +105,12 @@ impl Isa {
                 {
                     let dots = is_x86_feature_detected!("avx512bf16");
                     let quads = is_x86_feature_detected!("avx512vnni");
-                    all.push(Isa { level: Level::Avx512, dots, quads });
+                    let amx = dots && quads && amx::permitted();
+                    let tiles = if amx { Tiles::Amx } else { Tiles::None };
+                    all.push(Isa { level: Level::Avx512, dots, quads, tiles });
                 }
                 let quads = is_x86_feature_detected!("avxvnni");
-                all.push(Isa { level: Level::Avx2, dots: false, quads });
+                all.push(Isa { level: Level::Avx2, dots: false, quads, tiles: Tiles::None });
             }
         }
         all.push(Isa::PORTABLE);
@@ -62,6 +120,24 @@ impl Isa {
     /// The fastest instruction set that this machine has.
     pub fn best() -> Isa {
         Isa::available().first().copied().unwrap_or(Isa::PORTABLE)
+    }
+
+    /// The matrix unit AMX in plain code, with no other instructions: for checking on machines without it.
+    pub fn emulated_amx() -> Isa {
+        Isa { level: Level::Portable, dots: true, quads: true, tiles: Tiles::Emulated }
+    }
+
+    /// Whether products of bf16 and int8 go through a matrix unit, AMX or its emulation.
+    pub fn has_amx(self) -> bool {
+        self.tiles != Tiles::None
+    }
+
+    /// The same without the matrix unit: products of bf16 and int8 go through the vectors' instructions for them.
+    pub fn without_amx(self) -> Isa {
+        match self.tiles {
+            Tiles::Emulated => Isa::PORTABLE,
+            _ => Isa { tiles: Tiles::None, ..self },
+        }
     }
 
     /// Whether products of bf16 go through the instruction that is made for them.
@@ -114,31 +190,46 @@ impl Isa {
     /// As [`Isa::run`], with the instruction for products of bf16 behind [`Simd::dot`] where the machine has it.
     #[inline]
     pub(crate) fn run_dots<B: Body>(self, body: B) -> B::Output {
-        #[cfg(target_arch = "x86_64")]
-        if self.dots {
-            // SAFETY: `dots` is set only by `available`, which found the instructions on this machine.
-            #[expect(unsafe_code, reason = "the jump into code for detected instructions")]
-            return unsafe { x86::avx512_bf16(body) };
+        if !self.dots {
+            return self.run(body);
         }
-        self.run(body)
+        match self.tiles {
+            Tiles::Emulated => body.run::<Emulated>(),
+            // SAFETY: `dots` is set only by `available`, which found the instructions on this machine.
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "the jump into code for detected instructions")]
+            Tiles::None => unsafe { x86::avx512_bf16(body) },
+            // SAFETY: `available` found the unit on this machine, and AVX-512 beside it.
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "the jump into code for detected instructions")]
+            Tiles::Amx => unsafe { amx::amx(body) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Tiles::None => self.run(body),
+        }
     }
 
     /// As [`Isa::run`], with the instruction for products of int8 behind [`Simd::quads`] where the machine has it.
     #[inline]
     pub(crate) fn run_quads<B: Body>(self, body: B) -> B::Output {
-        #[cfg(target_arch = "x86_64")]
-        if self.quads {
-            match self.level {
-                Level::Portable => {}
-                // SAFETY: `quads` is set only by `available`, which found the instructions on this machine.
-                #[expect(unsafe_code, reason = "the jump into code for detected instructions")]
-                Level::Avx2 => return unsafe { x86::avx2_vnni(body) },
-                // SAFETY: as above.
-                #[expect(unsafe_code, reason = "the jump into code for detected instructions")]
-                Level::Avx512 => return unsafe { x86::avx512_vnni(body) },
-            }
+        if !self.quads {
+            return self.run(body);
         }
-        self.run(body)
+        match (self.tiles, self.level) {
+            (Tiles::Emulated, _) => body.run::<Emulated>(),
+            (Tiles::None, Level::Portable) => self.run(body),
+            // SAFETY: `quads` is set only by `available`, which found the instructions on this machine.
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "the jump into code for detected instructions")]
+            (Tiles::None, Level::Avx2) => unsafe { x86::avx2_vnni(body) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "the jump into code for detected instructions")]
+            (Tiles::None, Level::Avx512) => unsafe { x86::avx512_vnni(body) },
+            // SAFETY: `available` found the unit on this machine, and AVX-512 beside it.
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "the jump into code for detected instructions")]
+            (Tiles::Amx, _) => unsafe { amx::amx(body) },
+        }
     }
 
     /// Runs the copy of `work` that is compiled for this instruction set.
@@ -150,7 +241,17 @@ impl Isa {
 
 impl fmt::Debug for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.name())?;
+        for (there, what) in [
+            (self.has_amx(), "amx"),
+            (self.dots && !self.has_amx(), "bf16"),
+            (self.quads && !self.has_amx(), "int8"),
+        ] {
+            if there {
+                write!(f, "+{what}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -195,6 +296,8 @@ pub(crate) trait Simd: Copy {
     const LANES: usize;
     /// Rows of the largest matrix tile, two vectors wide, that stays in registers.
     const ROWS: usize;
+    /// What multiplies words of several numbers instead of [`Simd::dot`] and [`Simd::quads`].
+    const UNIT: Option<Unit> = None;
 
     /// All zeros.
     fn zero() -> Self;

@@ -12,6 +12,7 @@ use bytec_plan::program::DType;
 use super::args::{Args, Operands};
 use super::gemm::{self, Left, MOST_ROWS, PANEL, Pairs, Quads, Singles, Words};
 use super::int8;
+use super::isa::tiles::SIDE;
 use super::isa::{Body, Isa, Simd};
 use super::math;
 use super::matrix::Matrix;
@@ -118,7 +119,10 @@ pub fn linear<S: AsMut<[f32]> + Scratchpad>(
 /// The numbers of scratch that each thread of a linear of at most `rows` rows by `k` asks for; `None` if they can't be
 /// counted.
 pub fn room(rows: usize, k: usize) -> Option<usize> {
-    let of = |depth, gathered| rows.min(most_rows(depth)).checked_mul(stride(gathered)?);
+    // A matrix unit reads whole tiles of rows, whatever the missing ones hold.
+    let of = |depth, gathered| {
+        rows.min(most_rows(depth)).checked_next_multiple_of(SIDE)?.checked_mul(stride(gathered)?)
+    };
     let (pairs, quads) = (k.div_ceil(Pairs::HELD), k.div_ceil(Quads::HELD));
     Some(of(k, k)?.max(of(pairs, pairs)?).max(of(quads, gathered::<Quads>(k))?))
 }
@@ -138,8 +142,14 @@ fn stride(depth: usize) -> Option<usize> {
 fn most_rows(depth: usize) -> usize {
     /// Of a band of x.
     const MOST_BYTES: usize = 384 << 10;
-    let fit = (MOST_BYTES / (depth.max(1) * size_of::<f32>())).clamp(4 * MOST_ROWS, 16 * MOST_ROWS);
-    fit / MOST_ROWS * MOST_ROWS
+    /// Rows of the tallest tile of vectors.
+    const TILE: usize = 12;
+    /// Whole tiles, of vectors and of a matrix unit.
+    const TILES: usize = 3 * MOST_ROWS;
+    const { assert!(TILES.is_multiple_of(TILE), "both divide it") };
+    let fit = (MOST_BYTES / (depth.max(1) * size_of::<f32>())).clamp(4 * TILE, 2 * TILES);
+    let step = if fit < TILES { TILE } else { TILES };
+    fit / step * step
 }
 
 /// Bands of rows few enough to stay in the second-level cache beside a panel, and enough blocks to keep all threads
@@ -217,8 +227,8 @@ impl<W: Words> Body for Product<'_, '_, W> {
         let mut tile = Tile([0.0; MOST_ROWS * PANEL]);
         let (rows, columns) = (block.rows.clone(), block.columns.clone());
         let (data, stride) = gather::<V, W>(x, rows.clone(), scratch);
-        // Tiles of nearly equal height: a short last one would leave the fma units waiting for each other.
-        let tiles = rows.len().div_ceil(V::ROWS);
+        let most_rows = gemm::most_rows::<V, W>();
+        let tiles = rows.len().div_ceil(most_rows);
         for first in columns.clone().step_by(PANEL) {
             let panel = &panels[first / PANEL * (height * PANEL)..][..height * PANEL];
             let (panel, ending) = panel.split_at(depth * PANEL);
@@ -228,8 +238,14 @@ impl<W: Words> Body for Product<'_, '_, W> {
                 addend[..width].copy_from_slice(&bias[first..first + width]);
             }
             for t in 0..tiles {
-                let top = rows.start + rows.len() * t / tiles;
-                let end = rows.start + rows.len() * (t + 1) / tiles;
+                // Tiles of nearly equal height: a short last one would leave the fma units waiting for each other. A
+                // matrix unit takes as long for a few rows as for many.
+                let from = |t| {
+                    let even = rows.len() * t / tiles;
+                    rows.start
+                        + if most_rows > V::ROWS { rows.len().min(t * most_rows) } else { even }
+                };
+                let (top, end) = (from(t), from(t + 1));
                 let tile = &mut tile.0[..(end - top) * PANEL];
                 let data = &data[(top - rows.start) * stride..];
                 let left = Left::Rows { data, stride };

@@ -6,7 +6,7 @@ use bytec_runtime::cpu::linear::{Panels, Weights, linear, room};
 use bytec_runtime::cpu::matrix::Matrix;
 use bytec_runtime::cpu::threads::Threads;
 
-use crate::programs::{Noise, bits, panels};
+use crate::programs::{Noise, bits, panels, ways};
 
 const ROWS: usize = 300;
 
@@ -143,41 +143,42 @@ fn in_bf16_a_row_has_the_same_bits_for_any_number_of_rows() {
         let weights = Weights { n, k, panels, bias: Some(&bias), epilogue: &[] };
         let narrow = |x: &[f32]| x.iter().copied().map(rounded).collect::<Vec<_>>();
         let (narrow_x, narrow_weight) = (narrow(&x), narrow(&weight));
-        for isa in Isa::available() {
-            let mut kinds = vec![isa.without_bf16()];
-            kinds.extend(isa.has_bf16().then_some(isa));
-            for isa in kinds {
-                let portable = isa.name() == "portable";
-                let mut whole: Option<Vec<f32>> = None;
-                for count in [1, 3] {
-                    let threads = Threads::new(Some(count)).unwrap();
-                    let mut scratch = vec![vec![f32::NAN; room(ROWS, k).unwrap()]; count];
-                    let mut of_last = |rows: usize| {
-                        let x = Matrix::new(&x[(ROWS - rows) * k..], rows, k, 0, k);
-                        let mut out = vec![f32::NAN; rows * n];
-                        linear(isa, &threads, &mut scratch, x, weights, &mut out);
-                        out
-                    };
-                    let all = whole.get_or_insert_with(|| of_last(ROWS));
-                    let step = if portable { 101 } else { 7 };
-                    for rows in (1..14).chain((14..=ROWS).step_by(step)) {
-                        let expected = bits(&all[(ROWS - rows) * n..]);
-                        assert!(bits(&of_last(rows)) == expected, "{rows} x {n} x {k}, {isa:?}");
-                    }
+        let mut by_tiles: Option<Vec<u32>> = None;
+        for isa in ways() {
+            let portable = isa.name() == "portable";
+            let mut whole: Option<Vec<f32>> = None;
+            for count in [1, 3] {
+                let threads = Threads::new(Some(count)).unwrap();
+                let mut scratch = vec![vec![f32::NAN; room(ROWS, k).unwrap()]; count];
+                let mut of_last = |rows: usize| {
+                    let x = Matrix::new(&x[(ROWS - rows) * k..], rows, k, 0, k);
+                    let mut out = vec![f32::NAN; rows * n];
+                    linear(isa, &threads, &mut scratch, x, weights, &mut out);
+                    out
+                };
+                let all = whole.get_or_insert_with(|| of_last(ROWS));
+                let step = if portable { 101 } else { 7 };
+                for rows in (1..18).chain([31, 32, 33]).chain((34..=ROWS).step_by(step)) {
+                    let expected = bits(&all[(ROWS - rows) * n..]);
+                    assert!(bits(&of_last(rows)) == expected, "{rows} x {n} x {k}, {isa:?}");
                 }
-                let all = whole.unwrap();
-                for (row, out) in narrow_x.chunks(k).zip(all.chunks(n)).step_by(19) {
-                    for ((weight, bias), out) in narrow_weight.chunks(k).zip(&bias).zip(out) {
-                        if !isa.has_bf16() {
-                            let expected = recipe(row, weight, *bias).to_bits();
-                            assert_eq!(out.to_bits(), expected, "{n} x {k}, {isa:?}");
-                        }
-                        let terms = row.iter().zip(weight);
-                        let terms = terms.map(|(x, w)| f64::from(*x) * f64::from(*w));
-                        let exact = terms.clone().sum::<f64>() + f64::from(*bias);
-                        let size = terms.map(f64::abs).sum::<f64>() + f64::from(bias.abs());
-                        worst = worst.max((exact - f64::from(*out)).abs() / size);
+            }
+            let all = whole.unwrap();
+            if isa.has_amx() {
+                let expected = by_tiles.get_or_insert_with(|| bits(&all));
+                assert!(bits(&all) == *expected, "{n} x {k}: the unit and its emulation differ");
+            }
+            for (row, out) in narrow_x.chunks(k).zip(all.chunks(n)).step_by(19) {
+                for ((weight, bias), out) in narrow_weight.chunks(k).zip(&bias).zip(out) {
+                    if !isa.has_bf16() {
+                        let expected = recipe(row, weight, *bias).to_bits();
+                        assert_eq!(out.to_bits(), expected, "{n} x {k}, {isa:?}");
                     }
+                    let terms = row.iter().zip(weight);
+                    let terms = terms.map(|(x, w)| f64::from(*x) * f64::from(*w));
+                    let exact = terms.clone().sum::<f64>() + f64::from(*bias);
+                    let size = terms.map(f64::abs).sum::<f64>() + f64::from(bias.abs());
+                    worst = worst.max((exact - f64::from(*out)).abs() / size);
                 }
             }
         }
@@ -200,7 +201,7 @@ fn in_bf16_what_a_row_holds_stays_in_it() {
     for (i, row) in spoiled.chunks_mut(k).enumerate().step_by(2) {
         row.fill([f32::NAN, f32::INFINITY, f32::MAX, 1e-40][i / 2 % 4]);
     }
-    for isa in Isa::available().into_iter().flat_map(|isa| [isa, isa.without_bf16()]) {
+    for isa in ways() {
         let [clean, beside] = [&x, &spoiled].map(|x| {
             let mut scratch = vec![vec![f32::NAN; room(30, k).unwrap()]; 2];
             let mut out = vec![0.0; 30 * n];

@@ -6,7 +6,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::gemm::PANEL;
-use super::{Body, Simd};
+use super::{Body, Simd, as_in};
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn avx2<B: Body>(body: B) -> B::Output {
@@ -52,46 +52,6 @@ pub(super) struct Avx2Vnni(Avx2);
 /// Sixteen lanes, and products of int8. Only made inside [`avx512_vnni`].
 #[derive(Clone, Copy)]
 pub(super) struct Avx512Vnni(Avx512);
-
-/// What a type of one instruction more takes from the one that it holds.
-macro_rules! as_in {
-    ($inner:ty) => {
-        const LANES: usize = <$inner>::LANES;
-        const ROWS: usize = <$inner>::ROWS;
-
-        #[inline(always)]
-        fn zero() -> Self {
-            Self(<$inner>::zero())
-        }
-
-        #[inline(always)]
-        fn splat(x: f32) -> Self {
-            Self(<$inner>::splat(x))
-        }
-
-        #[inline(always)]
-        fn fma(self, b: Self, c: Self) -> Self {
-            Self(self.0.fma(b.0, c.0))
-        }
-
-        #[inline(always)]
-        fn widened(self) -> [Self; 2] {
-            self.0.widened().map(Self)
-        }
-
-        #[inline(always)]
-        unsafe fn load(src: *const f32) -> Self {
-            // SAFETY: as the caller promises.
-            Self(unsafe { <$inner>::load(src) })
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, dst: *mut f32) {
-            // SAFETY: as the caller promises.
-            unsafe { self.0.store(dst) }
-        }
-    };
-}
 
 // SAFETY of every block below: the types are private to this file and reached only through the functions above, which
 // run only on machines that were found to have the instructions; pointers are the caller's promise.
