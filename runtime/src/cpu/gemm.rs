@@ -171,6 +171,25 @@ pub(crate) fn multiply_by<V: Simd, W: Words>(
     }
 }
 
+/// Adds the same numbers to each row of a tile.
+///
+/// Written with vectors, since compilers may take a plain loop's rows for lanes, and gather and scatter them.
+#[inline(always)]
+pub(crate) fn add_to_rows<V: Simd>(tile: &mut [f32], addend: &[f32; PANEL]) {
+    let one = V::splat(1.0);
+    for row in tile.as_chunks_mut::<PANEL>().0 {
+        for column in (0..PANEL).step_by(V::LANES) {
+            // SAFETY: both hold PANEL numbers, a whole number of vectors.
+            #[expect(unsafe_code, reason = "vectors are read and written through pointers")]
+            unsafe {
+                let x = row.as_mut_ptr().add(column);
+                // Times one is exact.
+                V::load(x).fma(one, V::load(addend.as_ptr().add(column))).store(x);
+            }
+        }
+    }
+}
+
 /// Picks the tile of exactly `rows` rows. `KS` is the left operand's step from one k to the next.
 #[inline(always)]
 fn by_rows<V: Simd, W: Words, const KS: usize>(

@@ -254,11 +254,7 @@ impl<W: Words> Body for Product<'_, '_, W> {
                     int8::finish(tile, data, stride, depth, ending);
                 }
                 if bias.is_some() {
-                    for row in tile.chunks_exact_mut(PANEL) {
-                        for (x, b) in row.iter_mut().zip(&addend) {
-                            *x += *b;
-                        }
-                    }
+                    gemm::add_to_rows::<V>(tile, &addend);
                 }
                 for function in epilogue {
                     math::unary(*function, tile);
