@@ -22,20 +22,35 @@ pub(super) fn multiply(
     k: usize,
     out: &mut [f32],
 ) {
-    let (right, right_stride) = right;
+    if rows.is_multiple_of(SIDE) {
+        whole_tiles(unit, product, left, right, rows, k, out);
+    } else {
+        let mut tiles = [0.0; ROWS * PANEL];
+        whole_tiles(unit, product, left, right, rows, k, &mut tiles);
+        out[..rows * PANEL].copy_from_slice(&tiles[..rows * PANEL]);
+    }
+}
+
+/// As [`multiply`], where `sums` has room for whole tiles of rows.
+fn whole_tiles(
+    unit: Unit,
+    product: Multiply,
+    left: Left<'_>,
+    (right, right_stride): (&[f32], usize),
+    rows: usize,
+    k: usize,
+    sums: &mut [f32],
+) {
     let stacked = rows.div_ceil(SIDE);
-    let mut spare = [0.0; ROWS * PANEL];
-    let whole_rows = rows.is_multiple_of(SIDE);
-    let sums = if whole_rows { &mut *out } else { &mut spare[..] };
-    assert!(sums.len() >= stacked * SIDE * PANEL && stacked <= STACKED, "the sums hold the tiles");
+    let tall = stacked * SIDE;
+    assert!(sums.len() >= tall * PANEL && stacked <= STACKED, "the sums hold the tiles");
     let sums = sums.as_mut_ptr();
     let mut begun = false;
     let mut run = |left: &[f32], left_stride: usize, right: &[f32], right_stride, steps: usize| {
         if steps == 0 {
             return;
         }
-        let rows = stacked * SIDE;
-        assert!(reaches(left, left_stride, rows, steps * SIDE), "the left factor has the tiles");
+        assert!(reaches(left, left_stride, tall, steps * SIDE), "the left factor has the tiles");
         assert!(reaches(right, right_stride, steps * SIDE, PANEL), "the right one has them too");
         let (left, right) = (left.as_ptr(), right.as_ptr());
         let operands =
@@ -51,20 +66,21 @@ pub(super) fn multiply(
     let steps = k / SIDE;
     let mut done = 0;
     if let Left::Rows { data, stride } = left
-        && reaches(data, stride, stacked * SIDE, steps * SIDE)
+        && reaches(data, stride, tall, steps * SIDE)
     {
         run(data, stride, right, right_stride, steps);
         done = steps;
     }
-    if done == steps && steps * SIDE == k {
-        return finish(&spare, rows, whole_rows, out);
+    if done * SIDE == k {
+        return;
     }
     let mut copy = [0.0; ROWS * COPIED];
     while done < steps {
-        let words = done * SIDE..k.min(steps * SIDE).min(done * SIDE + COPIED);
+        let words = done * SIDE..(steps * SIDE).min(done * SIDE + COPIED);
+        let count = words.len() / SIDE;
         gather(unit, left, rows, words.clone(), &mut copy);
-        run(&copy, COPIED, &right[words.start * right_stride..], right_stride, words.len() / SIDE);
-        done += words.len() / SIDE;
+        run(&copy, COPIED, &right[words.start * right_stride..], right_stride, count);
+        done += count;
     }
     if steps * SIDE < k {
         gather(unit, left, rows, steps * SIDE..k, &mut copy);
@@ -75,20 +91,12 @@ pub(super) fn multiply(
         }
         run(&copy, COPIED, &last, PANEL, 1);
     }
-    finish(&spare, rows, whole_rows, out);
 }
 
 /// Whether `rows` rows of `width` words, `stride` apart, lie in the slice.
 fn reaches(data: &[f32], stride: usize, rows: usize, width: usize) -> bool {
     let reach = rows.saturating_sub(1).checked_mul(stride).and_then(|n| n.checked_add(width));
     reach.is_some_and(|n| n <= data.len())
-}
-
-/// The sums of the rows that there are.
-fn finish(spare: &[f32], rows: usize, whole_rows: bool, out: &mut [f32]) {
-    if !whole_rows {
-        out[..rows * PANEL].copy_from_slice(&spare[..rows * PANEL]);
-    }
 }
 
 /// Copies some words of all rows, and zeros up to whole tiles of words; what missing rows hold does not matter.
