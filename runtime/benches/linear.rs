@@ -19,7 +19,7 @@ const SHAPES: [[usize; 3]; 6] = [
     [1, 1536, 384],
 ];
 
-fn main() -> Result<(), rayon::ThreadPoolBuildError> {
+fn main() -> std::io::Result<()> {
     for [m, n, k] in SHAPES {
         let numbers = |count: usize| -> Vec<f32> {
             (0..count).map(|i| (i * 7919 % 1000) as f32 / 1000.0 - 0.5).collect()

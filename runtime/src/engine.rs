@@ -48,7 +48,8 @@ pub struct EngineOptions {
     pub device: Device,
     /// The entry point.
     pub entry: String,
-    /// Threads of the processor; `None` for as many as it has. A GPU's runs use none but the caller's.
+    /// Threads of the processor, the caller's own among them; `None` for as many as it has. A GPU's runs use none but the
+    /// caller's.
     pub threads: Option<usize>,
     /// The processor's instruction set; `None` for the fastest. All give the same bits.
     pub isa: Option<Isa>,

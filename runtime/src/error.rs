@@ -97,7 +97,7 @@ pub enum EngineError {
         /// How many.
         threads: String,
         /// Why.
-        source: rayon::ThreadPoolBuildError,
+        source: std::io::Error,
     },
 }
 

@@ -12,7 +12,7 @@ pub(crate) type Observer<'o> = &'o mut (dyn FnMut(StepOutput<'_>) + Send);
 /// A time in which a thread of the processor worked on a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadSpan {
-    /// The thread's place among those of the engine.
+    /// The thread's place among those of the engine; the caller's own is the first.
     pub thread: usize,
     /// When it took up its first task.
     pub begun: Instant,

@@ -3,14 +3,18 @@
 //! A result is cut into blocks: a band of rows by a band of columns. Each block is computed by one thread, alone; which
 //! thread, and how the result is cut, cannot change a bit of it.
 
+mod team;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use rayon::ThreadPool;
-use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
-
+use self::team::Team;
 use crate::observe::ThreadSpan;
 
 /// What a thread keeps from one of its tasks to the next.
@@ -25,12 +29,15 @@ impl Scratchpad for () {}
 impl Scratchpad for Vec<f32> {}
 impl<const N: usize> Scratchpad for [f32; N] {}
 
-/// A fixed number of threads.
-#[derive(Debug)]
+/// A number of threads: the caller's own, and helpers for the rest.
+///
+/// Several threads may call at once. They then share the helpers, fewer the more of them there are, so that no more
+/// threads work than the number says as long as no more call.
 pub struct Threads {
     count: usize,
-    /// None for a single thread, which is the caller's own.
-    pool: Option<ThreadPool>,
+    helpers: Team,
+    /// Runs that are under way.
+    running: AtomicUsize,
 }
 
 impl Threads {
@@ -38,18 +45,12 @@ impl Threads {
     ///
     /// # Errors
     /// When the system refuses to start them.
-    pub fn new(count: Option<usize>) -> Result<Threads, rayon::ThreadPoolBuildError> {
+    pub fn new(count: Option<usize>) -> io::Result<Threads> {
         let count = count
             .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
             .unwrap_or(1)
             .max(1);
-        let pool = if count > 1 {
-            let name = |i| format!("bytec-{i}");
-            Some(rayon::ThreadPoolBuilder::new().num_threads(count).thread_name(name).build()?)
-        } else {
-            None
-        };
-        Ok(Threads { count, pool })
+        Ok(Threads { count, helpers: Team::new(count - 1)?, running: AtomicUsize::new(0) })
     }
 
     /// How many.
@@ -57,12 +58,20 @@ impl Threads {
         self.count
     }
 
-    /// Runs `f` on one of the threads, so that the calls within it need no hand-over.
-    pub(crate) fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
-        match &self.pool {
-            Some(pool) => pool.install(f),
-            None => f(),
+    /// Runs `f`, which counts as one caller however often it asks for help.
+    pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        /// Counts a run off, even if it panics.
+        struct Running<'a>(&'a AtomicUsize);
+
+        impl Drop for Running<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
         }
+
+        self.running.fetch_add(1, Ordering::Relaxed);
+        let _running = Running(&self.running);
+        f()
     }
 
     /// Calls `f` once for each task in `0..tasks`. A thread keeps one of `scratch` for all tasks that it takes; with
@@ -74,8 +83,18 @@ impl Threads {
         f: impl Fn(&mut S, usize) + Sync,
     ) {
         let workers = self.count.min(tasks).min(scratch.len());
+        if workers == 0 {
+            return;
+        }
+        let others = self.running.load(Ordering::Relaxed).saturating_sub(1);
+        let helpers = (workers - 1).min((self.count - 1).saturating_sub(others));
         let next = AtomicUsize::new(0);
-        let work = |scratch: &mut S| {
+        let scratch = Scratches { first: scratch.as_mut_ptr(), borrow: PhantomData };
+        self.helpers.share(helpers, &|thread| {
+            // SAFETY: `share` calls with each number at most once, and none above `helpers`, which is less than the
+            // scratches there are; so this one exists and nothing else refers to it.
+            #[expect(unsafe_code, reason = "each thread has a scratch of its own")]
+            let scratch = unsafe { scratch.of(thread) };
             let begun = scratch.spans().is_some().then(Instant::now);
             loop {
                 let task = next.fetch_add(1, Ordering::Relaxed);
@@ -85,22 +104,9 @@ impl Threads {
                 f(scratch, task);
             }
             if let (Some(begun), Some(spans)) = (begun, scratch.spans()) {
-                // A single thread is the caller's own, be it one of another pool's.
-                let own = self.pool.as_ref().and_then(ThreadPool::current_thread_index);
-                let thread = own.unwrap_or(0);
                 spans.push(ThreadSpan { thread, begun, ended: Instant::now() });
             }
-        };
-        match &self.pool {
-            Some(pool) if workers > 1 => {
-                pool.install(|| scratch[..workers].par_iter_mut().with_max_len(1).for_each(work));
-            }
-            _ => {
-                if let Some(first) = scratch.first_mut() {
-                    work(first);
-                }
-            }
-        }
+        });
     }
 
     /// Cuts the matrix `out`, of rows of `width` numbers, into blocks and calls `f` once for each.
@@ -137,6 +143,34 @@ impl Threads {
             let columns = first..width.min(first + step);
             f(scratch, &mut Block { band, rows, columns, whole: &whole });
         });
+    }
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Threads").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+/// Scratches that several threads write, each its own.
+struct Scratches<'a, S> {
+    first: *mut S,
+    borrow: PhantomData<&'a mut [S]>,
+}
+
+// SAFETY: each thread takes one scratch for itself, and `S` may be sent to it.
+#[expect(unsafe_code, reason = "scratches go to several threads")]
+unsafe impl<S: Send> Sync for Scratches<'_, S> {}
+
+impl<S> Scratches<'_, S> {
+    /// The scratch of a thread.
+    ///
+    /// # Safety
+    /// There must be that many, and no other reference to this one.
+    #[expect(unsafe_code, clippy::mut_from_ref, reason = "each thread has a scratch of its own")]
+    unsafe fn of(&self, thread: usize) -> &mut S {
+        // SAFETY: as the caller promises.
+        unsafe { &mut *self.first.add(thread) }
     }
 }
 
