@@ -127,7 +127,7 @@ impl Tile {
     /// The tile that costs least over batches of 4,096 to 65,536 tokens, each weighed by what it would take at the
     /// tensor cores' peak. One for all of them: tile columns are part of what gives a result its bits.
     pub fn best(layer: &Layer) -> Self {
-        let most = layer.n.next_multiple_of(16).min(256);
+        let most = layer.n.min(256).next_multiple_of(16);
         let together = (LEAST..=most).step_by(16).map(|columns| (columns, Turns::Together));
         // Twice the rows of each warpgroup leave room for half the columns.
         let apart = (LEAST..=most.min(128)).step_by(16).map(|columns| (columns, Turns::Apart));

@@ -290,55 +290,37 @@ fn neighbours(x: &[f32; PANEL]) -> [u32; PANEL / 2] {
     }
 }
 
-/// [`Simd::dot_row`] with the instruction. The compiler's own order of a whole tile's broadcasts and products runs out of
-/// registers, so these three stay together.
-///
-/// # Safety
-/// `left` must be valid for reads of a number.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn dot_row(left: *const f32, right: [__m512; 2], acc: [__m512; 2]) -> [__m512; 2] {
-    let [mut first, mut second] = acc;
-    // SAFETY: the one number that is read is the caller's promise, and nothing is written but the named registers.
-    unsafe {
-        asm!(
-            "vbroadcastss zmm31, dword ptr [{at}]",
-            "vdpbf16ps {first}, zmm31, {right_first}",
-            "vdpbf16ps {second}, zmm31, {right_second}",
-            at = in(reg) left,
-            first = inout(zmm_reg) first,
-            second = inout(zmm_reg) second,
-            right_first = in(zmm_reg) right[0],
-            right_second = in(zmm_reg) right[1],
-            out("zmm31") _,
-            options(pure, readonly, nostack, preserves_flags),
-        );
-    }
-    [first, second]
+/// A row's step with an instruction for words of several numbers. The compiler's own order of a whole tile's broadcasts and
+/// products runs out of registers, so these three stay together.
+macro_rules! row {
+    ($name:ident, $feature:literal, $broadcast:literal, $multiply:literal) => {
+        /// The step by the instruction.
+        ///
+        /// # Safety
+        /// `left` must be valid for reads of a number.
+        #[inline]
+        #[target_feature(enable = $feature)]
+        unsafe fn $name(left: *const f32, right: [__m512; 2], acc: [__m512; 2]) -> [__m512; 2] {
+            let [mut first, mut second] = acc;
+            // SAFETY: the one number that is read is the caller's promise, and nothing is written but the named registers.
+            unsafe {
+                asm!(
+                    concat!($broadcast, " zmm31, dword ptr [{at}]"),
+                    concat!($multiply, " {first}, zmm31, {right_first}"),
+                    concat!($multiply, " {second}, zmm31, {right_second}"),
+                    at = in(reg) left,
+                    first = inout(zmm_reg) first,
+                    second = inout(zmm_reg) second,
+                    right_first = in(zmm_reg) right[0],
+                    right_second = in(zmm_reg) right[1],
+                    out("zmm31") _,
+                    options(pure, readonly, nostack, preserves_flags),
+                );
+            }
+            [first, second]
+        }
+    };
 }
 
-/// [`Simd::quads_row`] with the instruction; as [`dot_row`].
-///
-/// # Safety
-/// `left` must be valid for reads of a number.
-#[inline]
-#[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn quads_row(left: *const f32, right: [__m512; 2], acc: [__m512; 2]) -> [__m512; 2] {
-    let [mut first, mut second] = acc;
-    // SAFETY: the one number that is read is the caller's promise, and nothing is written but the named registers.
-    unsafe {
-        asm!(
-            "vpbroadcastd zmm31, dword ptr [{at}]",
-            "vpdpbusd {first}, zmm31, {right_first}",
-            "vpdpbusd {second}, zmm31, {right_second}",
-            at = in(reg) left,
-            first = inout(zmm_reg) first,
-            second = inout(zmm_reg) second,
-            right_first = in(zmm_reg) right[0],
-            right_second = in(zmm_reg) right[1],
-            out("zmm31") _,
-            options(pure, readonly, nostack, preserves_flags),
-        );
-    }
-    [first, second]
-}
+row!(dot_row, "avx512f,avx512bf16", "vbroadcastss", "vdpbf16ps");
+row!(quads_row, "avx512f,avx512vnni", "vpbroadcastd", "vpdpbusd");
