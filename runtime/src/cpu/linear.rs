@@ -96,7 +96,8 @@ pub fn linear<S: AsMut<[f32]> + Scratchpad>(
     let height = weights.panels.height(weights.k);
     assert!(stored == panels * height * PANEL, "the panels hold n x k weights");
     assert!(weights.bias.is_none_or(|bias| bias.len() == weights.n), "the bias has n numbers");
-    let cut = cut(x.rows, panels, depth, threads.count().min(scratch.len()));
+    let as_they_are = matches!(weights.panels, Panels::F32(_)) && !aliased(x.stride);
+    let cut = cut(x.rows, panels, depth, threads.count().min(scratch.len()), as_they_are);
     threads.blocks(scratch, out, weights.n, cut, |scratch, block| {
         let scratch = scratch.as_mut();
         match weights.panels {
@@ -153,15 +154,23 @@ fn most_rows(depth: usize) -> usize {
 }
 
 /// Bands of rows few enough to stay in the second-level cache beside a panel, and enough blocks to keep all threads
-/// busy to the end, none of them too small to be worth handing over.
-fn cut(rows: usize, panels: usize, depth: usize, threads: usize) -> Cut<'static> {
+/// busy to the end, none of them too small to be worth handing over. Rows that are gathered are gathered for each band of
+/// columns, so there are fewer of those than of rows that are read where they lie.
+fn cut(
+    rows: usize,
+    panels: usize,
+    depth: usize,
+    threads: usize,
+    as_they_are: bool,
+) -> Cut<'static> {
     /// Multiplications of a block, of words: a few microseconds of them.
     const LEAST: usize = 1 << 19;
     let step = rows.clamp(1, most_rows(depth));
     let bands = rows.div_ceil(step).max(1);
     let wanted = if threads > 1 {
         let work = rows.saturating_mul(depth).saturating_mul(panels * PANEL);
-        (work / LEAST).min(16 * threads)
+        let most = if as_they_are { 64 } else { 16 };
+        (work / LEAST).min(most * threads)
     } else {
         1
     };
@@ -184,6 +193,11 @@ struct Product<'a, 'b, W> {
 /// Rows that lie a multiple of this many numbers apart share lines of the first-level cache.
 const ALIASED: usize = 4096 / size_of::<f32>();
 
+/// Whether rows so far apart share lines.
+fn aliased(stride: usize) -> bool {
+    stride.is_multiple_of(ALIASED)
+}
+
 /// The block's rows as the tile reads them: gathered in scratch, or where they lie.
 #[inline(always)]
 fn gather<'s, V: Simd, W: Words>(
@@ -196,7 +210,7 @@ fn gather<'s, V: Simd, W: Words>(
     let stride = stride(width).expect("x is in memory, and a row of it gathered is hardly longer");
     let fits = rows.len().checked_mul(stride).is_some_and(|n| n <= scratch.len());
     assert!(fits || as_they_are, "the scratch holds the rows of a block");
-    if as_they_are && (!fits || !x.stride.is_multiple_of(ALIASED) || rows.len() == 1) {
+    if as_they_are && (!fits || !aliased(x.stride) || rows.len() == 1) {
         return (x.starting_at(rows.start), x.stride);
     }
     if stride > 0 {

@@ -272,12 +272,9 @@ const LANES: usize = 32;
 #[inline(always)]
 pub(crate) fn sum(x: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
-    let chunks = x.chunks_exact(LANES);
-    let tail = chunks.remainder();
+    let (chunks, tail) = x.as_chunks::<LANES>();
     for chunk in chunks {
-        for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *lane = f(*lane, *x);
-        }
+        lanes = std::array::from_fn(|i| f(lanes[i], chunk[i]));
     }
     for (lane, x) in lanes.iter_mut().zip(tail) {
         *lane = f(*lane, *x);
