@@ -20,7 +20,7 @@ use self::distance::{Distance, Place};
 use self::window::Window;
 use super::args::{self, Args};
 use super::gemm::{self, Left, MOST_ROWS, PANEL, Pairs};
-use super::isa::{Body, Isa, Simd};
+use super::isa::{self, Body, Isa, Simd};
 use super::math;
 use super::matrix::Matrix;
 use super::rotary::Turns;
@@ -207,6 +207,16 @@ impl<const DOT: bool> Body for Head<'_, '_, DOT> {
     fn run<V: Simd>(self) {
         let Head { q, k, v, start, first_key, scale, window, bias, turns, scratch, block } = self;
         let (all, size) = (k.rows, k.width);
+        // Rows lie far apart, so that a processor does not foresee the next.
+        for row in block.rows.clone() {
+            isa::prefetch(q.row(row));
+        }
+        for row in 0..all {
+            isa::prefetch(k.row(row));
+        }
+        for row in 0..all {
+            isa::prefetch(v.row(row));
+        }
         // Numbers of a row, or pairs of them, and rows of the values, or pairs of them.
         let (depth, steps) = if DOT { (size.div_ceil(2), all.div_ceil(2)) } else { (size, all) };
         let mut rest = scratch;
