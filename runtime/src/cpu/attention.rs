@@ -11,15 +11,18 @@
 //! panel's scores before the softmax; nothing is ever as large as queries times keys.
 
 mod distance;
+mod pack;
 mod window;
 
 use bytec_plan::attention::{Band, Bias, Rotary};
 use bytec_plan::program::{DType, Program, Step};
 
 use self::distance::{Distance, Place};
+use self::pack::{pack_values, pair_rows, put_rows};
 use self::window::Window;
 use super::args::{self, Args};
 use super::gemm::{self, Left, MOST_ROWS, PANEL, Pairs};
+use super::isa::tiles::SIDE;
 use super::isa::{self, Body, Isa, Simd};
 use super::math;
 use super::matrix::Matrix;
@@ -62,15 +65,14 @@ pub(super) fn scratch(
     let panel = head_size.checked_mul(PANEL)?;
     let values = if dots(program, options.bias, options.isa) {
         let pairs = head_size.div_ceil(2);
-        let of_keys = keys.checked_add(1)?.checked_mul(pairs)?;
-        keys.div_ceil(2).checked_mul(columns)?.checked_add(of_keys)?
+        keys.div_ceil(2).checked_mul(columns)?.checked_add(keys.checked_mul(pairs)?)?
     } else if columns == head_size {
         0
     } else {
         keys.checked_mul(columns)?
     };
-    // Keys and one query, turned.
-    let turned = if options.rotary { keys.checked_add(1)?.checked_mul(head_size)? } else { 0 };
+    // Keys and some queries, turned.
+    let turned = if options.rotary { keys.checked_add(SIDE)?.checked_mul(head_size)? } else { 0 };
     let terms = match options.bias {
         Bias::Disentangled { .. } => {
             let (rows, _) = args::table_size(program, step, 4);
@@ -228,8 +230,8 @@ impl<const DOT: bool> Body for Head<'_, '_, DOT> {
         if packed {
             pack_values::<V, DOT>(v, values);
         }
-        let turned = take(&mut rest, if turns.is_some() { (all + 1) * size } else { 0 });
-        let (turned_keys, turned_query) = turned.split_at_mut(turned.len().saturating_sub(size));
+        let turned = take(&mut rest, if turns.is_some() { (all + SIDE) * size } else { 0 });
+        let (turned_queries, turned_keys) = turned.split_at_mut(turned.len().min(SIDE * size));
         let k = match turns {
             Some(turns) => {
                 for (j, out) in turned_keys.chunks_exact_mut(size).enumerate() {
@@ -239,8 +241,7 @@ impl<const DOT: bool> Body for Head<'_, '_, DOT> {
             }
             None => k,
         };
-        let pairs = take(&mut rest, if DOT { (all + 1) * depth } else { 0 });
-        let (key_pairs, query_pairs) = pairs.split_at_mut(pairs.len().saturating_sub(depth));
+        let key_pairs = take(&mut rest, if DOT { all * depth } else { 0 });
         let keys_left = if DOT {
             for (j, out) in key_pairs.chunks_exact_mut(depth).enumerate() {
                 V::round(k.row(j), bytemuck::cast_slice_mut(out));
@@ -253,20 +254,22 @@ impl<const DOT: bool> Body for Head<'_, '_, DOT> {
         for first in block.rows.clone().step_by(PANEL) {
             let queries = PANEL.min(block.rows.end - first);
             let query = first - start;
-            match turns {
-                Some(turns) => {
-                    for i in 0..queries {
-                        turns.turn(q.row(first + i), query + i, turned_query);
-                        put_column::<V, DOT>(turned_query, i, query_pairs, panel);
+            for top in (0..PANEL).step_by(SIDE) {
+                let count = queries.saturating_sub(top).min(SIDE);
+                let rows = q.rows(first + queries.min(top)..first + queries.min(top) + count);
+                let rows = match turns {
+                    Some(turns) => {
+                        for (i, out) in
+                            turned_queries.chunks_exact_mut(size).enumerate().take(count)
+                        {
+                            turns.turn(rows.row(i), query + top + i, out);
+                        }
+                        Matrix::new(turned_queries, count, size, 0, size)
                     }
-                }
-                None => {
-                    for i in 0..queries {
-                        put_column::<V, DOT>(q.row(first + i), i, query_pairs, panel);
-                    }
-                }
+                    None => rows,
+                };
+                put_rows::<V, DOT>(rows, top, panel);
             }
-            clear_columns(queries, panel);
             let seen = window.keys(query..query + queries, first_key + all);
             let (low, keys) = (seen.start - first_key, seen.len());
             let scores = &mut all_scores[..keys * PANEL];
@@ -327,100 +330,6 @@ fn multiply<V: Simd, const DOT: bool>(
     } else {
         gemm::multiply::<V>(left, right, right_stride, rows, k, out);
     }
-}
-
-/// Puts a row into column `i` of a panel, as pairs of bf16 by way of `pairs` if `DOT`.
-#[inline(always)]
-fn put_column<V: Simd, const DOT: bool>(
-    row: &[f32],
-    i: usize,
-    pairs: &mut [f32],
-    panel: &mut [f32],
-) {
-    let row = if DOT {
-        V::round(row, bytemuck::cast_slice_mut(pairs));
-        &*pairs
-    } else {
-        row
-    };
-    for (x, out) in row.iter().zip(panel.chunks_exact_mut(PANEL)) {
-        out[i] = *x;
-    }
-}
-
-/// Zeroes the columns of a panel from one on.
-#[inline(always)]
-fn clear_columns(from: usize, panel: &mut [f32]) {
-    if from < PANEL {
-        for row in panel.chunks_exact_mut(PANEL) {
-            row[from..].fill(0.0);
-        }
-    }
-}
-
-/// The transpose of up to 32 rows; missing ones are zero.
-#[inline(always)]
-fn pack_rows(x: Matrix<'_>, first: usize, rows: usize, panel: &mut [f32]) {
-    if rows < PANEL {
-        panel.fill(0.0);
-    }
-    for i in 0..rows {
-        for (x, out) in x.row(first + i).iter().zip(panel.chunks_exact_mut(PANEL)) {
-            out[i] = *x;
-        }
-    }
-}
-
-/// The values as panels of 32 columns, missing columns zero; two rows as one of pairs of bf16 if `DOT`, a missing last
-/// row zero.
-#[inline(always)]
-fn pack_values<V: Simd, const DOT: bool>(v: Matrix<'_>, panels: &mut [f32]) {
-    let together = if DOT { 2 } else { 1 };
-    let steps = v.rows.div_ceil(together);
-    for (p, panel) in panels.chunks_exact_mut((steps * PANEL).max(1)).enumerate() {
-        let first = p * PANEL;
-        let width = PANEL.min(v.width - first);
-        let row = |j: usize| {
-            let mut out = [0.0; PANEL];
-            if j < v.rows {
-                let row = &v.row(j)[first..first + width];
-                match row.first_chunk() {
-                    Some(row) => out = *row,
-                    None => out[..width].copy_from_slice(row),
-                }
-            }
-            out
-        };
-        for (j, out) in panel.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
-            if DOT {
-                let pairs = V::round_together(&row(2 * j), &row(2 * j + 1));
-                *out = bytemuck::cast(pairs);
-            } else {
-                *out = row(j);
-            }
-        }
-    }
-}
-
-/// Makes pairs of bf16 of two rows each of `[rows][32]`, in place, and gives how many there are. With `odd` the first row
-/// stands beside zeros, as does the last where it is left over.
-#[inline(always)]
-fn pair_rows<V: Simd>(rows: &mut [f32], odd: bool) -> usize {
-    let (rows, _) = rows.as_chunks_mut::<PANEL>();
-    if rows.is_empty() {
-        return 0;
-    }
-    let count = (rows.len() + usize::from(odd)).div_ceil(2);
-    let zeros = [0.0; PANEL];
-    for pair in 0..count {
-        // A pair is never behind the rows that it is made of.
-        let low = (2 * pair).checked_sub(usize::from(odd));
-        let high = low.map_or(0, |low| low + 1);
-        let low = low.map_or(zeros, |low| rows[low]);
-        let high = rows.get(high).copied().unwrap_or(zeros);
-        rows[pair] = bytemuck::cast(V::round_together(&low, &high));
-    }
-    count
 }
 
 /// Replaces scores `[keys][32]` by `e^(scale * score - largest)`, as powers of two, and gives their sums for each of the 32

@@ -12,7 +12,7 @@ mod x86;
 
 use std::fmt;
 
-use self::tiles::{Emulated, Unit};
+use self::tiles::{Emulated, SIDE, Unit};
 use super::gemm::PANEL;
 use crate::float::f32_to_bf16;
 
@@ -367,6 +367,13 @@ pub(crate) trait Simd: Copy {
     #[inline(always)]
     fn round_together(low: &[f32; PANEL], high: &[f32; PANEL]) -> [u32; PANEL] {
         std::array::from_fn(|i| rounded(low[i], high[i]))
+    }
+
+    /// Rows for columns.
+    #[inline(always)]
+    fn transpose(tile: &mut [[f32; SIDE]; SIDE]) {
+        let rows = *tile;
+        *tile = std::array::from_fn(|i| rows.map(|row| row[i]));
     }
 
     /// Reads a vector.

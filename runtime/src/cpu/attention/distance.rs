@@ -5,9 +5,11 @@ use bytec_plan::attention::Bias;
 use super::super::args::Operands;
 use super::super::gemm::{self, Left, PANEL};
 use super::super::isa::Simd;
+use super::super::isa::tiles::SIDE;
 use super::super::matrix::Matrix;
+use super::pack::put_rows;
+use super::take;
 use super::window::Window;
-use super::{pack_rows, take};
 
 /// Where a panel of scores lies in its sample: scores `[keys][32]`, queries side by side.
 #[derive(Clone, Copy)]
@@ -234,7 +236,14 @@ impl Terms<'_> {
     ) {
         for first in (0..k.rows).step_by(PANEL) {
             let count = PANEL.min(k.rows - first);
-            pack_rows(k, first, count, columns);
+            for top in (0..PANEL).step_by(SIDE) {
+                let start = count.min(top);
+                put_rows::<V, false>(
+                    k.rows(first + start..first + count.min(top + SIDE)),
+                    top,
+                    columns,
+                );
+            }
             let span = self
                 .span(place.distance(first + count - 1), place.distance(first) + PANEL as i64 - 1);
             Self::products::<V>(queries, span, columns, products);

@@ -132,11 +132,16 @@ pub(super) struct Amx(Avx512Bf16);
 impl Simd for Amx {
     as_in!(Avx512Bf16);
 
-    const UNIT: Option<Unit> = Some(Unit { pairs, quads, transpose });
+    const UNIT: Option<Unit> = Some(Unit { pairs, quads, transpose: Avx512Bf16::transpose });
 
     #[inline(always)]
     fn quads(self, b: Self, c: Self) -> Self {
         Amx(self.0.quads(b.0, c.0))
+    }
+
+    #[inline(always)]
+    fn transpose(tile: &mut [[f32; SIDE]; SIDE]) {
+        Avx512Bf16::transpose(tile);
     }
 
     #[inline(always)]
@@ -259,68 +264,4 @@ unsafe fn pairs(operands: &Operands) {
 /// As [`super::tiles::Multiply`] says.
 unsafe fn quads(operands: &Operands) {
     product!("tdpbusd", operands);
-}
-
-fn transpose(tile: &mut [[f32; SIDE]; SIDE]) {
-    // SAFETY: a unit's functions are only called where it is, and AVX-512 is there too.
-    unsafe { transpose_by_vectors(tile) }
-}
-
-/// Each round exchanges numbers that are twice as far apart: 1 and 2 within quarters of a vector, then quarters.
-#[target_feature(enable = "avx512f")]
-fn transpose_by_vectors(tile: &mut [[f32; SIDE]; SIDE]) {
-    // SAFETY: a row is a vector's bits.
-    let mut rows = tile.map(|row| unsafe { std::mem::transmute::<[f32; SIDE], __m512>(row) });
-    for i in (0..SIDE).step_by(2) {
-        let (a, b) = (rows[i], rows[i + 1]);
-        (rows[i], rows[i + 1]) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-    }
-    // Of four rows each: [a0 b0 c0 d0 | a4 ..], [a1 .. ], [a2 ..], [a3 ..].
-    for i in (0..SIDE).step_by(4) {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|j| _mm512_castps_pd(rows[i + j]));
-        let of = [
-            _mm512_unpacklo_pd(a, c),
-            _mm512_unpackhi_pd(a, c),
-            _mm512_unpacklo_pd(b, d),
-            _mm512_unpackhi_pd(b, d),
-        ];
-        for (j, of) in of.into_iter().enumerate() {
-            rows[i + j] = _mm512_castpd_ps(of);
-        }
-    }
-    // Quarter q of row 4 g + j holds column 4 q + j of rows 4 g to 4 g + 3.
-    for j in 0..4 {
-        let [a, b, c, d] = [0, 4, 8, 12].map(|g| rows[g + j]);
-        let (ab, cd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d));
-        let (ab_odd, cd_odd) =
-            (_mm512_shuffle_f32x4::<0xdd>(a, b), _mm512_shuffle_f32x4::<0xdd>(c, d));
-        let of = [
-            _mm512_shuffle_f32x4::<0x88>(ab, cd),
-            _mm512_shuffle_f32x4::<0x88>(ab_odd, cd_odd),
-            _mm512_shuffle_f32x4::<0xdd>(ab, cd),
-            _mm512_shuffle_f32x4::<0xdd>(ab_odd, cd_odd),
-        ];
-        for (q, of) in of.into_iter().enumerate() {
-            // SAFETY: a vector's bits are a row.
-            tile[4 * q + j] = unsafe { std::mem::transmute::<__m512, [f32; SIDE]>(of) };
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_become_columns() {
-        if !is_x86_feature_detected!("avx512f") {
-            println!("no AVX-512 here: not run");
-            return;
-        }
-        let tile = std::array::from_fn(|i| std::array::from_fn(|j| (i * SIDE + j) as f32));
-        let mut found = tile;
-        transpose(&mut found);
-        let expected = std::array::from_fn(|i| tile.map(|row: [f32; SIDE]| row[i]));
-        assert_eq!(found, expected);
-    }
 }

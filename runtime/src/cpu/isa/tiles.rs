@@ -58,10 +58,7 @@ impl Simd for Emulated {
     const UNIT: Option<Unit> = Some(Unit {
         pairs: product::<Bf16>,
         quads: product::<Bytes>,
-        transpose: |tile| {
-            let rows = *tile;
-            *tile = std::array::from_fn(|i| rows.map(|row| row[i]));
-        },
+        transpose: Portable::transpose,
     });
 
     #[inline(always)]

@@ -6,6 +6,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::gemm::PANEL;
+use super::tiles::SIDE;
 use super::{Body, Simd, as_in};
 
 #[target_feature(enable = "avx2,fma")]
@@ -161,6 +162,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn transpose(tile: &mut [[f32; SIDE]; SIDE]) {
+        // SAFETY: see above.
+        unsafe { transpose(tile) }
+    }
+
+    #[inline(always)]
     fn widened(self) -> [Self; 2] {
         // SAFETY: see above.
         unsafe {
@@ -186,6 +193,11 @@ impl Simd for Avx512 {
 
 impl Simd for Avx512Bf16 {
     as_in!(Avx512);
+
+    #[inline(always)]
+    fn transpose(tile: &mut [[f32; SIDE]; SIDE]) {
+        Avx512::transpose(tile);
+    }
 
     #[inline(always)]
     fn quads(self, b: Self, c: Self) -> Self {
@@ -297,6 +309,48 @@ fn neighbours(x: &[f32; PANEL]) -> [u32; PANEL / 2] {
     }
 }
 
+/// Each round exchanges numbers that are twice as far apart: 1 and 2 within quarters of a vector, then quarters.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transpose(tile: &mut [[f32; SIDE]; SIDE]) {
+    // SAFETY: a row is a vector's bits.
+    let mut rows = tile.map(|row| unsafe { std::mem::transmute::<[f32; SIDE], __m512>(row) });
+    for i in (0..SIDE).step_by(2) {
+        let (a, b) = (rows[i], rows[i + 1]);
+        (rows[i], rows[i + 1]) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    }
+    // Of four rows each: [a0 b0 c0 d0 | a4 ..], [a1 .. ], [a2 ..], [a3 ..].
+    for i in (0..SIDE).step_by(4) {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|j| _mm512_castps_pd(rows[i + j]));
+        let of = [
+            _mm512_unpacklo_pd(a, c),
+            _mm512_unpackhi_pd(a, c),
+            _mm512_unpacklo_pd(b, d),
+            _mm512_unpackhi_pd(b, d),
+        ];
+        for (j, of) in of.into_iter().enumerate() {
+            rows[i + j] = _mm512_castpd_ps(of);
+        }
+    }
+    // Quarter q of row 4 g + j holds column 4 q + j of rows 4 g to 4 g + 3.
+    for j in 0..4 {
+        let [a, b, c, d] = [0, 4, 8, 12].map(|g| rows[g + j]);
+        let (ab, cd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d));
+        let (ab_odd, cd_odd) =
+            (_mm512_shuffle_f32x4::<0xdd>(a, b), _mm512_shuffle_f32x4::<0xdd>(c, d));
+        let of = [
+            _mm512_shuffle_f32x4::<0x88>(ab, cd),
+            _mm512_shuffle_f32x4::<0x88>(ab_odd, cd_odd),
+            _mm512_shuffle_f32x4::<0xdd>(ab, cd),
+            _mm512_shuffle_f32x4::<0xdd>(ab_odd, cd_odd),
+        ];
+        for (q, of) in of.into_iter().enumerate() {
+            // SAFETY: a vector's bits are a row.
+            tile[4 * q + j] = unsafe { std::mem::transmute::<__m512, [f32; SIDE]>(of) };
+        }
+    }
+}
+
 /// A row's step with an instruction for words of several numbers. The compiler's own order of a whole tile's broadcasts and
 /// products runs out of registers, so these three stay together.
 macro_rules! row {
@@ -331,3 +385,22 @@ macro_rules! row {
 
 row!(dot_row, "avx512f,avx512bf16", "vbroadcastss", "vdpbf16ps");
 row!(quads_row, "avx512f,avx512vnni", "vpbroadcastd", "vpdpbusd");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_become_columns() {
+        if !is_x86_feature_detected!("avx512f") {
+            println!("no AVX-512 here: not run");
+            return;
+        }
+        let tile = std::array::from_fn(|i| std::array::from_fn(|j| (i * SIDE + j) as f32));
+        let mut found = tile;
+        // SAFETY: the instructions are there.
+        unsafe { transpose(&mut found) };
+        let expected = std::array::from_fn(|i| tile.map(|row: [f32; SIDE]| row[i]));
+        assert_eq!(found, expected);
+    }
+}
