@@ -23,10 +23,11 @@ fn the_readme_quotes_the_record_of_cpus() {
         let own = |name: &str| number(&cell["ways"][name]["tokens_per_s"]);
         let peer = |name: &str| number(&cell["ways"][name]["bytec_is_faster_by"]);
         let figures = format!(
-            "| {} | {:.0} | {:.0} | {:.2}x |",
+            "| {} | {:.0} | {:.0} | {:.0} | {:.2}x |",
             cell["samples"],
             own("bytec f32"),
             own("bytec bf16"),
+            own("bytec int8"),
             peer("torch f32 packed"),
         );
         let model = format!("| {} |", cell["model"].as_str().expect("a name"));

@@ -4,15 +4,16 @@
                   --out docs/benchmarks --readme README.md [--rounds N] [--seconds S] [--cell-seconds S] [--only REGEX] [--commit ID] [--dry-run]
 
 Models give a sentence embedding: the mean of the last rows, normalised. MiniLM has its own weights, BERT-base random
-ones. Ways:
+ones and the most threads only. Ways:
 
     torch f32, bf16   padded     transformers' BertModel on the padded batch with its mask (scaled_dot_product_attention)
                       packed     by hand: rows of all samples side by side, q, k, v as one product, attention sample by sample
     candle            alone      candle-transformers' BERT, one sample after the other
     onnxruntime       padded     the same weights in a graph of its own fused operators for BERT
                       alone      the same, one sample after the other
-    bytec f32, bf16   packed     `bytec bench`; its samples have other ids, on which no time depends; bf16 is a plan compiled
-                                 for cpu:bf16
+                 int8 alone      the same with weights and products in int8, by onnxruntime's own dynamic quantization
+    bytec f32, bf16,  packed     `bytec bench`; its samples have other ids, on which no time depends; bf16 and int8 are plans
+          int8                   compiled for cpu:bf16 and cpu:int8
 
 Each way's embeddings of a few samples of every cell are held against torch's in f32, one sample after the other; a way that
 is off is named and not timed. Ways take turns, round by round; a round of a way runs all its batches in turn for some
@@ -43,7 +44,7 @@ from safetensors.numpy import load_file, save_file
 from transformers import BertConfig, BertModel
 
 # The largest difference to torch's f32 on a single sample, of embeddings whose norm is 1.
-TOLERANCE = {"f32": 1e-4, "bf16": 4e-2}
+TOLERANCE = {"f32": 1e-4, "bf16": 4e-2, "int8": 1e-1}
 LENGTHS = {"short": (5, 30), "uniform": (8, 256), "long": (200, 512)}
 SIZES = [1, 8, 64]
 # MiniLM's cells have a batch of 16 too where lengths are uniform.
@@ -53,8 +54,8 @@ THREADS = [1, 2]
 SAMPLES = 16
 # Samples of a cell whose embeddings are compared.
 COMPARED = 4
-# Ways that are measured, for the estimate of how long it takes: bf16 counts as f32.
-WAYS = 10
+# Ways that are measured, for the estimate of how long it takes: bf16 and int8 count as f32.
+WAYS = 12
 
 
 def lengths(kind, size, longest):
@@ -187,12 +188,17 @@ def onnx_graph(model):
 class Onnx:
     """The same model in ONNX Runtime."""
 
-    def __init__(self, model, work):
+    def __init__(self, model, work, dtype):
         import onnx
         import onnxruntime
+        from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        self.runtime, self.path, self.sessions = onnxruntime, work / "model.onnx", {}
+        self.runtime, self.path, self.sessions = onnxruntime, work / f"{dtype}.onnx", {}
         onnx.save(onnx_graph(model), self.path)
+        if dtype == "int8":
+            # Types behind onnxruntime's own operators are not inferred.
+            plain = {"DefaultTensorType": onnx.TensorProto.FLOAT}
+            quantize_dynamic(self.path, self.path, per_channel=True, weight_type=QuantType.QInt8, extra_options=plain)
 
     def session(self, threads):
         if threads not in self.sessions:
@@ -221,7 +227,7 @@ class Bytec:
 
     def __init__(self, program, folder, work):
         self.program, self.work, self.plans = program, work, {}
-        for dtype, target in (("f32", "cpu"), ("bf16", "cpu:bf16")):
+        for dtype, target in (("f32", "cpu"), ("bf16", "cpu:bf16"), ("int8", "cpu:int8")):
             self.plans[dtype] = plan = work / f"{dtype}.plan"
             self.call("compile", folder, "-o", plan, "--target", target, "--pooling", "mean", "--normalize", "true")
 
@@ -373,11 +379,12 @@ def measure(cell, peers, args):
     if onnx:
         way("onnxruntime padded", "f32", lambda batch: onnx.padded(batch, cell.threads))
         way("onnxruntime alone", "f32", lambda batch: onnx.alone(batch, cell.threads))
+        way("onnxruntime int8 alone", "int8", lambda batch: peers["onnxruntime int8"].alone(batch, cell.threads))
     if candle:
         flat = lambda batches: [sample for batch in batches for sample in batch]
         way("candle alone", "f32", lambda batch: lambda: candle.embeddings(batch, cell.threads),
             lambda batches, seconds: candle.seconds_per_token(flat(batches), cell.threads, seconds))
-    for dtype in ("f32", "bf16"):
+    for dtype in TOLERANCE:
         way(f"bytec {dtype}", dtype, lambda batch, dtype=dtype: lambda: own.embeddings(batch, dtype),
             lambda batches, seconds, dtype=dtype: own.seconds_per_token(
                 dtype, [len(sample) for batch in batches for sample in batch], len(batches[0]), cell.threads, seconds))
@@ -386,7 +393,7 @@ def measure(cell, peers, args):
         for found in ways.values():
             found["seconds_per_token"].append(found["clock"](cell.batches, args.seconds))
     # Each peer beside bytec in its own type.
-    own = {dtype: ways.get(f"bytec {dtype}", {}).get("seconds_per_token", []) for dtype in ("f32", "bf16")}
+    own = {dtype: ways.get(f"bytec {dtype}", {}).get("seconds_per_token", []) for dtype in TOLERANCE}
     padded = sum(len(batch) * max(map(len, batch)) for batch in cell.batches)
     record = {
         "model": cell.model, "threads": cell.threads, "lengths": cell.kind, "samples": cell.size,
@@ -394,7 +401,7 @@ def measure(cell, peers, args):
     }
     for name, found in ways.items():
         times = found["seconds_per_token"]
-        ours = own["bf16" if "bf16" in name else "f32"]
+        ours = own[next((dtype for dtype in TOLERANCE if dtype in name), "f32")]
         record["ways"][name] = {
             "tokens_per_s": 1 / statistics.median(times),
             "ms_per_batch": statistics.median(times) * record["tokens_per_batch"] * 1e3,
@@ -452,19 +459,20 @@ QUOTED = "### Beside others on a CPU"
 
 def quoted(record, readme):
     """The README with the record's cells of most threads, each peer beside bytec in its own type."""
-    columns = ["torch f32 packed", "torch f32 padded", "onnxruntime alone", "candle alone", "torch bf16 packed", "torch bf16 padded"]
+    columns = ["torch f32 packed", "torch f32 padded", "onnxruntime alone", "candle alone", "torch bf16 packed",
+               "torch bf16 padded", "onnxruntime int8 alone"]
     about = record["machine"]
     lines = [f"Tokens/s of bytec, and how many times as long the others take for the same batches, on {max(THREADS)} threads:",
              f"{about['processor']}, {record['date']}. Made by `tests/peers/run.sh`; all rows and versions are in `docs/benchmarks/cpu.md`.", "",
-             "| model | lengths | samples | bytec f32 | bytec bf16 | " + " | ".join(columns) + " |",
-             "|---|---|---:|---:|---:|" + "---:|" * len(columns)]
+             "| model | lengths | samples | bytec f32 | bytec bf16 | bytec int8 | " + " | ".join(columns) + " |",
+             "|---|---|---:|---:|---:|---:|" + "---:|" * len(columns)]
     for cell in record["cells"]:
         if cell["threads"] != max(THREADS):
             continue
         low, high = LENGTHS[cell["lengths"]]
         ways = cell["ways"]
         row = [cell["model"], f"{low} to {high}", cell["samples"]]
-        row += [f"{ways[own]['tokens_per_s']:.0f}" if own in ways else "" for own in ("bytec f32", "bytec bf16")]
+        row += [f"{ways[own]['tokens_per_s']:.0f}" if own in ways else "" for own in ("bytec f32", "bytec bf16", "bytec int8")]
         row += [f"{ways[name]['bytec_is_faster_by']:.2f}x" if name in ways else "" for name in columns]
         lines.append("| " + " | ".join(map(str, row)) + " |")
     before, after = readme.split(f"{QUOTED}\n", 1)
@@ -513,7 +521,8 @@ def main():
     with torch.inference_mode():
         for name in ["tiny"] if args.dry_run else ["minilm", "bert_base"]:
             every = [
-                Cell(name, threads, kind, size) for threads in THREADS for kind in LENGTHS
+                # BERT-base takes minutes a cell, and longer on one thread.
+                Cell(name, threads, kind, size) for threads in THREADS[-1 if name == "bert_base" else 0 :] for kind in LENGTHS
                 for size in SIZES + [MIDDLE] * (name != "bert_base" and kind == "uniform")
             ]
             wanted = [cell for cell in every if re.search(args.only, str(cell))]
@@ -526,7 +535,8 @@ def main():
             peers["bytec"] = Bytec(args.bytec, folder, work)
             versions["bytec"] = f"{peers['bytec'].call('--version').split()[1]}, commit {args.commit}"
             try:
-                peers["onnxruntime"] = Onnx(peers["torch f32"].model, work)
+                peers["onnxruntime"] = Onnx(peers["torch f32"].model, work, "f32")
+                peers["onnxruntime int8"] = Onnx(peers["torch f32"].model, work, "int8")
                 versions["onnxruntime"] = peers["onnxruntime"].runtime.__version__
             except ImportError as error:
                 left_out.append(f"onnxruntime: {error}")

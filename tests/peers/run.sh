@@ -4,7 +4,7 @@
 #
 #   tests/peers/run.sh [--venv FOLDER] [OPTION..]      --dry-run   --rounds N   --seconds S   --cell-seconds S   --only REGEX
 #
-# On two idle cores it is made to take about 45 minutes, and says at its start how long it will take; cells that would take
+# On two idle cores it is made to take about 30 minutes, and says at its start how long it will take; cells that would take
 # longer than --cell-seconds have fewer rounds, which the tables say.
 # The virtual environment (6 GB) is made in target/peers/venv unless FOLDER is given, and kept for the next time.
 # Exit codes: 0 all outputs agree, 1 some don't, 2 it could not be set up.
