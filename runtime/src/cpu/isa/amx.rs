@@ -23,7 +23,7 @@ pub(super) fn permitted() -> bool {
     *PERMITTED.get_or_init(|| built_in() && enabled() && allowed())
 }
 
-/// Whether the processor has the instructions, and AVX-512's beside them.
+/// Whether the processor has the instructions.
 fn built_in() -> bool {
     /// AMX-BF16, AMX-TILE and AMX-INT8 of leaf 7.
     const INSTRUCTIONS: u32 = 1 << 22 | 1 << 24 | 1 << 25;
